@@ -1,0 +1,11 @@
+"""The methods gonogo can train: real training and measuring, no thresholds, no pytest. Importing this loads no torch."""
+
+METHODS = {
+    "lora": "methods.lora",
+    "full": "methods.full",
+    "bottleneck": "methods.bottleneck",
+    "prefix": "methods.prefix",
+    "head": "methods.head",
+}
+
+__all__ = ["METHODS"]

@@ -1,0 +1,34 @@
+"""Evidence: what was measured, the keys it is remembered by, the database it is kept in, the locks around it."""
+
+from harness.evidence.keys import (
+    KEY_VERSION,
+    content_key,
+    file_digest,
+    has_dynamic_import,
+    remembered_digest,
+    source_closure,
+    source_digest,
+    tree_digest,
+)
+from harness.evidence.locks import LockError, device_lock_path, exclusive, shared
+from harness.evidence.measurement import EvidenceError, Measurement
+from harness.evidence.store import Store, StoreError
+
+__all__ = [
+    "KEY_VERSION",
+    "EvidenceError",
+    "LockError",
+    "Measurement",
+    "Store",
+    "StoreError",
+    "content_key",
+    "device_lock_path",
+    "exclusive",
+    "file_digest",
+    "has_dynamic_import",
+    "remembered_digest",
+    "shared",
+    "source_closure",
+    "source_digest",
+    "tree_digest",
+]

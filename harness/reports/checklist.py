@@ -1,0 +1,144 @@
+"""The launch checklist: its schema, and the three files that a session leaves behind."""
+
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from harness.reports import html, markdown
+from harness.reports.words import OUTCOMES, real
+
+SCHEMA: Final = 1
+LAUNCHES: Final = ("GO", "NO-GO", "UNDECIDED")
+CAUGHT: Final = ("caught", "MISSED", "error")
+Checklist = Mapping[str, Any]
+
+
+class ChecklistError(ValueError):
+    """A checklist that must not be shown: it is malformed, or its launch word contradicts its rows."""
+
+
+def validate(checklist: Checklist) -> None:
+    """Refuse what no report may show.
+
+    Raises:
+        ChecklistError: says where, what was seen and what was wanted.
+    """
+    if checklist.get("schema") != SCHEMA:
+        raise ChecklistError(f"schema: seen {checklist.get('schema')!r}, wanted {SCHEMA}; use the gonogo that wrote it")
+    session = _typed(checklist, "", "session", dict)
+    for key in ("id", "started", "subject", "stage"):
+        _typed(session, "session.", key, str)
+    launch = _typed(checklist, "", "launch", dict)
+    _one_of(launch, "launch.", "outcome", LAUNCHES)
+    _typed(launch, "launch.", "reasons", list)
+    rows = _typed(checklist, "", "rows", list)
+    for index, row in enumerate(rows):
+        _validate_row(row, f"rows[{index}]")
+    _validate_launch(launch, rows)
+    _validate_sabotage(checklist.get("sabotage"))
+
+
+def _typed(table: Any, where: str, key: str, kind: type) -> Any:
+    if not isinstance(table, Mapping):
+        raise ChecklistError(f"{where.rstrip('.')}: seen {type(table).__name__}, wanted a table")
+    value = table.get(key)
+    if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+        raise ChecklistError(f"{where}{key}: seen {value!r:.80}, wanted {kind.__name__}")
+    return value
+
+
+def _one_of(table: Any, where: str, key: str, wanted: tuple[str, ...]) -> str:
+    value: str = _typed(table, where, key, str)
+    if value not in wanted:
+        raise ChecklistError(f"{where}{key}: seen {value!r:.80}, wanted one of {', '.join(wanted)}")
+    return value
+
+
+def _validate_row(row: Any, where: str) -> None:
+    identity = _typed(row, f"{where}.", "id", str)
+    where = f"{where} ({identity})"
+    outcome = _one_of(row, f"{where}.", "outcome", OUTCOMES)
+    for key, kind in (("parts", list), ("findings", list), ("counts", dict), ("not_scored", dict), ("arrays", dict)):
+        if row.get(key) is not None:
+            _typed(row, f"{where}.", key, kind)
+    parts = row.get("parts") or []
+    for index, part in enumerate(parts):
+        _validate_part(part, f"{where}.parts[{index}]")
+    if outcome == "GO" and not parts:
+        raise ChecklistError(f"{where}: GO without a part; nothing was judged, so nothing can pass")
+
+
+def _validate_part(part: Any, where: str) -> None:
+    _typed(part, f"{where}.", "metric", str)
+    for key in ("estimate", "low", "high", "margin"):
+        if part.get(key) is not None and real(part[key]) is None:
+            raise ChecklistError(f"{where}.{key}: seen {part[key]!r:.80}, wanted a number, 'nan' or 'inf'")
+    estimate = real(part.get("estimate"))
+    if part.get("outcome") == "GO" and estimate is not None and math.isnan(estimate):
+        raise ChecklistError(f"{where}: GO on an estimate that is not a number")
+
+
+def _validate_launch(launch: Mapping[str, Any], rows: list[Any]) -> None:
+    judged = _typed(launch, "launch.", "judged", int)
+    total = _typed(launch, "launch.", "total", int)
+    short = next((row for row in rows if row["outcome"] in ("NO-GO", "UNDECIDED", "NOT RUN")), None)
+    if launch["outcome"] == "GO" and short is not None:
+        raise ChecklistError(f"launch.outcome: GO, but {short['id']} is {short['outcome']}")
+    if launch["outcome"] == "GO" and (judged < total or not total):
+        raise ChecklistError(f"launch.outcome: GO, but only {judged} of {total} criteria were judged")
+    stopped = next((row for row in rows if row["outcome"] == "NO-GO"), None)
+    if launch["outcome"] == "UNDECIDED" and stopped is not None:
+        raise ChecklistError(f"launch.outcome: UNDECIDED, but {stopped['id']} is NO-GO")
+
+
+def _validate_sabotage(sabotage: Any) -> None:
+    if sabotage is None:
+        return
+    for index, row in enumerate(_typed(sabotage, "sabotage.", "rows", list)):
+        where = f"sabotage.rows[{index}]."
+        _typed(row, where, "defect", str)
+        _typed(row, where, "criterion", str)
+        _one_of(row, where, "outcome", CAUGHT)
+
+
+def plain(value: Any) -> Any:
+    """The same data as strict JSON can hold it: a number that is none becomes its name."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value
+
+
+def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
+    """Write the checklist as page, data and text; a reader sees the old file or the new one, never half of one."""
+    validate(checklist)
+    content = plain(checklist)
+    texts = {
+        "json": json.dumps(content, allow_nan=False, sort_keys=True, indent=1) + "\n",
+        "md": markdown.render(content),
+        "html": html.render(content),
+    }
+    return {kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text) for kind, text in texts.items()}
+
+
+def write_atomically(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    return path

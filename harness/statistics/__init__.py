@@ -1,0 +1,16 @@
+"""How sure we are: every interval that a verdict may rest on. Pure functions of plain numbers."""
+
+from harness.statistics.decision import Decision as Decision
+from harness.statistics.decision import Region as Region
+from harness.statistics.decision import Side as Side
+from harness.statistics.decision import decide as decide
+from harness.statistics.interval import Interval as Interval
+from harness.statistics.limits import log_ratio_limits as log_ratio_limits
+from harness.statistics.limits import mean_limits as mean_limits
+from harness.statistics.limits import proportion_limits as proportion_limits
+from harness.statistics.limits import quantile_limits as quantile_limits
+from harness.statistics.limits import quantile_needs as quantile_needs
+from harness.statistics.limits import sd_limits as sd_limits
+from harness.statistics.limits import wilson_limits as wilson_limits
+from harness.statistics.paired import paired_mean_limits as paired_mean_limits
+from harness.statistics.paired import tango_limits as tango_limits

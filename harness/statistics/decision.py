@@ -1,0 +1,64 @@
+"""From an interval and the region that is acceptable to one of three answers; never from a point."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from math import ceil, inf, isfinite
+
+from harness.statistics.interval import Interval
+
+
+class Side(StrEnum):
+    INSIDE = "inside"
+    OUTSIDE = "outside"
+    BETWEEN = "between"
+
+
+@dataclass(frozen=True)
+class Region:
+    """What is acceptable: from `low` to `high`. `open` where the ends themselves are not acceptable."""
+
+    low: float = -inf
+    high: float = inf
+    open: bool = False
+
+    def __contains__(self, x: float) -> bool:
+        return self.low < x < self.high if self.open else self.low <= x <= self.high
+
+
+@dataclass(frozen=True)
+class Decision:
+    """`margin`: signed distance from the limit that decides to the end of the region, positive inside.
+
+    `more`: about how many more units would decide if the estimate stayed; None where none can be told or none is needed.
+    """
+
+    side: Side
+    margin: float
+    more: int | None = None
+
+
+def decide(interval: Interval, region: Region) -> Decision:
+    """Inside only if both limits are; outside only if no value between the limits is; else between."""
+    if interval.low in region and interval.high in region:
+        return Decision(Side.INSIDE, min(region.high - interval.high, interval.low - region.low))
+    under, over = region.high - interval.low, interval.high - region.low
+    if under < 0 or over < 0 or (region.open and min(under, over) == 0):
+        return Decision(Side.OUTSIDE, min(under, over))
+    margin = min(region.high - interval.high, interval.low - region.low)
+    return Decision(Side.BETWEEN, margin, _more(interval, region))
+
+
+def _more(interval: Interval, region: Region) -> int | None:
+    """Widths shrink with the square root of n: the n at which the limit would reach the end it must clear."""
+    estimate = interval.estimate
+    up, down = interval.high - estimate, estimate - interval.low
+    if estimate in region:
+        pairs = [(up, region.high - estimate), (down, estimate - region.low)]
+    else:
+        pairs = [(down, estimate - region.high)] if estimate > region.high else [(up, region.low - estimate)]
+    if any(not isfinite(width) or distance <= 0 for width, distance in pairs if distance != inf):
+        return None
+    ratio = max(width / distance for width, distance in pairs if distance != inf)
+    if not isfinite(ratio) or ratio > 1e4:
+        return None
+    return max(1, ceil(interval.n * ratio * ratio) - interval.n)

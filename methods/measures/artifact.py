@@ -1,0 +1,53 @@
+"""The saved artefact as files: what it holds, and whether anything in it would have to be unpickled."""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from methods import expected
+from methods.run import NotObservable, RunFolder
+
+PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
+PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+
+
+def tensors(run: RunFolder) -> dict[str, Tensor]:
+    """Every stored tensor, by the name it had before it was wrapped."""
+    found = {}
+    for path in sorted(Path(run.artifact).rglob("*.safetensors")):
+        found |= {expected.stored_name(name): tensor for name, tensor in load_file(path).items()}
+    if not found:
+        raise NotObservable(f"{run.artifact} holds no safetensors file; save the adapter with safetensors")
+    return found
+
+
+def pickled(run: RunFolder) -> list[str]:
+    files = [path for path in sorted(Path(run.artifact).rglob("*")) if path.is_file()]
+    return [f"{path.name}: a pickle; loading it would run code" for path in files if is_pickle(path)]
+
+
+def is_pickle(path: Path) -> bool:
+    with path.open("rb") as file:
+        return path.suffix in PICKLED or file.read(4).startswith(PICKLE_MAGIC)
+
+
+def moved(run: RunFolder) -> dict[str, Tensor]:
+    """Tensors that training changed, by live name, at their last value."""
+    first, last = run.tensors("initial.safetensors"), run.tensors("final.safetensors")
+    return {name: value for name, value in last.items() if name not in first or not torch.equal(first[name], value)}
+
+
+def missing(run: RunFolder) -> list[str]:
+    """Trained tensors that the artefact does not hold at their last value."""
+    stored = tensors(run)
+    digests = {expected.tensor_digest(tensor) for tensor in stored.values()}
+    lines = []
+    for name, value in moved(run).items():
+        kept = stored.get(expected.stored_name(name))
+        if kept is None and expected.tensor_digest(value) not in digests:
+            lines.append(f"{name}: trained, but not in the artefact")
+        elif kept is not None and (kept.shape != value.shape or not torch.equal(kept.to(value.dtype), value)):
+            lines.append(f"{name}: stored with other values than the run ended with")
+    return lines

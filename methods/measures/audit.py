@@ -1,0 +1,277 @@
+"""Exact audits of a finished run: what trained, what was asked, what changed. Every number counts offenders."""
+
+from collections import Counter
+
+import torch
+from torch import nn
+
+from methods import expected, models
+from methods.run import NotObservable, RunFolder
+
+LIMIT = 20
+
+
+def counted(found: dict[str, list[str]], unit: dict[str, str] | str, **more) -> dict:
+    """One number per metric: how many offenders; the names go to the findings."""
+    units = unit if isinstance(unit, dict) else dict.fromkeys(found, unit)
+    findings = [line for lines in found.values() for line in lines]
+    return {
+        "values": {metric: [float(len(lines))] for metric, lines in found.items()},
+        "unit": units,
+        "sampling_unit": "run",
+        "findings": findings[:LIMIT],
+        **more,
+    }
+
+
+def inventory(run: RunFolder) -> tuple[dict, list[dict]]:
+    seen = run.json("inventory.json")
+    if not seen["tensors"]:
+        raise NotObservable("inventory.json lists no tensor; train the run again with the observer attached")
+    return seen, seen["tensors"]
+
+
+def parameters(tensors: list[dict]) -> list[dict]:
+    return [item for item in tensors if item["kind"] == "parameter"]
+
+
+def promised(run: RunFolder) -> tuple[expected.Promise, nn.Module]:
+    base = models.load_base(run.recipe)
+    return expected.promise(run.recipe, base), base
+
+
+def met(promise: expected.Promise, items: list[dict]) -> dict[str, dict]:
+    """Promised name to live tensor; a head may train in place or as peft's copy, a bias below its adapter."""
+    by_name = {expected.unwrapped(item["name"]): item for item in items}
+    by_name |= {name.replace("base_layer.", ""): item for name, item in by_name.items()}
+    choices = {name: (name, name.replace(".modules_to_save.", ".")) for name in promise.trainable}
+    found = {name: next((by_name[n] for n in pair if n in by_name), None) for name, pair in choices.items()}
+    return {name: item for name, item in found.items() if item is not None}
+
+
+def absent(promise: expected.Promise, items: list[dict]) -> list[str]:
+    present = met(promise, items)
+    return [name for name in promise.trainable if name not in present]
+
+
+def trainable_set(run: RunFolder) -> dict:
+    """Metrics trainable_unexpected, trainable_missing [tensors]: requires_grad at the first and last step against the allow-list."""
+    _, tensors = inventory(run)
+    promise, _ = promised(run)
+    live = parameters(tensors)
+    ever = [item for item in live if item["requires_grad_first"] or item["requires_grad_last"]]
+    always = [item for item in live if item["requires_grad_first"] and item["requires_grad_last"]]
+    unexpected = [f"{item['name']}: trains, but the recipe does not list it" for item in ever if not allowed(promise, item)]
+    missing = [f"{name}: the recipe trains it, the run did not throughout" for name in absent(promise, always)]
+    missing += [f"{item['name']}: frozen" for item in live if must_train(promise, item) and item not in always]
+    found = {"trainable_unexpected": unexpected, "trainable_missing": missing}
+    return counted(found, "tensors", counts={"trainable": len(ever), "promised": len(promise.trainable)})
+
+
+def allowed(promise: expected.Promise, item: dict) -> bool:
+    """peft's untouched copy of a head is frozen by promise, whatever its base name."""
+    return "original_module." not in item["name"] and promise.allows(item["name"])
+
+
+def must_train(promise: expected.Promise, item: dict) -> bool:
+    """A tensor that only its name pattern allows (prefix, bottleneck) must train as well."""
+    return promise.open_names is not None and promise.open_names.search(item["name"]) is not None
+
+
+def config(run: RunFolder) -> dict:
+    """Metrics patterns_unmatched, patterns_ambiguous [count], modules_unexpected, scaling_wrong, training_flags_mixed [modules], parameters_off [parameters]."""
+    seen, tensors = inventory(run)
+    promise, base = promised(run)
+    found = {
+        "patterns_unmatched": unmatched(run.recipe, base, promise),
+        "patterns_ambiguous": ambiguous(run.recipe, base, promise),
+        "modules_unexpected": strange_modules(run.recipe, seen["adapters"], promise) + unmet(run.recipe, seen, tensors),
+        "scaling_wrong": wrong_scaling(seen["adapters"], promise),
+        "training_flags_mixed": [f"{name}: in another mode than the model" for name in seen["training_flags_mixed"]],
+    }
+    units = {metric: "count" if metric.startswith("patterns") else "modules" for metric in found}
+    report = counted(found, units, counts={"modules": len(promise.modules)})
+    trains = [item for item in parameters(tensors) if item["requires_grad_first"]]
+    live = expected.numel(trains)
+    planned = sum(promise.trainable.values()) + expected.numel([item for item in trains if must_train(promise, item)])
+    report["values"]["parameters_off"] = [float(abs(planned - live))]
+    report["unit"]["parameters_off"] = "parameters"
+    report["counts"] |= {"planned_parameters": planned, "live_parameters": live}
+    return report
+
+
+def unmatched(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[str]:
+    if recipe["method"]["name"] != "lora":
+        return []
+    settings = recipe["method"].get("config", {})
+    names = [name for name, _ in base.named_modules() if name]
+    targets = expected.declared_targets(recipe, base)
+    listed = [] if targets == "all-linear" else [targets] if isinstance(targets, str) else targets
+    lost = [f"target_modules {item!r}: no module" for item in listed if not any(hit(n, item, targets) for n in names)]
+    for option in ("modules_to_save", "exclude_modules"):
+        wanted = settings.get(option) or []
+        wanted = [wanted] if isinstance(wanted, str) else wanted
+        lost += [f"{option} {item!r}: no module" for item in wanted if not any(hit(n, item, wanted) for n in names)]
+    for option in ("rank_pattern", "alpha_pattern"):
+        keys = settings.get(option) or {}
+        lost += [f"{option} {key!r}: no adapted module" for key in keys if not used(key, promise.modules)]
+    return lost + ([] if promise.modules else ["target_modules: no module adapted at all"])
+
+
+def hit(name: str, item: str, targets) -> bool:
+    return expected.matches(name, item if isinstance(targets, str) else [item])
+
+
+def used(key: str, modules: dict) -> bool:
+    return any(expected.by_pattern({key: True}, module, False) for module in modules)
+
+
+def ambiguous(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[str]:
+    """One suffix in several places of the model, unless the recipe counted the modules and the count is met."""
+    targets = expected.declared_targets(recipe, base) if recipe["method"]["name"] == "lora" else ""
+    if isinstance(targets, str) or declared_met(recipe, promise):
+        return []
+    roles = {item: {expected.role(name) for name in promise.modules if hit(name, item, targets)} for item in targets}
+    return [f"{item!r} means {sorted(places)}" for item, places in roles.items() if len(places) > 1]
+
+
+def declared_met(recipe: dict, promise: expected.Promise) -> bool:
+    wanted = (recipe.get("expect") or {}).get("modules")
+    if isinstance(wanted, list):
+        return sorted(wanted) == sorted(promise.modules)
+    return wanted is not None and wanted == len(promise.modules)
+
+
+def strange_modules(recipe: dict, adapters: list[dict], promise: expected.Promise) -> list[str]:
+    if recipe["method"]["name"] != "lora":
+        return []
+    live = Counter(expected.base_name(item["module"]) for item in adapters)
+    lines = [f"{name}: adapted, but not asked for" for name in live if name not in promise.modules]
+    lines += [f"{name}: asked for, but not adapted" for name in promise.modules if name not in live]
+    lines += [f"{name}: {n} adapters" for name, n in live.items() if n > 1]
+    return lines + [f"{item['module']}: adapter is not active" for item in adapters if not item["active"]]
+
+
+def unmet(recipe: dict, seen: dict, tensors: list[dict]) -> list[str]:
+    """The recipe's own numbers: expect.modules (count or names), expect.trainable_parameters."""
+    wanted = recipe.get("expect") or {}
+    names = sorted({expected.base_name(item["module"]) for item in seen["adapters"]})
+    live = {
+        "modules": names if isinstance(wanted.get("modules"), list) else len(names),
+        "trainable_parameters": expected.numel([i for i in parameters(tensors) if i["requires_grad_first"]]),
+    }
+    asked = {key: sorted(value) if isinstance(value, list) else value for key, value in wanted.items() if key in live}
+    return [f"expect.{key}: {value} declared, {live[key]} seen" for key, value in asked.items() if value != live[key]]
+
+
+def wrong_scaling(adapters: list[dict], promise: expected.Promise) -> list[str]:
+    lines = []
+    for item in adapters:
+        wanted = promise.modules.get(expected.base_name(item["module"]))
+        live = (item["r"], item["alpha"], item["scaling"])
+        if wanted and not all(close(*pair) for pair in zip(live, wanted, strict=True)):
+            lines.append(f"{item['module']}: (r, alpha, scaling) {live}, the recipe says {wanted}")
+    return lines
+
+
+def close(seen: float | None, wanted: float) -> bool:
+    return seen is not None and abs(seen - wanted) <= 1e-9 * max(1, abs(wanted))
+
+
+def bytes_unchanged(run: RunFolder) -> dict:
+    """Metrics frozen_changed, base_differs [tensors]: digests before and after, and against an independent load of the base."""
+    _, tensors = inventory(run)
+    promise, _ = promised(run)
+    frozen = [item for item in tensors if not (item["kind"] == "parameter" and allowed(promise, item))]
+    changed = [f"{item['name']}: changed in training" for item in frozen if item["digest_first"] != item["digest_last"]]
+    originals = stored_tensors(run)
+    differs, drawn, compared = [], 0, 0
+    for item in tensors:
+        original = originals.get(expected.base_name(item["name"]))
+        if original is None:
+            drawn += 1
+            continue
+        compared += 1
+        dtype = getattr(torch, item["dtype"].removeprefix("torch."))
+        if item["digest_first"] != expected.tensor_digest(original.to(dtype)):
+            differs.append(f"{item['name']}: not the base's value at the first step")
+    lost = set(originals) - {expected.base_name(item["name"]) for item in tensors}
+    differs += [f"{name}: the base has it, the run's model does not" for name in sorted(lost - tied(originals, lost))]
+    found = {"frozen_changed": changed, "base_differs": differs}
+    return counted(
+        found, "tensors", counts={"frozen": len(frozen), "compared": compared},
+        not_scored={"adapter tensor, or drawn at random where the base stores none": drawn},
+    )
+
+
+def stored_tensors(run: RunFolder) -> dict[str, torch.Tensor]:
+    """The base's tensors that come from its files: the rest differs between two loads with other head seeds."""
+    mine, other = (all_tensors(models.load_base(run.recipe, head_seed=seed)) for seed in (123_456_789, 987_654_321))
+    drawn = {name.rpartition(".")[0] for name, value in mine.items() if not torch.equal(value, other[name])}
+    return {name: value for name, value in mine.items() if name.rpartition(".")[0] not in drawn}
+
+
+def all_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+
+
+def tied(originals: dict[str, torch.Tensor], lost: set[str]) -> set[str]:
+    """Of these names, those whose storage the inventory lists under another name."""
+    kept = {originals[name].data_ptr() for name in originals if name not in lost}
+    return {name for name in lost if originals[name].data_ptr() in kept}
+
+
+def optimizer(run: RunFolder) -> dict:
+    """Metrics missing_from_optimizer, frozen_in_optimizer, strangers [tensors]."""
+    seen, tensors = inventory(run)
+    promise, _ = promised(run)
+    held = [item for item in parameters(tensors) if item["in_optimizer"]]
+    storages = {item["storage"] for item in held}
+    reached = [item for item in parameters(tensors) if item["storage"] in storages]
+    missing = [f"{name}: no optimizer group holds it" for name in absent(promise, reached)]
+    frozen = [f"{item['name']}: frozen, yet in the optimizer" for item in held if not allowed(promise, item)]
+    found = {"missing_from_optimizer": missing, "frozen_in_optimizer": frozen}
+    report = counted(found, "tensors", counts={"held": len(held)})
+    report["values"]["strangers"] = [float(seen["optimizer_strangers"])]
+    report["unit"]["strangers"] = "tensors"
+    return report
+
+
+def gradient_flow(run: RunFolder, within: int = 3) -> dict:
+    """Metrics without_gradient, without_update [tensors]: first non-zero gradient and first change by step `within` (from 1).
+
+    The partner of a zero-initialised LoRA factor may be one step later, and steps at learning rate 0 move nothing.
+    """
+    _, tensors = inventory(run)
+    promise, _ = promised(run)
+    idle = leading_idle_steps(run)
+    watched = list(met(promise, parameters(tensors)).values())
+    watched += [item for item in parameters(tensors) if must_train(promise, item)]
+    still, unmoved = [], []
+    for item in watched:
+        latest = within + partner_is_zero(item["name"]) + idle
+        if late(item["first_grad_step"], latest):
+            still.append(f"{item['name']}: first gradient at step {item['first_grad_step']}, wanted by {latest}")
+        if late(item["first_update_step"], latest):
+            unmoved.append(f"{item['name']}: first update at step {item['first_update_step']}, wanted by {latest}")
+    gone = [f"{name}: not in the model" for name in absent(promise, parameters(tensors))]
+    found = {"without_gradient": still + gone, "without_update": unmoved + gone}
+    return counted(found, "tensors", counts={"watched": len(watched), "idle_steps": idle})
+
+
+def late(step: int | None, latest: int) -> bool:
+    return step is None or step > latest
+
+
+def partner_is_zero(name: str) -> int:
+    return int(".lora_A." in name or ".lora_embedding_B" in name)
+
+
+def leading_idle_steps(run: RunFolder) -> int:
+    """Steps at the start whose every learning rate is 0 (a warm-up that begins at nothing)."""
+    idle = 0
+    for line in run.lines("trace.jsonl"):
+        if any(line["lr"]):
+            break
+        idle += 1
+    return idle

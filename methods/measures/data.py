@@ -1,0 +1,293 @@
+"""The data: does it have the declared shape, do its splits leak into each other, are its classes balanced?"""
+
+import hashlib
+import json
+import math
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from itertools import combinations, pairwise, product
+from typing import Any
+
+from methods.measures.overlap import SPLITS, Row, Text, normalise, overlaps, without_template
+from methods.run import NotObservable
+
+TYPES = {
+    "string": str,
+    "str": str,
+    "text": str,
+    "integer": int,
+    "int": int,
+    "number": (int, float),
+    "float": float,
+    "list": list,
+}
+GENERIC_FIELDS = ("label", "labels", "target", "class", "answer", "gold", "rating", "ground truth")
+
+
+# ------------------------------------------------------------------------------------------------ reading
+def _lines(run: Any, split: str) -> Iterator[tuple[int, Row | None]]:
+    """Line number and row; None for a line that is no JSON object."""
+    path = run.data / f"{split}.jsonl"
+    if not path.exists():
+        return
+    with path.open(encoding="utf-8", errors="replace") as handle:
+        for number, line in ((n, text) for n, text in enumerate(handle, 1) if text.strip()):
+            try:
+                row = json.loads(line)
+            except ValueError:
+                row = None
+            yield number, row if isinstance(row, dict) else None
+
+
+def _meta(run: Any) -> dict[str, Any]:
+    path = run.data / "meta.json"
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
+
+
+def _digests(run: Any) -> dict[str, str]:
+    files = [run.data / name for name in (*(f"{s}.jsonl" for s in SPLITS), "meta.json")]
+    return {f.name: hashlib.sha256(f.read_bytes()).hexdigest() for f in files if f.exists()}
+
+
+def _dialogue(row: Row) -> list[dict[str, str]] | None:
+    messages = row.get("messages")
+    sound = isinstance(messages, list) and all(
+        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages
+    )
+    return messages if sound else None
+
+
+def answer_of(row: Row) -> Any:
+    """The class of a row: its label, or the last assistant message."""
+    if "messages" not in row:
+        return row.get("label")
+    said = [m["content"] for m in _dialogue(row) or [] if m["role"] == "assistant"]
+    return said[-1] if said else None
+
+
+def input_of(row: Row) -> str:
+    """What the model may read: the text, or every message before the last assistant message."""
+    if "messages" not in row:
+        return row["text"] if isinstance(row.get("text"), str) else ""
+    messages = _dialogue(row) or []
+    last = max((i for i, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))
+    return "\n".join(m["content"] for m in messages[:last])
+
+
+# ------------------------------------------------------------------------------------------------ schema
+def _faults(row: Row, labels: list[str], columns: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with one row, in words."""
+    if not isinstance(row.get("id"), str) or not row["id"]:
+        yield "id is not a non-empty string"
+    if "group" in row and not isinstance(row["group"], str):
+        yield "group is not a string"
+    if "messages" in row:
+        if not _dialogue(row) or not str(answer_of(row) or "").strip() or not input_of(row).strip():
+            yield "messages need role and content, a question and a last answer that are not empty"
+    else:
+        if not isinstance(row.get("text"), str) or not row["text"].strip():
+            yield "text is empty or no string"
+        label = row.get("label")
+        if type(label) is not int or not 0 <= label < (len(labels) or math.inf):
+            yield f"label {label!r} is no integer within the {len(labels)} declared labels"
+    for name, declared in columns.items():
+        wanted = TYPES.get(str(declared).lower())
+        if name in row and wanted and not isinstance(row[name], wanted):
+            yield f"{name} is {type(row[name]).__name__}, declared {declared}"
+
+
+def _refused(meta: dict[str, Any]) -> int:
+    """Rows the reader could not use. `bad_rows` keeps only some of them; `dropped` counts all with the same reason."""
+    bad, dropped = meta.get("bad_rows") or [], meta.get("dropped") or {}
+    reasons = {row.get("why") for row in bad if isinstance(row, dict)}
+    return max(len(bad), sum(n for why, n in dropped.items() if why in reasons))
+
+
+def schema(run: Any) -> dict[str, Any]:
+    """`rows_loaded_fraction` (unit "1") and `schema_violations` (unit "rows"), exact over every row of every split.
+
+    rows_loaded_fraction : two numbers where the reader kept count (`rows_read`, `bad_rows` of meta.json): split files,
+        source file. Rows dropped for a declared reason (`dropped`) are choices, not failures; they are only counted.
+    schema_violations : one total; ids must be unique over all splits together. A missing split file is a violation.
+    """
+    meta, seen, found, total, good = _meta(run), {}, [], 0, 0
+    labels, columns = meta.get("labels") or [], meta.get("columns")
+    for split in SPLITS:
+        before = total
+        for number, row in _lines(run, split):
+            total += 1
+            faults = (
+                ["no JSON object"]
+                if row is None
+                else list(_faults(row, labels, columns if isinstance(columns, dict) else {}))
+            )
+            if row is not None and str(row.get("id")) in seen:
+                faults.append(f"id {row.get('id')!r} is already at {seen[str(row.get('id'))]}")
+            elif row is not None:
+                seen[str(row.get("id"))] = f"{split}:{number}"
+            good += not faults
+            found += [f"{split}.jsonl:{number}: {'; '.join(faults)}"] if faults else []
+        if total == before:
+            found.append(f"{split}.jsonl: missing or empty")
+    refused, read = _refused(meta), int(meta.get("rows_read") or 0)
+    fractions = [good / total if total else math.nan] + ([1 - refused / read] if read else [])
+    return {
+        "values": {"rows_loaded_fraction": fractions, "schema_violations": [float(len(found))]},
+        "unit": {"rows_loaded_fraction": "1", "schema_violations": "rows"},
+        "sampling_unit": "file",
+        "counts": {"rows": total, "good": good, "rows_read": read, "refused_by_the_reader": refused},
+        "not_scored": {f"dropped by the reader: {why}": n for why, n in (meta.get("dropped") or {}).items()},
+        "findings": found[:20],
+        "digests": _digests(run),
+    }
+
+
+def _read(run: Any) -> list[Text]:
+    rows = [(split, row) for split in SPLITS for _, row in _lines(run, split) if row is not None]
+    words = [normalise(input_of(row)) for _, row in rows]
+    if any("messages" in row for _, row in rows):
+        words = without_template(words)
+    return [(split, row, w) for (split, row), w in zip(rows, words, strict=True)]
+
+
+# ------------------------------------------------------------------------------------------------ label in input
+def _label_pattern(meta: dict[str, Any]) -> re.Pattern[str]:
+    """A label written as a field (`Recommended IND: 1`, `"label": "yes"`, `__label__1`), or a label name as a tag."""
+    own = [re.sub(r"[\W_]+", r"[\\W_]*", str(f).strip()) for f in meta.get("label_fields") or []]
+    names = "|".join(re.escape(str(n)) for n in [*(meta.get("labels") or []), "yes", "no", "true", "false"])
+    value = rf"""["'*_]*\s*(?:[-+]?\d+(?:\.\d+)?|{names})\b"""
+    generic = "|".join(re.sub(" ", r"[\\W_]*", g) for g in GENERIC_FIELDS)
+    declared = [rf"\b(?:{'|'.join(own)})\b[\s\W_]{{0,4}}(?:is\s+)?{value}"] if own else []
+    tagged = [rf"[\[<{{#]\s*/?(?:{names})\s*[\]>}}#]", rf"__label__\w+|<(?:{generic})>{value}"]
+    field = rf"""\b(?:{generic})["'*_]*\s*(?:[:=]|->|=>)\s*{value}"""
+    return re.compile("|".join([*declared, field, *tagged]), re.IGNORECASE)
+
+
+def _rendered(texts: list[Text], meta: dict[str, Any]) -> set[int]:
+    """Rows whose input holds a rendered label; a rendering that (nearly) every row has is the prompt's own wording."""
+    pattern = _label_pattern(meta)
+    held = {}
+    for i, (_, row, _) in enumerate(texts):
+        plain = "".join(c for c in unicodedata.normalize("NFKC", input_of(row)) if unicodedata.category(c) != "Cf")
+        found = {m.group(0).casefold() for m in pattern.finditer(plain)} | _answered(plain, row)
+        if found:
+            held[i] = found
+    often = Counter(m for found in held.values() for m in found)
+    wording = {m for m, n in often.items() if len(texts) >= 20 and n >= 0.95 * len(texts)}
+    return {i for i, found in held.items() if found - wording}
+
+
+def _answered(plain: str, row: Row) -> set[str]:
+    """The row's own answer written in its prompt behind a field name."""
+    answer = str(answer_of(row) or "").strip() if "messages" in row else ""
+    fields = r"\b(?:label|target|answer|output|response|solution|gold)\W{0,3}[:=]\W*"
+    found = re.search(fields + re.escape(answer) + r"(?!\w)", plain, re.IGNORECASE) if answer else None
+    return {found.group(0).casefold()} if found else set()
+
+
+def _marks(text: str) -> set[str]:
+    """What can carry a mark: words as written, punctuation runs, wide gaps, white space at the ends, word pairs."""
+    tokens = re.findall(r"\w+|[^\w\s]+|\s{2,}|^\s+|\s+$", text)
+    return set(tokens) | {f"{a} {b}" for a, b in pairwise(tokens)}
+
+
+def _give_aways(
+    texts: list[Text], precision: float = 0.95, coverage: float = 0.3, elsewhere: float = 0.02
+) -> dict[int, str]:
+    """Rows that hold a mark which tells their class: in ≥ coverage of the class, ≤ elsewhere of the rest.
+
+    Classes of fewer than 20 rows, or without 20 rows outside, have no power and are left alone.
+    """
+    marks = [_marks(input_of(row)) for _, row, _ in texts]
+    classes = [str(answer_of(row)) for _, row, _ in texts]
+    everywhere, told = Counter(m for held in marks for m in held), {}
+    for name, size in Counter(classes).items():
+        rest = len(texts) - size
+        if min(size, rest) < 20:
+            continue
+        inside = Counter(m for held, c in zip(marks, classes, strict=True) if c == name for m in held)
+        sure = {
+            m
+            for m, n in inside.items()
+            if n >= coverage * size and n >= precision * everywhere[m] and everywhere[m] - n <= elsewhere * rest
+        }
+        told |= {
+            i: f"{min(marks[i] & sure, key=len)!r} tells class {name!r}"
+            for i, c in enumerate(classes)
+            if c == name and marks[i] & sure
+        }
+    return told
+
+
+# ------------------------------------------------------------------------------------------------ the measures
+def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, Any]:
+    """`exact_duplicates`, `near_duplicates`, `shared_groups`, `label_in_input`: totals in hits; a hit is evidence.
+
+    similarity : what counts as a near-duplicate: Jaccard of word shingles, of word multisets, or the share of the
+        smaller text's shingles that lie in the larger one. Texts of 4 to 16 words also count if one word differs, and
+        any two that share 16 shingles (a copied passage of about 20 words).
+    shingle : words per shingle.
+    Exact: equal after normalisation, between splits and within test. Candidates come from MinHash-LSH (Broder 1997)
+    and from exact indices; each is confirmed on the words themselves.
+    """
+    texts, meta = _read(run), _meta(run)
+    if not texts:
+        raise NotObservable(f"leakage: no rows in {run.data}; write train.jsonl, dev.jsonl and test.jsonl there")
+    exact, near = overlaps(texts, similarity, shingle)
+    where: dict[str, set[str]] = defaultdict(set)
+    for split, row, _ in texts:
+        if row.get("group"):
+            where[str(row["group"])].add(split)
+    groups = [f"group {g} is in {', '.join(sorted(s))}" for g, s in sorted(where.items()) if len(s) > 1]
+    rendered, told = _rendered(texts, meta), _give_aways(texts)
+    labelled = [
+        f"{texts[i][0]}:{texts[i][1].get('id')}: {told.get(i, 'a rendered label')}: {input_of(texts[i][1])[:60]!r}"
+        for i in sorted(rendered | set(told))
+    ]
+    hits = {"exact_duplicates": exact, "near_duplicates": near, "shared_groups": groups, "label_in_input": labelled}
+    sizes = Counter(split for split, _, _ in texts)
+    blind = "paraphrase, translation and synonyms: no lexical method sees them"
+    ungrouped = sum(not row.get("group") for _, row, _ in texts)
+    return {
+        "values": {name: [float(len(found))] for name, found in hits.items()},
+        "unit": dict.fromkeys(hits, "hits"),
+        "sampling_unit": "run",
+        "counts": {
+            "rows": len(texts),
+            **sizes,
+            "split_pairs": sum(sizes[a] * sizes[b] for a, b in combinations(SPLITS, 2)),
+        },
+        "not_scored": {blind: len(texts)} | ({"rows without a group": ungrouped} if ungrouped else {}),
+        "findings": [f"{name}: {line}" for name, found in hits.items() for line in found[:5]],
+        "digests": _digests(run),
+    }
+
+
+def balance(run: Any) -> dict[str, Any]:
+    """`class_ratio`: rows of the largest class over rows of the smallest, one ratio per split that has rows.
+
+    Infinite if a declared class (or one seen in another split) is missing. Instruction rows: their distinct answers
+    are the classes; more than 20 of them are no classes, and the measure raises NotObservable.
+    """
+    rows = {split: [row for _, row in _lines(run, split) if row is not None] for split in SPLITS}
+    seen = {answer_of(row) for held in rows.values() for row in held} - {None}
+    instruction = any("messages" in row for held in rows.values() for row in held)
+    if not seen or (instruction and len(seen) > 20):
+        raise NotObservable(
+            f"balance: {len(seen)} distinct answers are no classes; declare labels or leave this gate out"
+        )
+    classes = sorted(seen if instruction else seen | set(range(len(_meta(run).get("labels") or []))), key=str)
+    tables = {s: Counter(answer_of(row) for row in held) for s, held in rows.items() if held}
+    ratios = [
+        max(t[c] for c in classes) / low if (low := min(t[c] for c in classes)) else math.inf for t in tables.values()
+    ]
+    return {
+        "values": {"class_ratio": ratios},
+        "unit": {"class_ratio": "ratio"},
+        "sampling_unit": "split",
+        "counts": {f"{split} {c}": tables[split][c] for split, c in product(tables, classes)},
+        "findings": [f"{s}: {dict(t)}, ratio {r:.2f}" for (s, t), r in zip(tables.items(), ratios, strict=True)],
+        "digests": _digests(run),
+    }

@@ -1,0 +1,119 @@
+"""Which texts repeat each other between splits: equal, nearly equal, or one inside the other. Pure text, no files."""
+
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
+from itertools import combinations
+from typing import Any
+
+SPLITS = ("train", "dev", "test")
+Row = dict[str, Any]
+Words = list[str]
+Text = tuple[str, Row, Words]
+"""Split, row, and the words of its normalised input."""
+
+
+def normalise(text: str) -> Words:
+    """Words after NFKC, case folding, and dropping accents, zero-width characters and punctuation."""
+    folded = unicodedata.normalize("NFD", unicodedata.normalize("NFKC", text).casefold())
+    kept = (c for c in folded if unicodedata.category(c) not in ("Cf", "Mn"))
+    return re.findall(r"[^\W_]+", "".join(kept))
+
+
+def without_template(texts: list[Words]) -> list[Words]:
+    """Drop the words that every prompt starts and ends with, so that a shared instruction is no duplicate."""
+    distinct = [t for t in texts if t]
+    if len(distinct) < 20:
+        return texts
+    head = _shared(distinct)
+    tail = _shared([t[head:][::-1] for t in distinct])
+    return [t[head : len(t) - tail] for t in texts]
+
+
+def _shared(texts: list[Words]) -> int:
+    low, high = min(texts), max(texts)
+    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+
+
+def _grams(words: Words, size: int) -> set[tuple[str, ...]]:
+    return {tuple(words[i : i + size]) for i in range(len(words) - size + 1)}
+
+
+def _buckets(keys: Iterable[tuple[int, Any]]) -> Iterator[list[int]]:
+    """Indices that share a key, for every key that more than one shares."""
+    held: dict[Any, list[int]] = defaultdict(list)
+    for index, key in keys:
+        held[key].append(index)
+    return (sorted(b) for b in held.values() if len(b) > 1)
+
+
+def _candidates(texts: list[Text], shingles: list[set[tuple[str, ...]]], similarity: float) -> set[tuple[int, int]]:
+    """Pairs worth an exact look, over-inclusive: MinHash-LSH on words, a shared rare shingle, one word left out."""
+    from datasketch import MinHash, MinHashLSH
+
+    buckets = list(_buckets((i, s) for i, held in enumerate(shingles) for s in held))
+    common = max(20, len(texts) // 50)
+    pairs = {p for b in buckets if len(b) <= common for p in combinations(b, 2)}
+    short = [(i, w) for i, (_, _, w) in enumerate(texts) if 3 < len(w) <= 16]
+    gaps = ((i, tuple(w[:at] + w[at + 1 :])) for i, w in short for at in range(len(w) + 1))
+    pairs |= {p for b in _buckets(set(gaps)) for p in combinations(b, 2)}
+    blank = MinHash(num_perm=128, seed=1)
+    index = MinHashLSH(threshold=0.7 * similarity, num_perm=128)
+    for i, (_, _, words) in enumerate(texts):
+        if words:
+            sketch = blank.copy()
+            sketch.update_batch([w.encode() for w in set(words)])
+            pairs |= {(j, i) for j in index.query(sketch)}
+            index.insert(i, sketch)
+    return pairs
+
+
+def _alike(a: Words, b: Words, a_shingles: set, b_shingles: set, similarity: float) -> str:
+    """Why two different texts are near-duplicates, or empty: shingles, words, one edited word, one inside the other."""
+    common = len(a_shingles & b_shingles)
+    union = len(a_shingles | b_shingles)
+    if union and common / union >= similarity:
+        return f"shingle Jaccard {common / union:.2f}"
+    left, right = Counter(a), Counter(b)
+    both, either = (left & right).total(), (left | right).total()
+    if min(len(a), len(b)) > 3 and (both / either >= similarity or _one_edit(a, b)):
+        return f"word Jaccard {both / either:.2f}"
+    fewest = min(len(a_shingles), len(b_shingles))
+    if fewest > 3 and common / fewest >= similarity:
+        return f"one holds {common / fewest:.2f} of the other"
+    return f"{common} shared shingles" if common >= 16 else ""
+
+
+def _one_edit(a: Words, b: Words) -> bool:
+    """One word replaced, added or removed."""
+    if len(a) > len(b):
+        a, b = b, a
+    at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
+    return (len(a) == len(b) and a[at + 1 :] == b[at + 1 :]) or (len(a) + 1 == len(b) and a[at:] == b[at + 1 :])
+
+
+def overlaps(texts: list[Text], similarity: float, shingle: int) -> tuple[list[str], list[str]]:
+    """Exact and near duplicates between splits, in words; exact ones within test too."""
+    shingles = [_grams(w, shingle) for _, _, w in texts]
+    exact, near = [], []
+    for bucket in _buckets((i, tuple(w)) for i, (_, _, w) in enumerate(texts) if w):
+        by_split = {s: [i for i in bucket if texts[i][0] == s] for s in SPLITS}
+        exact += [
+            _pair(texts, by_split[s][0], i, "equal")
+            for s, t in combinations(SPLITS, 2)
+            if by_split[s]
+            for i in by_split[t]
+        ]
+        exact += [_pair(texts, by_split["test"][0], i, "equal") for i in by_split["test"][1:]]
+    for i, j in sorted(_candidates(texts, shingles, similarity)):
+        (one, _, a), (other, _, b) = texts[i], texts[j]
+        if one != other and a != b:
+            why = _alike(a, b, shingles[i], shingles[j], similarity)
+            near += [_pair(texts, i, j, why)] if why else []
+    return exact, near
+
+
+def _pair(texts: list[Text], i: int, j: int, why: str) -> str:
+    (one, a, _), (other, b, words) = texts[i], texts[j]
+    return f"{one}:{a.get('id')} ~ {other}:{b.get('id')}: {why}: {' '.join(words)[:60]!r}"

@@ -1,0 +1,128 @@
+"""Rows of a data folder into token ids, batches and their order."""
+
+import json
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+IGNORED = -100
+
+
+def read(data_folder: str | Path, split: str) -> list[dict[str, Any]]:
+    """Rows of `<split>.jsonl`, in file order."""
+    with open(Path(data_folder) / f"{split}.jsonl", encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines if line.strip()]
+
+
+def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Rows as `{id, input_ids, attention_mask, labels}`; labels are an int (classification) or a list (causal).
+
+    Raises:
+        ValueError: a chat template is missing, or its prompt is not a prefix of the whole conversation.
+    """
+    length = recipe["training"]["length"]
+    if recipe["task"] == "classification":
+        return _classification(rows, tokenizer, length)
+    if tokenizer.chat_template is None:
+        raise ValueError("the tokenizer has no chat template; give the base model folder a chat_template.jinja")
+    return [_conversation(row, tokenizer, length) for row in rows]
+
+
+def _classification(rows: Sequence[Mapping[str, Any]], tokenizer: Any, length: int) -> list[dict[str, Any]]:
+    ids = tokenizer([row["text"] for row in rows], truncation=True, max_length=length)["input_ids"] if rows else []
+    return [_item(row, tokens, int(row["label"])) for row, tokens in zip(rows, ids, strict=True)]
+
+
+def _conversation(row: Mapping[str, Any], tokenizer: Any, length: int) -> dict[str, Any]:
+    prompt, answer = split_answer(row, tokenizer)
+    prompt, answer = shorten(prompt, answer, length, tokenizer.bos_token_id)
+    return _item(row, prompt + answer, [IGNORED] * len(prompt) + answer)
+
+
+def _item(row: Mapping[str, Any], tokens: list[int], labels: int | list[int]) -> dict[str, Any]:
+    return {"id": row.get("id"), "input_ids": tokens, "attention_mask": [1] * len(tokens), "labels": labels}
+
+
+def split_answer(row: Mapping[str, Any], tokenizer: Any) -> tuple[list[int], list[int]]:
+    """Token ids of the prompt (with the generation prompt) and of the answer, which ends in one EOS.
+
+    The template writes every special token itself, so the tokenizer adds none: no second BOS.
+
+    Raises:
+        ValueError: the prompt's ids are not a prefix of the conversation's.
+    """
+    messages = row["messages"]
+    prompt = _template(tokenizer, messages[:-1], generation=True)
+    whole = _template(tokenizer, messages, generation=False)
+    if whole[: len(prompt)] != prompt:
+        raise ValueError(
+            f"row {row.get('id')}: the chat template's prompt is not a prefix of the whole conversation, so the answer "
+            "cannot be told from the prompt; use a template whose generation prompt opens the assistant's turn"
+        )
+    answer, eos = whole[len(prompt) :], tokenizer.eos_token_id
+    if eos in answer:
+        return prompt, answer[: len(answer) - answer[::-1].index(eos)]
+    return prompt, answer if eos is None else [*answer, eos]
+
+
+def _template(tokenizer: Any, messages: Sequence[Mapping[str, str]], generation: bool) -> list[int]:
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generation)
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+def shorten(prompt: list[int], answer: list[int], length: int, bos: int | None) -> tuple[list[int], list[int]]:
+    """Cut to `length` tokens: the prompt's oldest go first (a leading BOS stays), the answer keeps at least 3/4."""
+    if len(prompt) + len(answer) <= length:
+        return prompt, answer
+    answer = answer[: length - min(len(prompt), length // 4)]
+    room = length - len(answer)
+    if bos is not None and prompt[:1] == [bos] and room > 1:
+        return [bos, *prompt[len(prompt) - room + 1 :]], answer
+    return prompt[len(prompt) - room :], answer
+
+
+def collate(batch: Sequence[Mapping[str, Any]], tokenizer: Any, side: str = "right") -> dict[str, torch.Tensor]:
+    """Tensors (batch, longest); padding has attention 0 and label -100, whatever the pad id is."""
+    width = max(len(row["input_ids"]) for row in batch)
+    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (tokenizer.eos_token_id or 0)
+
+    def padded(name: str, fill: int) -> torch.Tensor:
+        lists = []
+        for row in batch:
+            gap = [fill] * (width - len(row[name]))
+            lists.append([*row[name], *gap] if side == "right" else [*gap, *row[name]])
+        return torch.tensor(lists, dtype=torch.long)
+
+    tokens = {"input_ids": padded("input_ids", pad), "attention_mask": padded("attention_mask", 0)}
+    if isinstance(batch[0]["labels"], int):
+        return {**tokens, "labels": torch.tensor([row["labels"] for row in batch], dtype=torch.long)}
+    return {**tokens, "labels": padded("labels", IGNORED)}
+
+
+def buckets(lengths: Sequence[int], batch: int, seed: int, epoch: int, window: int = 32) -> list[list[int]]:
+    """Row numbers of one epoch in batches of similar length: shuffled, sorted inside windows of `window` batches,
+    the batches shuffled again. `window=1` is a plain shuffle. Draws from no global generator."""
+    draw = random.Random(f"{seed}/{epoch}")
+    order = list(range(len(lengths)))
+    draw.shuffle(order)
+    if window > 1:
+        size = window * batch
+        chunks = [order[start : start + size] for start in range(0, len(order), size)]
+        order = [row for chunk in chunks for row in sorted(chunk, key=lengths.__getitem__)]
+    batches = [order[start : start + batch] for start in range(0, len(order), batch)]
+    draw.shuffle(batches)
+    return batches
+
+
+def stream(lengths: Sequence[int], recipe: Mapping[str, Any], seed: int, position: int = 0) -> Iterator[list[int]]:
+    """Micro-batches of row numbers without end, from micro-batch number `position` on."""
+    training = recipe["training"]
+    window = 32 if training.get("bucketing", True) else 1
+    per_epoch = -(-len(lengths) // training["micro_batch"])
+    epoch, start = divmod(position, per_epoch)
+    while True:
+        yield from buckets(lengths, training["micro_batch"], seed, epoch, window)[start:]
+        epoch, start = epoch + 1, 0
