@@ -174,6 +174,9 @@ def _toml_words(error: Exception) -> str:
     twice = re.match(r"Cannot declare \('criteria', '(.*)'\) twice \(at line (\d+)", str(error))
     if twice:
         return f'line {twice[2]}: [criteria."{twice[1]}"] stands there for the second time; an id is used once'
+    again = re.match(r"Cannot overwrite a value \(at line (\d+)", str(error))
+    if again:
+        return f"line {again[1]}: a key stands there for the second time; keep one of the two"
     if isinstance(error, RecursionError):
         return "is nested too deeply to be read; a criterion is a flat table"
     return f"is not valid TOML: {error}"

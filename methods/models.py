@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging
 
 from methods import METHODS
 from methods.run import NotObservable, RunFolder, check_names
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+logging.disable_progress_bar()
 
 
 def method(recipe: Mapping[str, Any]) -> Any:

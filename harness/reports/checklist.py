@@ -38,7 +38,7 @@ def validate(checklist: Checklist) -> None:
     rows = _typed(checklist, "", "rows", list)
     for index, row in enumerate(rows):
         _validate_row(row, f"rows[{index}]")
-    _validate_launch(launch, rows)
+    _validate_launch(launch, [row for row in rows if str(row.get("stage") or "") in session["stage"]])
     _validate_sabotage(checklist.get("sabotage"))
 
 
@@ -83,6 +83,7 @@ def _validate_part(part: Any, where: str) -> None:
 
 
 def _validate_launch(launch: Mapping[str, Any], rows: list[Any]) -> None:
+    """The launch word is over its own stage; a gate of another stage that also ran neither helps nor stops it."""
     judged = _typed(launch, "launch.", "judged", int)
     total = _typed(launch, "launch.", "total", int)
     short = next((row for row in rows if row["outcome"] in ("NO-GO", "UNDECIDED", "NOT RUN")), None)

@@ -188,9 +188,10 @@ def _answered(plain: str, row: Row) -> set[str]:
 
 
 def _marks(text: str) -> set[str]:
-    """What can carry a mark: words as written, punctuation runs, wide gaps, white space at the ends, word pairs."""
-    tokens = re.findall(r"\w+|[^\w\s]+|\s{2,}|^\s+|\s+$", text)
-    return set(tokens) | {f"{a} {b}" for a, b in pairwise(tokens)}
+    """What can carry a mark: words as written, punctuation runs, wide gaps, word pairs, how the text starts and ends."""
+    tokens = re.findall(r"\w+|[^\w\s]+|\s{2,}", text)
+    ends = {f"{side} {part}" for n in (1, 2, 3, 4) for side, part in (("^", text[:n]), ("$", text[-n:]))}
+    return set(tokens) | {f"{a} {b}" for a, b in pairwise(tokens)} | ends
 
 
 def _give_aways(

@@ -19,8 +19,9 @@ def views(run: RunFolder, model: nn.Module, batch: dict[str, Tensor], extra: int
         "alone": torch.cat([ask(run, model, alone(batch, row)) for row in range(len(batch["input_ids"]))]),
         "padded further": ask(run, model, widened(batch, extra, pad, "right")),
     }
-    if not accepts_positions(model):
-        return answer, {"left padding: the model takes no position_ids": 1}
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    if reads_first_token(inner) or not accepts_positions(model):
+        return answer, {"left padding: the model reads its first token or takes no position_ids": 1}
     left = to_left(batch, pad)
     answer["padded left"] = ask(run, model, left, positions=True)
     answer["padded left, further"] = ask(run, model, widened(left, extra, pad, "left"), positions=True)
@@ -60,6 +61,11 @@ def to_left(batch: dict[str, Tensor], pad: int) -> dict[str, Tensor]:
     return {
         name: t if t.dim() == 1 else t.masked_fill(source < 0, FILL.get(name, pad)) for name, t in moved.items()
     }
+
+
+def reads_first_token(inner: nn.Module) -> bool:
+    """Encoders classify from place 0, where left padding would lie; decoders answer from the last token."""
+    return not (type(inner).__name__.endswith("ForCausalLM") or hasattr(inner, "score"))
 
 
 def accepts_positions(model: nn.Module) -> bool:

@@ -317,6 +317,12 @@ def test_a_checklist_that_must_not_be_shown_is_refused(change: Any, message: str
         validate(_broken(change))
 
 
+def test_a_red_gate_of_another_stage_does_not_contradict_go() -> None:
+    made = go()
+    made["rows"].append({**no_go()["rows"][3], "stage": "C"})
+    validate(made)
+
+
 def test_go_with_a_criterion_unjudged_is_refused() -> None:
     made = go()
     made["launch"]["total"] += 1

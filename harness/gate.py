@@ -1,0 +1,32 @@
+"""The decorator that ties a pytest test to the criterion that it judges."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+
+def gate(criterion: str, *, needs: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark a test as the gate of `criterion`; `needs` names the runs it looks at, so that the plan can train them.
+
+    Stage, system and severity are not stated here: they come from criteria.toml at collection.
+    """
+    return pytest.mark.gate(criterion, needs=tuple(needs))
+
+
+class Broken(Exception):
+    """A gate that could not be judged because the harness or a job failed; never a verdict on the model."""
+
+
+class NoGo(AssertionError):
+    """The evidence violates the bound."""
+
+
+class Undecided(AssertionError):
+    """The evidence excludes neither verdict."""
+
+
+class NotRun(AssertionError):
+    """The gate was not judged; the message says why."""

@@ -1,0 +1,118 @@
+"""State of one gonogo session: the criteria, the store, what was selected and what was judged."""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.criteria import Criteria, Criterion
+from harness.evidence import Measurement, Store
+from harness.verdict import Launch, Outcome, Verdict, roll_up
+
+
+class Session:
+    """One per pytest process. On an xdist worker it judges; on the controller it collects and reports."""
+
+    def __init__(self, root: Path, criteria: Criteria, store: Store, reports: Path) -> None:
+        self.root, self.criteria, self.store, self.reports = root, criteria, store, reports
+        self.subject, self.systems = "embedded", ("core",)
+        self.name = ""
+        self.started = time.time()
+        self.gates: dict[str, tuple[str, ...]] = {}
+        self.selected: set[str] = set()
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.curves: dict[str, dict[str, list[Any]]] = {}
+        self.warnings: list[str] = []
+        self.sabotaged: list[dict[str, Any]] = []
+        self.stage = "A"
+
+    def applicable(self) -> list[Criterion]:
+        return [c for c in self.criteria.values() if c.stage == self.stage and c.system in self.systems]
+
+    def launch(self) -> Launch:
+        verdicts = {id_: Verdict.from_json(json.dumps(row["verdict"])) for id_, row in self.rows.items()}
+        missing = [c.id for c in self.applicable() if c.id not in self.selected]
+        return roll_up(self.applicable(), verdicts, missing)
+
+    def outcomes(self) -> list[Outcome]:
+        """What was selected, judged or not: the exit status is over these."""
+        return [
+            Outcome(self.rows[id_]["verdict"]["outcome"]) if id_ in self.rows else Outcome.NOT_RUN
+            for id_ in sorted(self.selected)
+        ]
+
+    def row(self, criterion: Criterion) -> dict[str, Any]:
+        """One line of the checklist."""
+        plain = {
+            "id": criterion.id, "system": criterion.system, "stage": criterion.stage, "severity": criterion.severity,
+            "claim": criterion.claim, "why": criterion.why,
+        }  # fmt: skip
+        seen = self.rows.get(criterion.id)
+        if seen is None:
+            outcome = "NOT RUN" if criterion.id in self.selected else "NOT SELECTED"
+            reason = "the session ended before it was judged" if outcome == "NOT RUN" else ""
+            return {**plain, "outcome": outcome, "reason": reason, "seconds": 0.0, "reused": False, "parts": [],
+                    "findings": [], "counts": {}, "not_scored": {}, "arrays": {}, "evidence_key": ""}  # fmt: skip
+        verdict, evidence = seen["verdict"], seen["evidence"]
+        return {**plain, "outcome": verdict["outcome"], "reason": verdict["reason"], "parts": verdict["parts"],
+                "seconds": seen["seconds"], "reused": seen["reused"], "evidence_key": seen["key"], **evidence}  # fmt: skip
+
+    def checklist(self, command: str, environment: Mapping[str, Any]) -> dict[str, Any]:
+        launch = self.launch()
+        shown = self.applicable() + [c for c in self.criteria.values() if c.id in self.rows and c not in self.applicable()]
+        return {
+            "schema": 1,
+            "session": {
+                "id": self.name, "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+                "subject": self.subject, "stage": self.stage, "command": command, **git_state(self.root),
+                "seconds": time.time() - self.started, "environment": dict(environment), "warnings": self.warnings,
+            },
+            "launch": {"outcome": str(launch.outcome), "reasons": list(launch.reasons), "judged": launch.judged,
+                       "total": launch.total},
+            "rows": [self.row(criterion) for criterion in shown],
+            "curves": self.curves,
+            "sabotage": self.power(),
+        }  # fmt: skip
+
+    def power(self) -> dict[str, Any] | None:
+        """The newest stored power table of this subject."""
+        rows = self.store.sabotage_table(self.subject)
+        if not rows:
+            return None
+        shown = [
+            {"defect": r["defect"], "criterion": r["criterion_id"], "outcome": r["outcome"], "seconds": r["seconds"],
+             "what": r["detail"]}
+            for r in rows
+        ]  # fmt: skip
+        caught = sum(r["outcome"] == "caught" for r in rows)
+        oldest = max(r["age_s"] for r in rows) / 86400
+        return {"stored": True, "age_days": oldest, "caught": caught, "planted": len(rows), "rows": shown}
+
+
+def evidence_of(measurement: Measurement | None) -> dict[str, Any]:
+    """The part of a measurement that a reader of the checklist wants."""
+    if measurement is None:
+        return {"findings": [], "counts": {}, "not_scored": {}, "arrays": {}}
+    plain = json.loads(measurement.to_json())
+    return {name: plain.get(name) or empty for name, empty in
+            (("findings", []), ("counts", {}), ("not_scored", {}), ("arrays", {}))}  # fmt: skip
+
+
+def git_state(root: Path) -> dict[str, Any]:
+    """Commit and dirty flag of the checkout; empty outside one."""
+    def ask(*words: str) -> str:
+        try:
+            return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10).stdout.strip()
+        except (OSError, subprocess.TimeoutExpired):
+            return ""
+
+    return {"commit": ask("rev-parse", "--short=12", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
+
+
+def environment_facts(versions: Mapping[str, Any]) -> dict[str, Any]:
+    return {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system(), **versions}

@@ -1,0 +1,132 @@
+"""What the adapter costs: parameters stored, memory, FLOPs and latency, each against the base or full fine-tuning."""
+
+import os
+import random
+import time
+from math import exp, log, sqrt
+from statistics import mean, stdev
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from methods import expected, models, rows
+from methods.measures import artifact, forward, scoring
+from methods.run import NotObservable, RunFolder
+
+NORMAL_90 = 1.645
+
+
+def parameters(run: RunFolder) -> dict:
+    """Metrics trainable_fraction [1] = stored elements / all of the base's, stored_parameters [parameters], excess [tensors]."""
+    base = forward.base(run)
+    promise, stored = expected.promise(run.recipe, base), artifact.tensors(run)
+    total, size = sum(p.numel() for p in base.parameters()), sum(tensor.numel() for tensor in stored.values())
+    planned = {name.replace(".modules_to_save.", ".") for name in promise.trainable}
+    planned |= promise.also | {"prompt_embeddings"} | {name.removesuffix(".weight") for name in planned}
+    excess = sorted(set(stored) - planned)
+    return {
+        "values": {
+            "trainable_fraction": [size / total], "stored_parameters": [float(size)], "excess": [float(len(excess))],
+        },
+        "unit": {"trainable_fraction": "1", "stored_parameters": "parameters", "excess": "tensors"},
+        "sampling_unit": "run",
+        "counts": {"base_parameters": total, "stored_tensors": len(stored), "planned": sum(promise.trainable.values())},
+        "findings": [f"{name}: stored, but the recipe does not train it" for name in excess][:20],
+    }
+
+
+def memory(run_lora: RunFolder, run_full: RunFolder) -> dict:
+    """Metrics peak_bytes [bytes] above what was there before the model, ratio_to_full [ratio]."""
+    own, full = peak(run_lora), peak(run_full)
+    return {
+        "values": {"peak_bytes": [own], "ratio_to_full": [own / full if full > 0 else float("inf")]},
+        "unit": {"peak_bytes": "bytes", "ratio_to_full": "ratio"},
+        "sampling_unit": "run",
+        "counts": {"peak_bytes": own, "peak_bytes_full": full},
+        "vetoes": [] if min(own, full) > 0 else ["a run shows no memory above its start: the peak was not recorded"],
+    }
+
+
+def peak(run: RunFolder) -> float:
+    seen = run.json("memory.json")
+    if seen.get("cuda_peak"):
+        return float(seen["cuda_peak"])
+    return float(seen["peak_rss"]) - float(seen["rss_before_model"])
+
+
+def flops(run: RunFolder) -> dict:
+    """Metrics flops_per_step [FLOPs] (forward and backward of one optimizer step), ratio_to_full [ratio]; same batch in both."""
+    plan = run.recipe["training"]
+    items, tokenizer = scoring.encoded(run, "train", plan["micro_batch"])
+    batch = rows.collate(items, tokenizer)
+    model, full = forward.trained(run), forward.base(run).requires_grad_(True)
+    promise = expected.promise(run.recipe, full)
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(".original_module." not in name and forward.trains(promise, name))
+    own, whole = counted(model, batch), counted(full, batch)
+    if not (own and whole):
+        raise NotObservable("torch's counter saw no FLOPs; the model runs outside of torch's operators")
+    return {
+        "values": {"flops_per_step": [float(own * plan["accumulation"])], "ratio_to_full": [own / whole]},
+        "unit": {"flops_per_step": "FLOPs", "ratio_to_full": "ratio"},
+        "sampling_unit": "run",
+        "counts": {"flops_per_row": own / len(items), "rows": len(items), "tokens": int(batch["attention_mask"].sum())},
+    }
+
+
+def counted(model: nn.Module, batch: dict[str, Tensor]) -> int:
+    """Attention in its plain form: the counter knows no fused kernel of the CPU."""
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        model(**batch).loss.backward()
+    model.zero_grad()
+    return counter.get_total_flops()
+
+
+def latency(run: RunFolder, blocks: int = 30, batch_rows: int = 8, warmup: int = 3, busy: float = 0.05) -> dict:
+    """Metrics served_s, base_s, base_again_s [seconds], one number per block: the form that ships against the base.
+
+    Arms run interleaved in an order drawn per block; base_again is a second copy of the base, and where its ratio's
+    90 % interval leaves ±`busy` the host is too busy to be believed.
+    """
+    arms = {"served_s": served(run), "base_s": forward.base(run), "base_again_s": forward.base(run)}
+    batch = {name: tensor[:batch_rows] for name, tensor in forward.probe(run).items() if name != "labels"}
+    if run.recipe["training"].get("precision") == "bf16":
+        arms = {name: model.to(torch.bfloat16) for name, model in arms.items()}
+    load, seen, draw = os.getloadavg()[0], {name: [] for name in arms}, random.Random(1)
+    for block in range(-warmup, blocks):
+        for name in draw.sample(sorted(arms), len(arms)):
+            elapsed = clocked(arms[name], batch)
+            seen[name] += [elapsed] * (block >= 0)
+    low, high = ratio_interval(seen["base_again_s"], seen["base_s"])
+    quiet = 1 - busy <= low and high <= 1 + busy
+    return {
+        "values": seen,
+        "unit": dict.fromkeys(seen, "seconds"),
+        "sampling_unit": "block",
+        "counts": {
+            "blocks": blocks, "rows": len(batch["input_ids"]), "threads": torch.get_num_threads(), "a_a_low": low,
+            "a_a_high": high, "load_before": load, "load_after": os.getloadavg()[0],
+        },
+        "vetoes": [] if quiet else [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"],
+    }
+
+
+def served(run: RunFolder) -> nn.Module:
+    model = forward.trained(run)
+    return models.merged(model).eval() if run.recipe.get("serve") == "merged" else model
+
+
+@torch.inference_mode()
+def clocked(model: nn.Module, batch: dict[str, Tensor]) -> float:
+    start = time.perf_counter()
+    model(**batch)
+    return time.perf_counter() - start
+
+
+def ratio_interval(over: list[float], under: list[float]) -> tuple[float, float]:
+    """90 % interval of the geometric mean ratio of paired times."""
+    logs = [log(a / b) for a, b in zip(over, under, strict=True)]
+    half = NORMAL_90 * stdev(logs) / sqrt(len(logs))
+    return exp(mean(logs) - half), exp(mean(logs) + half)

@@ -1,0 +1,187 @@
+"""Did it learn, and did it learn by the rules: gradients, curve, tiny overfit, baselines, random adapters."""
+
+import itertools
+import json
+import random
+from collections import Counter
+from math import isfinite, sqrt
+from statistics import median
+
+import torch
+from torch import Tensor
+
+from methods import expected
+from methods.measures import forward, scoring
+from methods.rows import read
+from methods.run import NotObservable, RunFolder
+
+COIN_SEED = 20_261
+
+
+def gradient_accumulation(run: RunFolder) -> dict:
+    """Metrics norm_ratio_error [1] = |‖accumulated‖ / ‖one batch‖ − 1|, one_minus_cosine [1]."""
+    seen = run.json("gradients.json")
+    ratio, cosine = float(seen["norm_ratio"]), float(seen["cosine"])
+    return {
+        "values": {"norm_ratio_error": [abs(ratio - 1)], "one_minus_cosine": [1 - cosine]},
+        "unit": {"norm_ratio_error": "1", "one_minus_cosine": "1"},
+        "sampling_unit": "run",
+        "counts": {"norm_ratio": ratio, "micro_batches": seen.get("micro_batches", 0), "tensors": seen.get("tensors", 0)},
+        "findings": [f"{seen['worst']}: relative error {float(seen['max_rel_error']):.3g}, norm ratio {ratio:.4g}"],
+        "vetoes": ["only one micro-batch: nothing was accumulated"] if seen.get("micro_batches") == 1 else [],
+    }
+
+
+def curve(run: RunFolder, width: float = 8.0) -> dict:
+    """Metrics nonfinite, spikes [count], late_over_early [ratio], divergence [1].
+
+    A spike is a rise by more than `width` robust standard deviations (1.4826 · MAD of the successive differences);
+    divergence is the rise of the smoothed end over its minimum, in the same noise (per single loss).
+    """
+    trace = run.lines("trace.jsonl")
+    losses = [float(line["loss"]) for line in trace]
+    if len(losses) < 6:
+        raise NotObservable(f"{len(losses)} steps are too few to judge a curve; train at least 6")
+    bad = [line["step"] for line in trace if not (isfinite(float(line["loss"])) and isfinite(float(line["grad_norm"])))]
+    finite = [loss for loss in losses if isfinite(loss)]
+    shape = shape_of(finite, width) if len(finite) > 5 else (0, [], float("inf"), float("inf"), [])
+    scale, spikes, late, rise, smooth = shape
+    return {
+        "values": {
+            "nonfinite": [float(len(bad))], "spikes": [float(len(spikes))],
+            "late_over_early": [late], "divergence": [rise],
+        },
+        "unit": {"nonfinite": "count", "spikes": "count", "late_over_early": "ratio", "divergence": "1"},
+        "sampling_unit": "run",
+        "counts": {"steps": len(losses), "noise": scale},
+        "findings": [f"step {n}: loss or gradient not finite" for n in bad[:10]]
+        + [f"step {trace[n]['step']}: loss rises by {finite[n] - finite[n - 1]:.3g}" for n in spikes[:10]],
+        "arrays": {"loss": losses, "smooth": smooth},
+    }
+
+
+def shape_of(losses: list[float], width: float) -> tuple[float, list[int], float, float, list[float]]:
+    steps = [b - a for a, b in itertools.pairwise(losses)]
+    middle = median(steps)
+    scale = 1.4826 * median(abs(step - middle) for step in steps)
+    spikes = [n + 1 for n, step in enumerate(steps) if step - middle > width * scale and step > 0]
+    third, window = max(1, len(losses) // 3), max(3, len(losses) // 10)
+    smooth = [median(losses[n : n + window]) for n in range(len(losses) - window + 1)]
+    early, late, noise = median(losses[:third]), median(losses[-third:]), scale / sqrt(2)
+    return scale, spikes, forward.over(late, early), forward.over(smooth[-1] - min(smooth), noise), smooth
+
+
+def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 200, train_rows: int | None = None) -> dict:
+    """Metrics final_loss [nats], train_accuracy, heldout_correct, heldout_correct_control [accuracy] per row 0/1.
+
+    Held-out rows are the first of the overfit run's own test split, the same for the control with shuffled labels.
+    """
+    items, tokenizer = scoring.encoded(overfit_run, "train", train_rows)
+    heldout, _ = scoring.encoded(overfit_run, "test", heldout_rows)
+    model = forward.trained(overfit_run)
+    own = scoring.evaluate(model, items, tokenizer)
+    real = scoring.evaluate(model, heldout, tokenizer)
+    control = scoring.evaluate(forward.trained(shuffled_run), heldout, tokenizer)
+    return {
+        "values": {
+            "final_loss": [sum(own.loss) / len(own.loss)], "train_accuracy": own.correct,
+            "heldout_correct": real.correct, "heldout_correct_control": control.correct,
+        },
+        "unit": {
+            "final_loss": "nats", "train_accuracy": "accuracy",
+            "heldout_correct": "accuracy", "heldout_correct_control": "accuracy",
+        },
+        "sampling_unit": "row",
+        "counts": {"train_rows": len(items), "heldout_rows": len(heldout)},
+        "arrays": {"train_loss": own.loss},
+    }
+
+
+def baselines(run: RunFolder, split: str = "test", limit: int | None = None) -> dict:
+    """Metrics correct, majority_correct, random_correct [accuracy] per row 0/1, on the same rows."""
+    truth = [answer_of(row) for row in read(run.data, split)[:limit]]
+    train = [answer_of(row) for row in read(run.data, "train")]
+    seen = evaluate(run, split, limit)
+    majority, coin = Counter(train).most_common(1)[0][0], random.Random(COIN_SEED)
+    kinds = sorted(set(train))
+    constant = len(set(seen.predicted)) == 1 and len(set(truth)) > 1
+    return {
+        "values": {
+            "correct": seen.correct,
+            "majority_correct": [float(answer == majority) for answer in truth],
+            "random_correct": [float(answer == coin.choice(kinds)) for answer in truth],
+        },
+        "unit": dict.fromkeys(("correct", "majority_correct", "random_correct"), "accuracy"),
+        "sampling_unit": "row",
+        "counts": {"rows": len(truth), "accuracy": sum(seen.correct) / len(truth), "kinds": len(kinds)},
+        "vetoes": [f"every one of {len(truth)} predictions is the same"] if constant else [],
+    }
+
+
+def answer_of(row: dict) -> str:
+    return json.dumps(row["label"]) if "label" in row else row["messages"][-1]["content"]
+
+
+def evaluate(run: RunFolder, split: str = "test", limit: int | None = None) -> scoring.Answers:
+    items, tokenizer = scoring.encoded(run, split, limit)
+    return scoring.evaluate(forward.trained(run), items, tokenizer)
+
+
+def null_adapters(run: RunFolder, draws: int = 39, rows: int = 200, split: str = "test") -> dict:
+    """Metric rank_p [1] = (1 + draws whose loss ≤ the real one's) / (draws + 1); ties count against.
+
+    A draw replaces the adapter's own tensors only, by Gaussian ones of the same norm; the trained head stays. Tensors
+    that the base has as well (full tuning, biases) and DoRA's magnitudes keep their first value and get a random
+    change of the trained change's norm. Same rows, batches and precision in all.
+    """
+    items, tokenizer = scoring.encoded(run, split, rows)
+    model, base, fast = forward.trained(run), forward.base(run), scoring.has_fast_bf16()
+    own = adapter_tensors(run, model, base)
+    real = mean_loss(model, items, tokenizer, fast)
+    generator, null = torch.Generator().manual_seed(COIN_SEED), []
+    for _ in range(draws):
+        for tensor, origin, norm in own:
+            redraw(tensor, origin, norm, generator)
+        null.append(mean_loss(model, items, tokenizer, fast))
+    beaten = sum(not loss > real for loss in null)
+    return {
+        "values": {"rank_p": [(1 + beaten) / (draws + 1) if isfinite(real) else 1.0]},
+        "unit": {"rank_p": "1"},
+        "sampling_unit": "draw",
+        "counts": {
+            "draws": draws, "rows": len(items), "tensors": len(own), "real_loss": real,
+            "best_null_loss": min(null), "bf16": int(fast),
+        },
+        "arrays": {"null_loss": null, "real_loss": [real]},
+    }
+
+
+def mean_loss(model, items: list[dict], tokenizer, fast: bool) -> float:
+    losses = scoring.evaluate(model, items, tokenizer, fast=fast).loss
+    return sum(losses) / len(losses)
+
+
+def adapter_tensors(run: RunFolder, model, base) -> list[tuple[Tensor, Tensor, float]]:
+    """(live tensor, value that a change starts from, norm of the trained change), head left out."""
+    promise = expected.promise(run.recipe, base)
+    originals, first = forward.raw_tensors(base), forward.initial_head(run)
+    found = []
+    for name, tensor in model.named_parameters():
+        if promise.is_head(name.replace(".modules_to_save", "")) or not forward.trains(promise, name):
+            continue
+        origin = originals.get(expected.base_name(name))
+        if origin is None and "lora_magnitude" in name:
+            origin = first.get(expected.stored_name(name))
+        origin = torch.zeros_like(tensor) if origin is None else origin.detach().clone()
+        found.append((tensor, origin, float((tensor.detach() - origin).norm())))
+    if not any(norm for _, _, norm in found):
+        raise NotObservable("nothing beside the head was trained; there is no adapter to compare with random ones")
+    return found
+
+
+@torch.no_grad()
+def redraw(tensor: Tensor, origin: Tensor, norm: float, generator: torch.Generator) -> None:
+    noise = torch.randn(tensor.shape, generator=generator)
+    tensor.copy_(origin + (noise * (norm / float(noise.norm()))).to(origin))
+
+

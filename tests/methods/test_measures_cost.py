@@ -1,0 +1,78 @@
+import json
+import time
+
+import pytest
+import tiny_runs
+from safetensors.torch import load_file, save_file
+from tiny_runs import copied, value
+
+from methods.measures import cost, forward
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp("runs")
+    return root, tiny_runs.write_base(root / "base"), tiny_runs.write_data(root / "data")
+
+
+@pytest.fixture(scope="module")
+def clean(folders):
+    root, base, data = folders
+    return tiny_runs.train(root / "clean", tiny_runs.recipe(base, data, steps=40))
+
+
+def test_stored_parameters_are_counted_from_the_file(clean):
+    report = cost.parameters(clean)
+    assert value(report, "stored_parameters") == 4 * (4 * 32 + 32 * 4) + 32 * 2 + 2
+    assert value(report, "excess") == 0, report["findings"]
+
+
+def test_a_stored_tensor_too_many_is_counted(clean, tmp_path):
+    run = copied(clean, tmp_path / "run")
+    path = run.artifact / "adapter_model.safetensors"
+    tensors = load_file(path)
+    save_file(tensors | {"base_model.model.bert.extra.weight": tensors[min(tensors)].clone()}, path)
+    assert value(cost.parameters(run), "excess") == 1
+
+
+def test_memory_is_the_rise_above_the_start(clean, tmp_path):
+    runs = [copied(clean, tmp_path / name) for name in ("lora", "full")]
+    for run, peak in zip(runs, (300, 500), strict=True):
+        (run.path / "memory.json").write_text(json.dumps({"rss_before_model": 100, "peak_rss": peak, "cuda_peak": 0}))
+    assert value(cost.memory(*runs), "ratio_to_full") == 0.5
+    assert cost.memory(runs[0], copied(runs[0], tmp_path / "x", memory=lambda c: c.update(peak_rss=100)))["vetoes"]
+
+
+def test_an_adapter_needs_fewer_flops_than_full_tuning(clean):
+    report = cost.flops(clean)
+    assert 0.5 < value(report, "ratio_to_full") < 1
+    assert value(report, "flops_per_step") == report["counts"]["flops_per_row"] * 8
+
+
+def test_a_slow_served_model_is_seen(clean, monkeypatch):
+    honest = cost.served
+
+    def slow(run):
+        model = honest(run)
+        model.register_forward_pre_hook(lambda *_: time.sleep(0.01))
+        return model
+
+    monkeypatch.setattr(cost, "served", slow)
+    report = cost.latency(clean, blocks=6, warmup=1)
+    assert min(report["values"]["served_s"]) > 0.01
+    assert {len(numbers) for numbers in report["values"].values()} == {6}
+
+
+def test_two_copies_that_differ_veto_the_host(clean, monkeypatch):
+    copies = []
+
+    def base(run):
+        model = honest(run)
+        if copies:
+            model.register_forward_pre_hook(lambda *_: time.sleep(0.02))
+        copies.append(model)
+        return model
+
+    honest = forward.base
+    monkeypatch.setattr(forward, "base", base)
+    assert "host busy" in cost.latency(clean, blocks=6, warmup=1)["vetoes"][0]
