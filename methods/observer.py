@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
 from methods.expected import tensor_digest
 from methods.probe import probe_logits, reference_loss
@@ -72,8 +73,8 @@ class Observer:
     def __enter__(self) -> Observer:
         self._listen_to_modules()
         self._listen_to_backward()
-        before = torch.optim.optimizer.register_optimizer_step_pre_hook(self._before_step)
-        after = torch.optim.optimizer.register_optimizer_step_post_hook(self._after_step)
+        before = register_optimizer_step_pre_hook(self._before_step)
+        after = register_optimizer_step_post_hook(self._after_step)
         self.undo += [before.remove, after.remove]
         if self.gradients:
             self.undo.append(without_dropout())
@@ -161,7 +162,8 @@ class Observer:
             return
         self.step += 1
         for name, tensor in self.trainable().items():
-            if name not in self.first_update and not torch.equal(tensor.detach().cpu(), self.initial[name]):
+            before = self.initial.get(name)  # None: thawed after the first forward; the digests tell what became of it
+            if name not in self.first_update and before is not None and not torch.equal(tensor.detach().cpu(), before):
                 self.first_update[name] = self.step
         self._write_step()
         self.losses, self.micro = [], []

@@ -80,7 +80,8 @@ def shorten(prompt: list[int], answer: list[int], length: int, bos: int | None) 
     answer = answer[: length - min(len(prompt), length // 4)]
     room = length - len(answer)
     if bos is not None and prompt[:1] == [bos] and room > 1:
-        return [bos, *prompt[len(prompt) - room + 1 :]], answer
+        tail = prompt[len(prompt) - room + 1 :]
+        return [bos, *(tail[1:] if tail[:1] == [bos] else tail)], answer  # a turn may open with the BOS token itself
     return prompt[len(prompt) - room :], answer
 
 

@@ -9,8 +9,19 @@ from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from harness.statistics import (
-    Interval, Region, Side, decide, log_ratio_limits, mean_limits, paired_mean_limits, proportion_limits, quantile_limits,
-    quantile_needs, sd_limits, tango_limits, wilson_limits,
+    Interval,
+    Region,
+    Side,
+    decide,
+    log_ratio_limits,
+    mean_limits,
+    paired_mean_limits,
+    proportion_limits,
+    quantile_limits,
+    quantile_needs,
+    sd_limits,
+    tango_limits,
+    wilson_limits,
 )  # fmt: skip
 
 RNG_SEED, DRAWS, ALPHA = 7, 3000, 0.05
@@ -178,7 +189,7 @@ def test_bad_arguments_are_refused():
         lambda: quantile_limits(X, 1), lambda: log_ratio_limits(X), lambda: paired_mean_limits(X, X[1:]), lambda: tango_limits(X, X),
         lambda: log_ratio_limits([1, 2], [1, 2, 3]), lambda: Interval(0, 1, -1, 3, 0.95, "t"),
     ):  # fmt: skip
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"[a-z]"):
             call()
 
 

@@ -78,7 +78,7 @@ def test_the_order_of_rows_does_not_matter(rule, pairs, data):
 
 
 @pytest.mark.parametrize(("measurement", "words"), [
-    (seen([]), "empty"), (seen([0.0], unit={"x": "nats"}), "is in nats"), (seen(values={"xx": (1.0,)}, unit={"xx": "1"}), "did you mean xx"),
+    (seen([]), "empty"), (seen([0.0], unit={"x": "nats"}), "is in nats"), (SimpleNamespace(**(vars(seen()) | {"values": {"xx": (1.0,)}, "unit": {"xx": "1"}})), "did you mean xx"),
 ])  # fmt: skip
 def test_a_gap_is_undecided_and_says_what_to_do(measurement, words):
     verdict = judge(asked(part(bound=1)), measurement)

@@ -1,0 +1,19 @@
+# Four verbs; CI runs these and nothing else. BIN= runs them outside the virtual environment of the README.
+BIN ?= .venv/bin/
+STAGE ?= A
+RESULTS = reports/allure-results
+
+.PHONY: check test gates report
+
+check:  ## lint, types
+	$(BIN)ruff check .
+	$(BIN)mypy
+
+test:  ## the machine's own tests
+	$(BIN)pytest -q tests
+
+gates:  ## judge the embedded default
+	$(BIN)pytest -m gate_stage$(STAGE) --alluredir $(RESULTS) --clean-alluredir
+
+report:  ## the Allure report of the last `make gates` (Node 20)
+	npx --yes allure@3.18.0 generate $(RESULTS)
