@@ -38,6 +38,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gate(criterion, needs=[]): the criterion that a test judges")
     config.addinivalue_line("markers", "harness: what the harness promises of itself")
+    if config.getoption("--executor") == "ray":
+        raise pytest.UsageError("--executor ray: not built yet; use --executor local, with -n for more processes")
     reports = ROOT / "reports"
     try:
         criteria = load(Path(config.getoption("--criteria")))
@@ -51,7 +53,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
     """Static: every `@gate("id")` has its criterion and every criterion its gate. Raises CriteriaError."""
-    claimed = [(path, node.value) for path in sorted(gates.rglob("*.py")) for node in gate_ids(path)]
+    claimed = [(path, id_) for path in sorted(gates.rglob("*.py")) for id_ in gate_ids(path)]
     problems = []
     for path, id_ in claimed:
         if id_ not in criteria:
@@ -66,10 +68,11 @@ def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
         raise CriteriaError("\n".join(problems))
 
 
-def gate_ids(path: Path) -> list[ast.Constant]:
+def gate_ids(path: Path) -> list[str]:
     tree = ast.parse(path.read_text("utf-8"))
     calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "gate"]
-    return [c.args[0] for c in calls if c.args and isinstance(c.args[0], ast.Constant) and isinstance(c.args[0].value, str)]
+    named = [c.args[0].value for c in calls if c.args and isinstance(c.args[0], ast.Constant)]
+    return [value for value in named if isinstance(value, str)]
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -201,9 +204,7 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call":
-        LOG.extend(row for name, row in report.user_properties if name == "gonogo")
-    elif report.when == "setup" and report.failed:
+    if report.when == "call" or (report.when == "setup" and report.failed):
         LOG.extend(row for name, row in report.user_properties if name == "gonogo")
 
 

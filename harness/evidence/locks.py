@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 _PAUSE_S = 0.02
@@ -34,6 +34,23 @@ def shared(path: Path | str, timeout: float | None = None) -> Iterator[None]:
 def device_lock_path() -> Path:
     """One lock per machine and user for the accelerator: two trainings on it would slow and starve each other."""
     return Path(tempfile.gettempdir()) / f"gonogo-device-{os.getuid()}.lock"
+
+
+@contextmanager
+def device_alone() -> Iterator[None]:
+    """The device for this process only: waits for the jobs that run now, and lets no new one begin meanwhile."""
+    door = device_lock_path().with_suffix(".door")
+    with exclusive(door), exclusive(device_lock_path()):
+        yield
+
+
+@contextmanager
+def device_shared() -> Iterator[None]:
+    """The device together with other jobs. Whoever waits to be alone goes first, else it would wait for ever."""
+    with ExitStack() as stack:
+        with shared(device_lock_path().with_suffix(".door")):
+            stack.enter_context(shared(device_lock_path()))
+        yield
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """The observer sees what a loop did, and leaves the loop as it was."""
 
+import pytest
 import torch
 from torch import nn
 
 from methods.observer import Observer, StopTraining, compare, put_back, widen, without_dropout
+from methods.run import NotObservable
 
 
 def test_compare_knows_a_scaled_gradient():
@@ -47,10 +49,7 @@ def test_widen_pads_on_the_right():
 
 def test_the_seams_are_given_back(tmp_path):
     call, backward = nn.Module.__call__, torch.autograd.backward
-    try:
-        with Observer(tmp_path, {"task": "classification"}, {}):
-            raise StopTraining
-    except Exception as error:
-        assert "never called a model" in str(error)
+    with pytest.raises(NotObservable, match="never called a model"), Observer(tmp_path, {"task": "classification"}, {}):
+        raise StopTraining
     assert nn.Module.__call__ is call
     assert torch.autograd.backward is backward
