@@ -205,7 +205,8 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.when == "call" or (report.when == "setup" and report.failed):
-        LOG.extend(row for name, row in report.user_properties if name == "gonogo")
+        found: list[Any] = [row for name, row in report.user_properties if name == "gonogo"]
+        LOG.extend(found)
 
 
 LOG: list[dict[str, Any]] = []

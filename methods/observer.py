@@ -213,13 +213,18 @@ class Observer:
         self.live["step0_off"] = self._look(model, off=True)
         self.clock = (time.perf_counter(), time.process_time())
 
-    def _look(self, model: nn.Module, *, off: bool = False, train: bool = False) -> Tensor | None:
-        """Logits on the probe; leaves modes, RNG and `requires_grad` as they were. None: cannot be switched off."""
+    def _look(self, model: nn.Module, *, off: bool = False, train: bool = False, draws: int = 0) -> Tensor | None:
+        """Logits on the probe; leaves modes, RNG and `requires_grad` as they were. None: cannot be switched off.
+
+        draws: how far the generators are moved on first, so that a second look at a model in which something random is
+        left alive does not draw the same numbers again.
+        """
         if off and not hasattr(model, "disable_adapter"):
             return None
         self.looking = True
         with put_back(model):
             model.train(train)
+            move_on(draws)
             switch = model.disable_adapter() if off else contextlib.nullcontext()
             with switch:
                 logits = probe_logits(model, self.probe, self.recipe["task"])
@@ -233,8 +238,8 @@ class Observer:
                 "gonogo watches torch.nn.Module calls in the process that runs the function: train there"
             )
         model = self.model
-        for name in ("end", "end_again"):
-            self.live[name] = self._look(model)
+        for draws, name in enumerate(("end", "end_again")):
+            self.live[name] = self._look(model, draws=draws)
         self.live["end_off"] = self._look(model, off=True)
         self.live["end_train_mode"] = self._look(model, train=True)
         last = inventory(model)
@@ -414,6 +419,14 @@ def fill_zeros(named: Mapping[str, nn.Parameter], seed: int) -> None:
         for tensor in named.values():
             if not bool(tensor.any()):
                 tensor.copy_((0.02 * torch.randn(tensor.shape, generator=generator)).to(tensor))
+
+
+def move_on(draws: int) -> None:
+    """Take `draws` numbers from torch's generators."""
+    for _ in range(draws):
+        torch.rand(1)
+        if torch.cuda.is_available():
+            torch.rand(1, device="cuda")
 
 
 @contextlib.contextmanager

@@ -27,9 +27,21 @@ def gradient_accumulation(run: RunFolder) -> dict:
         "unit": {"norm_ratio_error": "1", "one_minus_cosine": "1"},
         "sampling_unit": "run",
         "counts": {"norm_ratio": ratio, "micro_batches": seen.get("micro_batches", 0), "tensors": seen.get("tensors", 0)},
-        "findings": [f"{seen['worst']}: relative error {float(seen['max_rel_error']):.3g}, norm ratio {ratio:.4g}"],
+        "findings": diagnosis(ratio, cosine, seen.get("micro_batches", 0))
+        + [f"{seen['worst']}: relative error {float(seen['max_rel_error']):.3g}, norm ratio {ratio:.4g}"],
         "vetoes": ["only one micro-batch: nothing was accumulated"] if seen.get("micro_batches") == 1 else [],
     }
+
+
+def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
+    """The known cause of gradients that are whole multiples of the batch's (sabotage S27), in words; judges nothing."""
+    if micro_batches < 2 or not (isfinite(ratio) and isfinite(cosine)) or abs(ratio / micro_batches - 1) > 0.01 or cosine < 0.99:
+        return []
+    return [
+        f"gradients are {micro_batches} times too large, once per accumulated micro-batch: the loss is not divided by the "
+        "accumulation steps; in a transformers Trainer set `trainer.model_accepts_loss_kwargs = False` before `.train()` "
+        "(transformers#47688), in an own loop divide the loss"
+    ]
 
 
 def curve(run: RunFolder, width: float = 8.0) -> dict:
