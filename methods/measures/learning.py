@@ -27,8 +27,8 @@ def gradient_accumulation(run: RunFolder) -> dict:
         "unit": {"norm_ratio_error": "1", "one_minus_cosine": "1"},
         "sampling_unit": "run",
         "counts": {"norm_ratio": ratio, "micro_batches": seen.get("micro_batches", 0), "tensors": seen.get("tensors", 0)},
-        "findings": diagnosis(ratio, cosine, seen.get("micro_batches", 0))
-        + [f"{seen['worst']}: relative error {float(seen['max_rel_error']):.3g}, norm ratio {ratio:.4g}"],
+        "findings": [*diagnosis(ratio, cosine, seen.get("micro_batches", 0)),
+                     f"{seen['worst']}: relative error {float(seen['max_rel_error']):.3g}, norm ratio {ratio:.4g}"],
         "vetoes": ["only one micro-batch: nothing was accumulated"] if seen.get("micro_batches") == 1 else [],
     }
 
