@@ -225,9 +225,16 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if config.getoption("--sabotage"):
         judge_power(state)
     if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
-        session.exitstatus = verdicts.exit_status(state.outcomes())
+        session.exitstatus = status_of(exitstatus, verdicts.exit_status(state.outcomes()))
     report(config, state)
     state.store.close_session(state.name, {"exit": int(session.exitstatus), "launch": str(state.launch().outcome)})
+
+
+def status_of(by_pytest: int, by_verdicts: int) -> int:
+    """A session that pytest calls failed or interrupted is never 0: a crashed worker leaves no verdict behind."""
+    if by_verdicts == 0 and by_pytest != pytest.ExitCode.OK:
+        return 10 if by_pytest == pytest.ExitCode.TESTS_FAILED else int(by_pytest)
+    return by_verdicts
 
 
 def gather(state: Session) -> None:
@@ -247,11 +254,13 @@ def judge_power(state: Session) -> None:
     if criterion is None or not state.sabotaged:
         return
     missed = [0.0 if r["outcome"] == "caught" else 1.0 for r in state.sabotaged]
-    plain = {
+    plain: dict[str, Any] = {
         "values": {"defect_missed": missed}, "unit": {"defect_missed": "count"}, "sampling_unit": "defect",
         "counts": {"planted": len(missed), "missed": sum(missed)},
         "findings": [f"{r['defect']} at {r['criterion']}: {r['outcome']}" for r in state.sabotaged if r["outcome"] != "caught"],
     }  # fmt: skip
+    if len(missed) < state.planted:
+        plain["vetoes"] = [f"only {len(missed)} of {state.planted} planted defects were run; select the whole stage"]
     measurement = Measurement.from_mapping(plain)
     verdict = verdicts.judge(criterion, measurement)
     told = json.loads(verdict.to_json())

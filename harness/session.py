@@ -29,6 +29,7 @@ class Session:
         self.curves: dict[str, dict[str, list[Any]]] = {}
         self.warnings: list[str] = []
         self.sabotaged: list[dict[str, Any]] = []
+        self.planted = 0  # defects that the whole power table has
         self.stage = "A"
 
     def applicable(self) -> list[Criterion]:

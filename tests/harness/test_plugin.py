@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.criteria import CriteriaError, load
-from harness.plugin import ROOT, check_gates, group_of
+from harness.plugin import ROOT, check_gates, group_of, status_of
 
 CRITERIA = load(ROOT / "criteria.toml")
 
@@ -62,3 +62,8 @@ def test_a_missing_subject_is_one_message_and_status_4(tmp_path, workers):
     assert done.returncode == 4, done.stdout + done.stderr
     assert "none.toml" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize(("by_pytest", "by_verdicts", "wanted"), [(0, 0, 0), (1, 0, 10), (2, 0, 2), (1, 1, 1), (0, 10, 10), (2, 1, 1)])
+def test_a_failed_session_is_never_status_0(by_pytest, by_verdicts, wanted):
+    assert status_of(by_pytest, by_verdicts) == wanted
