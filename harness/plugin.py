@@ -97,6 +97,14 @@ def command_line() -> str:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """A bare `pytest` judges nothing: it names the stages, before anything is collected, fetched or trained."""
+    config = session.config
+    if not config.option.markexpr and not config.option.keyword and config.args_source.name != "ARGS":
+        raise pytest.UsageError(stages(config.stash[STATE].criteria))
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     state = config.stash[STATE]
     for item in items:
@@ -110,8 +118,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group(group_of(criterion.id, state.gates[criterion.id])))
         for label in allure.labels(criterion):
             item.add_marker(label)
-    if state.gates and not config.option.markexpr and not config.option.keyword and config.args_source.name != "ARGS":
-        raise pytest.UsageError(stages(state.criteria))
 
 
 def group_of(criterion: str, needs: tuple[str, ...]) -> str:

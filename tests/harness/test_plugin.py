@@ -1,5 +1,6 @@
 """The plugin as a user meets it: usage errors, the static check of gates against criteria, groups."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,8 +13,9 @@ from harness.plugin import ROOT, check_gates, group_of, status_of
 CRITERIA = load(ROOT / "criteria.toml")
 
 
-def pytest_in(root: Path, *arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "pytest", *arguments], cwd=root, capture_output=True, text=True, timeout=120)
+def pytest_in(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "pytest", *arguments]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
 
 
 def test_every_criterion_has_one_gate():
@@ -39,8 +41,10 @@ def test_control_runs_are_groups_of_their_own():
     assert group_of("c", ("overfit", "shuffled")) == "overfit+shuffled"
 
 
-def test_without_a_stage_the_stages_are_named_and_the_status_is_4():
-    done = pytest_in(ROOT)
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+def test_without_a_stage_the_stages_are_named_and_nothing_is_fetched(tmp_path, workers):
+    done = pytest_in(ROOT, *workers, XDG_CACHE_HOME=str(tmp_path))
+    assert not list(tmp_path.rglob("*"))
     assert done.returncode == 4
     assert "pytest -m gate_stageA" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
