@@ -45,10 +45,12 @@ def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
 
 
 def curve(run: RunFolder, width: float = 8.0) -> dict:
-    """Metrics nonfinite, spikes [count], late_over_early [ratio], divergence [1].
+    """Metrics nonfinite, spikes [count], late_over_early, peak_over_start [ratio], divergence [1].
 
     A spike is a rise by more than `width` robust standard deviations (1.4826 · MAD of the successive differences);
-    divergence is the rise of the smoothed end over its minimum, in the same noise (per single loss).
+    divergence is the rise of the smoothed end over its minimum, in the same noise (per single loss). A run that is
+    wild from its second step hides in its own noise: the smoothed peak is therefore also set against the first loss,
+    which no update has touched.
     """
     trace = run.lines("trace.jsonl")
     losses = [float(line["loss"]) for line in trace]
@@ -58,12 +60,13 @@ def curve(run: RunFolder, width: float = 8.0) -> dict:
     finite = [loss for loss in losses if isfinite(loss)]
     shape = shape_of(finite, width) if len(finite) > 5 else (0, [], float("inf"), float("inf"), [])
     scale, spikes, late, rise, smooth = shape
+    peak = forward.over(max(smooth), losses[0]) if smooth and isfinite(losses[0]) else float("inf")
     return {
         "values": {
             "nonfinite": [float(len(bad))], "spikes": [float(len(spikes))],
-            "late_over_early": [late], "divergence": [rise],
+            "late_over_early": [late], "peak_over_start": [peak], "divergence": [rise],
         },
-        "unit": {"nonfinite": "count", "spikes": "count", "late_over_early": "ratio", "divergence": "1"},
+        "unit": {"nonfinite": "count", "spikes": "count", "late_over_early": "ratio", "peak_over_start": "ratio", "divergence": "1"},
         "sampling_unit": "run",
         "counts": {"steps": len(losses), "noise": scale},
         "findings": [f"step {n}: loss or gradient not finite" for n in bad[:10]]

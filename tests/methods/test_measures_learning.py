@@ -74,6 +74,20 @@ def test_a_spike_a_nan_and_a_divergence_are_seen(clean, tmp_path):
     assert all(a <= b + 0.1 for a, b in pairwise(rising["arrays"]["smooth"]))
 
 
+def test_a_run_that_is_wild_from_its_second_step_cannot_hide_in_its_own_noise(clean, tmp_path):
+    wild = [0.69, 0.71, 0.57, 5.99, 5.98, 11.7, 11.3, 14.4, 23.8, 14.5, 28.4, 21.1, 30.6, 14.3, 12.4, 6.2, 2.6, 4.4, 5.5, 4.8, 1.2, 11.2]
+
+    def explode(lines):
+        del lines[len(wild) :]
+        for line, loss in zip(lines, wild, strict=True):
+            line["loss"] = loss
+
+    report = learning.curve(retraced(clean, tmp_path / "wild", explode))
+    assert value(report, "spikes") == 0
+    assert value(report, "peak_over_start") == pytest.approx(28.4 / 0.69)
+    assert value(learning.curve(clean), "peak_over_start") < 1.5
+
+
 def test_a_trained_run_beats_majority_and_random_adapters(clean):
     report = learning.baselines(clean)
     assert report["counts"]["accuracy"] > 0.8
