@@ -87,23 +87,26 @@ def shape_of(losses: list[float], width: float) -> tuple[float, list[int], float
 
 
 def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 200, train_rows: int | None = None) -> dict:
-    """Metrics final_loss [nats], train_accuracy, heldout_correct, heldout_correct_control [accuracy] per row 0/1.
+    """Metrics final_loss [nats], train_accuracy, heldout_correct and their `…_control` [accuracy] per row 0/1.
 
-    Held-out rows are the first of the overfit run's own test split, the same for the control with shuffled labels.
+    Held-out rows are the first of the overfit run's own test split. The control with shuffled labels answers the same
+    rows, and is scored by the true labels: on the training rows, what it learned by heart is wrong for about half.
     """
     items, tokenizer = scoring.encoded(overfit_run, "train", train_rows)
     heldout, _ = scoring.encoded(overfit_run, "test", heldout_rows)
     model = forward.trained(overfit_run)
     own = scoring.evaluate(model, items, tokenizer)
     real = scoring.evaluate(model, heldout, tokenizer)
-    control = scoring.evaluate(forward.trained(shuffled_run), heldout, tokenizer)
+    other = forward.trained(shuffled_run)
+    control, control_own = (scoring.evaluate(other, rows, tokenizer) for rows in (heldout, items))
     return {
         "values": {
             "final_loss": [sum(own.loss) / len(own.loss)], "train_accuracy": own.correct,
+            "train_accuracy_control": control_own.correct,
             "heldout_correct": real.correct, "heldout_correct_control": control.correct,
         },
         "unit": {
-            "final_loss": "nats", "train_accuracy": "accuracy",
+            "final_loss": "nats", "train_accuracy": "accuracy", "train_accuracy_control": "accuracy",
             "heldout_correct": "accuracy", "heldout_correct_control": "accuracy",
         },
         "sampling_unit": "row",
@@ -113,7 +116,10 @@ def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int =
 
 
 def baselines(run: RunFolder, split: str = "test", limit: int | None = None) -> dict:
-    """Metrics correct, majority_correct, random_correct [accuracy] per row 0/1, on the same rows."""
+    """Metrics correct, majority_correct, random_correct [accuracy] per row 0/1, on the same rows; constant [count].
+
+    `constant` is 1 for a model that answers every row alike where the truth does not: it is a baseline, not above one.
+    """
     truth = [answer_of(row) for row in read(run.data, split)[:limit]]
     train = [answer_of(row) for row in read(run.data, "train")]
     seen = evaluate(run, split, limit)
@@ -125,11 +131,12 @@ def baselines(run: RunFolder, split: str = "test", limit: int | None = None) -> 
             "correct": seen.correct,
             "majority_correct": [float(answer == majority) for answer in truth],
             "random_correct": [float(answer == coin.choice(kinds)) for answer in truth],
+            "constant": [float(constant)],
         },
-        "unit": dict.fromkeys(("correct", "majority_correct", "random_correct"), "accuracy"),
+        "unit": {**dict.fromkeys(("correct", "majority_correct", "random_correct"), "accuracy"), "constant": "count"},
         "sampling_unit": "row",
         "counts": {"rows": len(truth), "accuracy": sum(seen.correct) / len(truth), "kinds": len(kinds)},
-        "vetoes": [f"every one of {len(truth)} predictions is the same"] if constant else [],
+        "findings": [f"every one of {len(truth)} predictions is the same"] if constant else [],
     }
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -91,12 +92,23 @@ def test_a_run_that_is_wild_from_its_second_step_cannot_hide_in_its_own_noise(cl
 def test_a_trained_run_beats_majority_and_random_adapters(clean):
     report = learning.baselines(clean)
     assert report["counts"]["accuracy"] > 0.8
-    assert not report["vetoes"]
+    assert value(report, "constant") == 0
     assert sum(report["values"]["majority_correct"]) < 0.75 * len(report["values"]["correct"])
     assert value(learning.null_adapters(clean, draws=19, rows=40), "rank_p") == pytest.approx(0.05)
 
 
-def test_a_constant_answer_is_vetoed_and_an_untrained_adapter_is_no_learning(folders, tmp_path):
+def test_a_model_that_answers_every_row_alike_is_constant(clean, monkeypatch):
+    kept = learning.scoring.evaluate
+
+    def alike(*arguments, **named):
+        seen = kept(*arguments, **named)
+        return replace(seen, predicted=[(1,)] * len(seen.predicted))
+
+    monkeypatch.setattr(learning.scoring, "evaluate", alike)
+    assert value(learning.baselines(clean), "constant") == 1
+
+
+def test_an_untrained_adapter_is_no_learning(folders, tmp_path):
     _, base, data = folders
     plan = tiny_runs.recipe(base, data, steps=3)
     plan["training"]["learning_rate"] = 1e-9
@@ -109,6 +121,7 @@ def test_overfit_scores_its_own_rows_and_the_control(clean):
     assert value(report, "final_loss") < 0.3
     assert report["values"]["heldout_correct"] == report["values"]["heldout_correct_control"]
     assert len(report["values"]["heldout_correct"]) == 30
+    assert report["values"]["train_accuracy"] == report["values"]["train_accuracy_control"]
 
 
 def test_one_recipe_gives_one_run_and_another_seed_another(clean, folders, tmp_path):
