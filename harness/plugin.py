@@ -16,6 +16,7 @@ from harness.criteria import Criteria, CriteriaError, load, nearest
 from harness.evidence import EvidenceError, Measurement, Store
 from harness.gate import Broken, NoGo, NotRun, Undecided
 from harness.reports import allure, lines, power_table, write_all
+from harness.reports.words import neutral, tame, writable
 from harness.session import Session, environment_facts, evidence_of
 from harness.verdict import Outcome, Verdict
 
@@ -162,11 +163,11 @@ def judge(request: pytest.FixtureRequest) -> Callable[[Measurement], Verdict]:
 def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Measurement | None, source: Any) -> None:
     """Store the verdict, hand it to the controller with the report, then raise what pytest should see."""
     __tracebackhide__ = True
-    plain = json.loads(verdict.to_json())
+    plain = writable(json.loads(verdict.to_json()))
     seconds = getattr(source, "seconds", 0.0)
     key, reused = getattr(source, "last_key", ""), getattr(source, "reused", False)
     defect = getattr(item, "callspec", None) and item.callspec.params.get("defect")  # type: ignore[attr-defined]
-    row = {"id": verdict.criterion_id, "verdict": plain, "evidence": evidence_of(measurement), "key": key,
+    row = {"id": verdict.criterion_id, "verdict": plain, "evidence": writable(evidence_of(measurement)), "key": key,
            "reused": reused, "seconds": seconds, "defect": defect}  # fmt: skip
     item.user_properties.append(("gonogo", row))
     if defect:
@@ -177,7 +178,7 @@ def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Me
     state.rows[criterion.id] = row
     allure.attach(state.row(criterion))
     if verdict.outcome is not Outcome.GO:
-        raise RAISED[verdict.outcome](f"{verdict.outcome} {criterion.id}: {criterion.claim}\n{verdict.reason}")
+        raise RAISED[verdict.outcome](f"{verdict.outcome} {criterion.id}: {neutral(criterion.claim)}\n{neutral(verdict.reason)}")
 
 
 def settle_defect(state: Session, verdict: Verdict, row: dict[str, Any]) -> None:
@@ -197,16 +198,22 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
     if marker is None:
         return (yield)
     state = item.config.stash[STATE]
+    cause: Exception | None = None
     try:
         return (yield)
     except (NoGo, Undecided, NotRun):
         raise
+    except pytest.skip.Exception as skipped:
+        reason = f"skipped: {skipped.msg}"
     except Exception as error:
         known = type(error).__name__ in ("NotObservable", "ChildError", "EvidenceError", "StoreError")
         reason = str(error) if known else f"broken: {type(error).__name__}: {error}"
-        verdict = verdicts.not_run(state.criteria[marker.args[0]], reason)
-        deliver(item, state, verdict, None, None)
-        raise Broken(reason) from error
+        cause = error if tame(reason) else None  # what steers a terminal is not shown as it came
+    try:
+        deliver(item, state, verdicts.not_run(state.criteria[marker.args[0]], neutral(reason)), None, None)
+    except NotRun as verdict:
+        raise verdict from cause
+    raise Broken(neutral(reason)) from cause
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -225,6 +232,8 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if state is None or not on_controller(config) or config.option.collectonly or not state.name:
         return
     gather(state)
+    if state.told_plan and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = exitstatus = pytest.ExitCode.OK
     if not state.rows and not state.sabotaged:
         state.store.close_session(state.name, {"exit": int(exitstatus)})
         return
@@ -280,6 +289,7 @@ def report(config: pytest.Config, state: Session) -> None:
     checklist = state.checklist(command_line(), environment_facts(getattr(config, "gonogo_versions", {})))
     config.gonogo_checklist = checklist  # type: ignore[attr-defined]
     write_all(checklist, state.reports)
+    allure.write_session(config.getoption("--alluredir", None), checklist["session"])
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

@@ -31,6 +31,7 @@ class Session:
         self.sabotaged: list[dict[str, Any]] = []
         self.planted = 0  # defects that the whole power table has
         self.stage = "A"
+        self.told_plan = False  # --plan was asked for and answered
 
     def applicable(self) -> list[Criterion]:
         return [c for c in self.criteria.values() if c.stage == self.stage and c.system in self.systems]
@@ -65,7 +66,8 @@ class Session:
 
     def checklist(self, command: str, environment: Mapping[str, Any]) -> dict[str, Any]:
         launch = self.launch()
-        shown = self.applicable() + [c for c in self.criteria.values() if c.id in self.rows and c not in self.applicable()]
+        due = {c.id: c for c in self.applicable()}
+        shown = [*due.values(), *(c for c in self.criteria.values() if c.id in self.rows and c.id not in due)]
         return {
             "schema": 1,
             "session": {

@@ -205,8 +205,8 @@ def _judge_each(part: Part, values: tuple[float, ...], open_part: PartVerdict) -
         worst = max(values, key=lambda value: sign * value)
         margin, off = sign * (bound - worst), sum(sign * value > sign * bound for value in values)
     outcome = Outcome.NO_GO if off else Outcome.GO
-    told = f"{off} of {len(values)} are not, the worst is {worst:.4g}" if off else f"all {len(values)} are, the worst is {worst:.4g}"
-    reason = f"{part.metric} {open_part.bound} {part.unit}: {told}"
+    told = f"{off} of {len(values)} are not" if off else f"all {len(values)} are"
+    reason = f"{part.metric} {open_part.bound}: {told}, the worst is {worst:.4g}{_unit(part)}"
     return replace(open_part, estimate=worst, margin=margin, outcome=outcome, reason=reason)
 
 
@@ -221,7 +221,7 @@ def _judge_interval(part: Part, values: tuple[float, ...], measurement: Measured
     region = _region(part)
     decision = decide(interval, region)
     outcome = {Side.INSIDE: Outcome.GO, Side.OUTSIDE: Outcome.NO_GO, Side.BETWEEN: Outcome.UNDECIDED}[decision.side]
-    seen = f"{part.metric} {open_part.bound} {part.unit}: {_interval_text(interval)}"
+    seen = f"{part.metric} {open_part.bound}{_unit(part)}: {_interval_text(interval)}"
     judged = replace(
         open_part, estimate=interval.estimate, low=interval.low, high=interval.high, n=interval.n, margin=decision.margin,
         outcome=outcome, reason=seen,
@@ -322,6 +322,11 @@ _ESTIMATORS: Mapping[str, Callable[[Part, Sequence[float], Sequence[float] | Non
 
 def _interval_text(interval: Interval) -> str:
     return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}] from {interval.n} at {interval.level:g} ({interval.method})"
+
+
+def _unit(part: Part) -> str:
+    """The unit of the judged number, after a blank; a plain number has none, and a ratio of two times is no time."""
+    return "" if part.unit == "1" else " times" if part.rule == "ratio" else f" {part.unit}"
 
 
 def _named(what: str, names: Sequence[str]) -> list[str]:

@@ -85,9 +85,11 @@ def shorten(prompt: list[int], answer: list[int], length: int, bos: int | None) 
     return prompt[len(prompt) - room :], answer
 
 
-def collate(batch: Sequence[Mapping[str, Any]], tokenizer: Any, side: str = "right") -> dict[str, torch.Tensor]:
-    """Tensors (batch, longest); padding has attention 0 and label -100, whatever the pad id is."""
-    width = max(len(row["input_ids"]) for row in batch)
+def collate(
+    batch: Sequence[Mapping[str, Any]], tokenizer: Any, side: str = "right", multiple: int = 1
+) -> dict[str, torch.Tensor]:
+    """Tensors (batch, longest up to the next multiple); padding has attention 0 and label -100, whatever the pad id is."""
+    width = -(-max(len(row["input_ids"]) for row in batch) // multiple) * multiple
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (tokenizer.eos_token_id or 0)
 
     def padded(name: str, fill: int) -> torch.Tensor:

@@ -1,7 +1,7 @@
 """What a training function is handed (`Run`) and what it leaves behind (`RunFolder`). Imports no torch."""
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,7 +15,11 @@ class NotObservable(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One training to be done. `max_steps` ends it early without changing the schedule."""
+    """One training to be done. `max_steps` ends it early without changing the schedule.
+
+    checkpoint_share: part of the time that checkpoints may cost where the recipe declares no `checkpoint_every`.
+    also_keep: called with the folder of each checkpoint while it is being written, for what else belongs in it.
+    """
 
     seed: int
     output: Path
@@ -25,6 +29,8 @@ class Run:
     max_steps: int | None = None
     resume_from: Path | None = None
     subject: Mapping[str, Any] = field(default_factory=dict)
+    checkpoint_share: float = 0.0
+    also_keep: Callable[[Path], None] | None = None
 
     def __post_init__(self) -> None:
         for name in ("output", "base", "data", "resume_from"):

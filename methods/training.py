@@ -8,6 +8,7 @@ import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,14 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers import PreTrainedModel
 
-from methods import models, rows
+from methods import checkpoints, models, rows
 from methods.run import Run
+
+# bf16 kernels are made anew for every shape, and kept: few widths save their time and their memory
+WIDTHS = {"fp32": 1, "bf16": 8}
+EXPECTED_S, EXPECTED_BYTES_PER_S = 0.02, 2e8  # of the first checkpoint; the next are paced by what it took
 
 
 def train(run: Run) -> None:
@@ -111,6 +117,23 @@ def summed_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return nn.functional.cross_entropy(logits.float(), labels, reduction="sum")
 
 
+@contextmanager
+def without_own_loss(model: nn.Module) -> Iterator[None]:
+    """The model is handed the labels, for whoever watches what enters it, but takes no loss of its own meanwhile: over a
+    decoder's whole vocabulary that is one of the largest tensors of a step, and `summed_loss` needs none of it."""
+    heads = [module for module in model.modules() if isinstance(module, PreTrainedModel)]
+    kept = [head.__dict__.get("_loss_function") for head in heads]
+    for head in heads:
+        head.loss_function = lambda *_, **__: None
+    try:
+        yield
+    finally:
+        for head, function in zip(heads, kept, strict=True):
+            del head._loss_function
+            if function is not None:
+                head.loss_function = function
+
+
 class Loop:
     """State of one training: what a checkpoint holds is what this class restores."""
 
@@ -120,32 +143,45 @@ class Loop:
         self.recipe = {**run.recipe, "training": training}
         self.run, self.accelerator, self.model = run, accelerator, model
         self.items, self.tokenizer = items, tokenizer
+        self.multiple = WIDTHS[training["precision"]]
         self.parameters = models.trainable(model)
         self.optimizer = torch.optim.AdamW(
             self.parameters.values(),
             lr=training["learning_rate"],
             weight_decay=training.get("weight_decay", 0.0),
-            fused=accelerator.device.type == "cuda" or None,
+            fused=accelerator.device.type in ("cpu", "cuda") or None,
         )
         self.step, self.position = 0, 0
         self.progress = Progress(run.output.parent, training["steps"])
+        size = 3 * sum(p.numel() * p.element_size() for p in self.parameters.values())
+        self.pace = checkpoints.Pace(run.checkpoint_share, EXPECTED_S + size / EXPECTED_BYTES_PER_S)
 
     def finish(self) -> None:
-        """Step to the end, or to `max_steps`, with a checkpoint every `checkpoint_every` steps and at an early end."""
+        """Step to the end, or to `max_steps`, with checkpoints on the way."""
         training = self.recipe["training"]
         last = min(training["steps"], self.run.max_steps if self.run.max_steps is not None else training["steps"])
-        every = training.get("checkpoint_every") or 0
         batches = self.batches()
         while self.step < last:
             loss, tokens = self.advance(list(islice(batches, training["accumulation"])))
             self.progress.report(self.step, loss, tokens)
-            if every and (self.step % every == 0 or self.step == last < training["steps"]):
+            if self.due(last):
                 self.save()
+
+    def due(self, last: int) -> bool:
+        """Every `checkpoint_every` steps and at an early end if the recipe declares it, else at the run's own pace.
+
+        Never after the last step of the schedule: the artefact follows.
+        """
+        steps = self.recipe["training"]["steps"]
+        every = self.recipe["training"].get("checkpoint_every") or 0
+        if every:
+            return self.step < steps and (self.step % every == 0 or self.step == last)
+        return self.step < last and self.pace.due()
 
     def batches(self) -> Iterator[dict[str, torch.Tensor]]:
         lengths = [len(item["input_ids"]) for item in self.items]
         for chosen in rows.stream(lengths, self.recipe, self.run.seed, self.position):
-            batch = rows.collate([self.items[row] for row in chosen], self.tokenizer)
+            batch = rows.collate([self.items[row] for row in chosen], self.tokenizer, multiple=self.multiple)
             yield {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
     def advance(self, micro_batches: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, int]:
@@ -153,7 +189,10 @@ class Loop:
         total = max(1, sum(count_items(batch["labels"]) for batch in micro_batches))
         loss = torch.zeros((), device=self.accelerator.device)
         for batch in micro_batches:
-            part = summed_loss(self.model(**batch).logits, batch["labels"]) / total
+            with without_own_loss(self.model):
+                logits = self.model(**batch).logits
+            part = summed_loss(logits, batch["labels"]) / total
+            del logits
             self.accelerator.backward(part)
             loss += part.detach()
         clip = self.recipe["training"].get("clip_norm")
@@ -168,6 +207,7 @@ class Loop:
 
     def save(self) -> None:
         """A checkpoint in `checkpoint/step-…` beside the output, put in place by one rename; older ones go."""
+        begun = time.monotonic()
         parent = self.run.output.parent / "checkpoint"
         final = parent / f"step-{self.step:08d}"
         scratch = parent / f".{final.name}.{os.getpid()}"
@@ -178,13 +218,16 @@ class Loop:
         save_file(_generators(), scratch / "generators.safetensors")
         state = {"step": self.step, "position": self.position, "python": random.getstate(), "numpy": _numpy_state()}
         (scratch / "state.json").write_text(json.dumps(state), "utf-8")
-        _flush(scratch)
+        if self.run.also_keep is not None:
+            self.run.also_keep(scratch)
+        checkpoints.seal(scratch)
         if final.exists():
             shutil.rmtree(final)
         scratch.rename(final)
         for old in parent.iterdir():
             if old != final:
                 shutil.rmtree(old, ignore_errors=True)
+        self.pace.paid(time.monotonic() - begun)
 
     def _optimizer_state(self) -> dict[str, torch.Tensor]:
         state = self.optimizer.state
@@ -254,16 +297,6 @@ def _restore_generators(state: Mapping[str, Any], tensors: Mapping[str, torch.Te
     torch.set_rng_state(tensors["cpu"])
     if "cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["cuda"])
-
-
-def _flush(folder: Path) -> None:
-    """To the disk before the rename: a name must never stand for half a file."""
-    for path in [*folder.iterdir(), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 class Progress:

@@ -1,5 +1,6 @@
 """Evidence: what was measured, the keys it is remembered by, the database it is kept in, the locks around it."""
 
+from harness.evidence.database import StoreError
 from harness.evidence.keys import (
     KEY_VERSION,
     content_key,
@@ -12,7 +13,7 @@ from harness.evidence.keys import (
 )
 from harness.evidence.locks import LockError, device_lock_path, exclusive, shared
 from harness.evidence.measurement import EvidenceError, Measurement
-from harness.evidence.store import Store, StoreError
+from harness.evidence.store import Store
 
 __all__ = [
     "KEY_VERSION",

@@ -9,6 +9,7 @@ import math
 import numbers
 import os
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -127,9 +128,9 @@ def has_dynamic_import(files: Iterable[Path], root: Path) -> list[str]:
     """Places in the import closure where code is chosen at run time, as `file:line: text`: a key cannot cover them."""
     found = []
     for file in source_closure(files, root):
-        tree = _parse(file)
-        renamed = _renamed(tree)
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+        nodes = list(ast.walk(_parse(file)))
+        renamed = _renamed(nodes)
+        for call in (node for node in nodes if isinstance(node, ast.Call)):
             name = _called(call, renamed)
             if name in _RUNNERS or (name in _WATCHED and _literal(call) is None):
                 found.append(f"{_relative(file, root)}:{call.lineno}: {ast.unparse(call)[:100]}")
@@ -160,8 +161,15 @@ def _relative(file: Path, root: Path) -> str:
 
 def _parse(file: Path) -> ast.Module:
     try:
-        return ast.parse(file.read_bytes(), filename=str(file))
-    except (OSError, SyntaxError, ValueError) as error:
+        return _tree(file.read_bytes(), file)
+    except OSError as error:
+        raise EvidenceError(f"source {file}", str(error), "Python that parses", "mend the file") from error
+
+
+def _tree(source: bytes, file: Path) -> ast.Module:
+    try:
+        return ast.parse(source, filename=str(file))
+    except (SyntaxError, ValueError) as error:
         raise EvidenceError(f"source {file}", str(error), "Python that parses", "mend the file") from error
 
 
@@ -170,10 +178,23 @@ def _parents(file: Path, root: Path) -> list[Path]:
     return [init for init in above if init.is_file()]
 
 
-def _imported(file: Path, root: Path) -> Iterator[str]:
-    tree = _parse(file)
-    renamed = _renamed(tree)
-    for node in ast.walk(tree):
+def _imported(file: Path, root: Path) -> tuple[str, ...]:
+    """Dotted names that the file imports; parsed once per content, since every key walks much the same sources."""
+    try:
+        return _imports_of(file.read_bytes(), file, root)
+    except OSError as error:
+        raise EvidenceError(f"source {file}", str(error), "Python that parses", "mend the file") from error
+
+
+@cache
+def _imports_of(source: bytes, file: Path, root: Path) -> tuple[str, ...]:
+    return tuple(_names_imported(_tree(source, file), file, root))
+
+
+def _names_imported(tree: ast.Module, file: Path, root: Path) -> Iterator[str]:
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
+    renamed = _renamed(nodes)
+    for node in nodes:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -203,8 +224,8 @@ def _resolve(module: str, base: Path) -> Iterator[Path]:
         yield from (hit.resolve() for hit in hits if hit.is_file())
 
 
-def _renamed(tree: ast.Module) -> dict[str, str]:
-    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+def _renamed(nodes: Iterable[ast.AST]) -> dict[str, str]:
+    imports = (node for node in nodes if isinstance(node, ast.ImportFrom))
     return {a.asname: a.name for node in imports for a in node.names if a.asname and a.name in _WATCHED}
 
 

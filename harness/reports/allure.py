@@ -15,7 +15,7 @@ import pytest
 from allure_commons.logger import AllureFileLogger
 from allure_commons.types import Severity
 
-from harness.reports import pictures
+from harness.reports import markdown, pictures
 from harness.reports.checklist import plain, write_atomically
 from harness.reports.words import Row, deciding, duration, margin, neutral, seen
 
@@ -40,6 +40,16 @@ class Labelled(Protocol):
     def system(self) -> str: ...
 
 
+class Bare:
+    """Text that Allure shows without quotation marks."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
 def active() -> bool:
     """Whether this process writes Allure results (`--alluredir` was given)."""
     return any(isinstance(plugin, AllureFileLogger) for plugin in allure_commons.plugin_manager.get_plugins())
@@ -54,6 +64,7 @@ def labels(criterion: Labelled) -> list[pytest.MarkDecorator]:
         untyped.severity(SEVERITIES.get(criterion.severity, Severity.NORMAL)),
         untyped.label("gate_id", criterion.id),
         untyped.id(criterion.id),
+        untyped.title(neutral(criterion.id)),
     ]
     return [mark for mark in marks if isinstance(mark, pytest.MarkDecorator)]
 
@@ -63,8 +74,10 @@ def attach(row: Row) -> None:
     if not active():
         return
     untyped.dynamic.label("verdict", row["outcome"])
+    untyped.dynamic.title(f"{row['outcome']} · {neutral(row['id'])}")
+    untyped.dynamic.description(markdown.about(row))
     for name, value in _parameters(row).items():
-        allure.dynamic.parameter(name, value, excluded=True)
+        allure.dynamic.parameter(name, Bare(value), excluded=True)
     text = json.dumps(plain(row), allow_nan=False, sort_keys=True, indent=1)
     allure.attach(text, name="verdict", attachment_type=allure.attachment_type.JSON)
     for name, svg in _pictures(row).items():
@@ -88,8 +101,15 @@ def _pictures(row: Row) -> dict[str, str]:
     return {name: svg for name, svg in drawn.items() if svg}
 
 
+def write_session(folder: str | Path | None, session: Mapping[str, Any]) -> None:
+    """The three files beside the results; on the controller only, once it is known what was judged."""
+    write_environment(folder, session)
+    write_categories(folder)
+    write_executor(folder, session)
+
+
 def write_environment(folder: str | Path | None, session: Mapping[str, Any]) -> None:
-    """`environment.properties`; written at the session's start, because Allure 3 may miss one written at its end."""
+    """`environment.properties`: what was judged, by which versions."""
     facts = {
         "subject": session.get("subject"),
         "stage": session.get("stage"),

@@ -4,8 +4,24 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from harness.reports.words import SYMBOLS, Row, caught, deciding, duration, families, margin, neutral, power, seen
+from harness.reports.words import (
+    SYMBOLS,
+    Row,
+    age,
+    blocking,
+    caught,
+    deciding,
+    duration,
+    families,
+    margin,
+    neutral,
+    power,
+    seen,
+    unsaid,
+    untried,
+)
 
+MOST_FINDINGS = 5
 SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~$-])")
 
 
@@ -16,11 +32,11 @@ def render(checklist: Mapping[str, Any]) -> str:
         f"{_t(session['subject'])}, stage {_t(session['stage'])}: {launch['judged']} of {launch['total']} judged, "
         f"{_t(session['started'])}, commit {_code(session.get('commit') or 'unknown')}"
         + (" with uncommitted changes" if session.get("dirty") else ""),
-        "\n".join(f"* {_t(reason)}" for reason in launch["reasons"]),
+        "\n".join(f"* {_t(reason)}" for reason in unsaid(checklist)),
         "\n".join(f"* ⚠ {_t(warning)}" for warning in session.get("warnings") or []),
+        "\n\n".join(_obstacle(row) for row in blocking(checklist["rows"])),
         _table(checklist["rows"]),
-        "\n\n".join(_obstacle(row) for row in checklist["rows"] if row["outcome"] in ("NO-GO", "UNDECIDED", "NOT RUN")),
-        _sabotage(checklist.get("sabotage")),
+        _sabotage(checklist),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -56,20 +72,32 @@ def _row(row: Row) -> str:
 
 
 def _obstacle(row: Row) -> str:
+    return f"**{row['outcome']}** {_code(row['id'])}: {_t(row.get('claim', ''))}\n\n{_reasons(row)}"
+
+
+def about(row: Row) -> str:
+    """What a person should know of one criterion: what was found, what would decide, why the bound stands where it does."""
+    why = f"Why this bound: {_t(row['why'])}" if row.get("why") else ""
+    return "\n\n".join(part for part in (_reasons(row), why) if part)
+
+
+def _reasons(row: Row) -> str:
     part = deciding(row) or {}
-    reasons = [row.get("reason") or part.get("reason"), *(row.get("findings") or [])[:5]]
+    reasons = [row.get("reason") or part.get("reason"), *(row.get("findings") or [])[:MOST_FINDINGS]]
     told = [f"* {_t(reason)}" for reason in reasons if reason]
     if part.get("needs") and row["outcome"] == "UNDECIDED":
         told.append(f"* to decide: {_t(part['needs'])}")
-    return "\n".join([f"**{row['outcome']}** {_code(row['id'])}: {_t(row.get('claim', ''))}", "", *told])
+    return "\n".join(told)
 
 
-def _sabotage(sabotage: Mapping[str, Any] | None) -> str:
+def _sabotage(checklist: Mapping[str, Any]) -> str:
+    sabotage, rows = checklist.get("sabotage"), checklist["rows"]
     if not sabotage:
         return ""
     gates = power(sabotage.get("rows") or [])
-    missed = [row for rows in gates.values() for row in rows if row["outcome"] != "caught"]
-    told = f"Sabotage: {sum(map(caught, gates.values()))} of {sum(map(len, gates.values()))} planted defects caught."
-    return "\n".join(
-        [told, "", *[f"* {row['outcome']}: {_t(row['defect'])} at {_code(row['criterion'])}" for row in missed]]
-    )
+    missed = [row for planted in gates.values() for row in planted if row["outcome"] != "caught"]
+    told = f"Sabotage: {sum(map(caught, gates.values()))} of {sum(map(len, gates.values()))} planted defects caught"
+    left = untried(rows, sabotage)
+    lines = [f"* {row['outcome']}: {_t(row['defect'])} at {_code(row['criterion'])}" for row in missed]
+    lines += [f"* not tried, {len(left)} of {len(rows)}: {', '.join(map(_code, left))}"] if left else []
+    return "\n".join([f"{told}{age(sabotage.get('age_days'))}.", "", *lines])

@@ -140,16 +140,14 @@ def _legend(lines: Mapping[str, list[Point]]) -> list[str]:
     return body
 
 
-def strip(part: Part) -> str:
+def strip(part: Part, labelled: bool = True) -> str:
     """Where the interval lies against the bound, the side that passes shaded; "" when nothing finite was seen."""
     bounds, estimate = edges(part), finite(part.get("estimate"))
     ends = [finite(part.get("low")), finite(part.get("high"))]
     shown = [value for value in (*bounds, estimate, *ends) if value is not None]
     if not bounds or estimate is None:
         return ""
-    low, high = min(shown), max(shown)
-    pad = (high - low) * 0.15 or abs(high) * 0.5 or 1.0
-    at = _scale(low - pad, high + pad, 4, 216)
+    at = _strip_scale(shown)
     colour = COLOURS.get(str(part.get("outcome")), FAINT)
     left, right = _passing(part, bounds, at)
     body = [
@@ -157,12 +155,22 @@ def strip(part: Part) -> str:
     ]
     body.append(_stroke(4, 14, 216, 14))
     body += [_stroke(at(edge), 2, at(edge), 26, INK, 1.5) for edge in bounds]
-    body += [_text(at(edge), 38, number(edge), FAINT, _anchor(at(edge))) for edge in bounds]
+    if labelled:
+        body += [_text(at(edge), 38, number(edge), FAINT, _anchor(at(edge))) for edge in bounds]
     start, end = (4 if ends[0] is None else at(ends[0])), (216 if ends[1] is None else at(ends[1]))
     if part.get("low") is not None or part.get("high") is not None:
         body.append(_stroke(start, 14, end, 14, colour, 5))
     body.append(f'<circle cx="{at(estimate):.1f}" cy="14" r="5" style="fill:{colour};stroke:var(--paper,#fff)"/>')
-    return _svg(220, 42, f"{part.get('metric')}: {seen(part)}; bound {part.get('bound')}; {part.get('outcome')}", body)
+    return _svg(220, 42 if labelled else 28, f"{part.get('metric')}: {seen(part)}; bound {part.get('bound')}; {part.get('outcome')}", body)
+
+
+def _strip_scale(shown: Sequence[float]) -> Any:
+    """From zero, so that a length is a share of the bound; close up where all lies within a tenth of its size."""
+    low, high = min(shown), max(shown)
+    if high - low > 0.1 * max(abs(low), abs(high)):
+        low, high = min(low, 0.0), max(high, 0.0)
+    pad = (high - low) * 0.08 or abs(high) * 0.5 or 1.0
+    return _scale(low - pad, high + pad, 4, 216)
 
 
 def _anchor(x: float) -> str:

@@ -6,6 +6,8 @@ from typing import Any
 
 from harness.reports.words import (
     Row,
+    age,
+    blocking,
     caught,
     deciding,
     duration,
@@ -14,6 +16,8 @@ from harness.reports.words import (
     power,
     seen,
     tally,
+    unsaid,
+    untried,
 )
 
 VERDICT_WIDTH = len("UNDECIDED")
@@ -25,10 +29,10 @@ def lines(checklist: Mapping[str, Any], width: int = 100) -> list[str]:
     judged = [row for row in rows if row["outcome"] in ("GO", "NO-GO", "UNDECIDED")]
     return [
         *_table(judged, width),
-        *_obstacles([row for row in judged if row["outcome"] != "GO"], width),
+        *_obstacles([row for row in blocking(rows) if row["outcome"] != "NOT RUN"], width),
         *_listed("NOT RUN", rows, width),
         *_listed("NOT SELECTED", rows, width),
-        *_sabotage(checklist.get("sabotage")),
+        *_sabotage(checklist, width),
         *_launch(checklist, width),
     ]
 
@@ -50,12 +54,15 @@ def _cells(row: Row) -> list[str]:
 
 
 def _line(cells: list[str], columns: list[int], width: int) -> str:
-    """Padded into columns where that fits; otherwise close together, and cut only where the measured part is too long."""
+    """Padded into columns where that fits; then close together, without margin, without time; cut only as a last resort."""
     padded = "  ".join(cell.ljust(size) for cell, size in zip(cells, columns, strict=True)).rstrip()
     if len(padded) <= width:
         return padded
     head = "  ".join(cell.ljust(size) for cell, size in zip(cells[:2], columns[:2], strict=True)).rstrip()
-    return _cut("  ".join([head, *[cell for cell in cells[2:] if cell]]), max(width, len(head)))
+    seen, bound, distance, time = cells[2:]
+    kept = ([seen, bound, distance, time], [seen, bound, time], [seen, bound])
+    lines = ["  ".join([head, *filter(None, told)]) for told in kept]
+    return next((line for line in lines if len(line) <= width), _cut(lines[-1], max(width, len(head))))
 
 
 def _cut(text: str, width: int) -> str:
@@ -100,12 +107,14 @@ def _with_reason(row: Row) -> str:
     return neutral(f"{row['id']}: {row['reason']}") if row.get("reason") else neutral(row["id"])
 
 
-def _sabotage(sabotage: Mapping[str, Any] | None) -> list[str]:
+def _sabotage(checklist: Mapping[str, Any], width: int) -> list[str]:
+    sabotage, rows = checklist.get("sabotage"), checklist["rows"]
     if not sabotage:
         return ["", "sabotage: no power table stored yet; pytest --sabotage -m gate_stageA makes one"]
-    age = sabotage.get("age_days")
-    when = "" if age is None else f", {age:.0f} days old" if isinstance(age, int | float) and age >= 1 else ", today"
-    return ["", f"sabotage: {sabotage.get('caught')} of {sabotage.get('planted')} planted defects caught{when}"]
+    left = untried(rows, sabotage)
+    short = f"; {len(left)} of {len(rows)} criteria not tried" if left else ""
+    told = f"{sabotage.get('caught')} of {sabotage.get('planted')} planted defects caught"
+    return ["", *textwrap.wrap(f"sabotage: {told}{age(sabotage.get('age_days'))}{short}", max(20, width), subsequent_indent="  ")]
 
 
 def _launch(checklist: Mapping[str, Any], width: int) -> list[str]:
@@ -119,8 +128,16 @@ def _launch(checklist: Mapping[str, Any], width: int) -> list[str]:
         "",
         f"LAUNCH: {launch['outcome']}   {subject}, stage {neutral(checklist['session']['stage'])}: "
         f"{launch['judged']} of {launch['total']} judged ({counts})",
-        *_indented([neutral(reason) for reason in launch["reasons"]], width),
+        *_indented([*_stops(checklist["rows"]), *map(neutral, unsaid(checklist))], width),
     ]
+
+
+def _stops(rows: Iterable[Row]) -> list[str]:
+    """`NO-GO: id, id`: what stands in the way; why was told above."""
+    stops: dict[str, list[str]] = {}
+    for row in blocking(rows):
+        stops.setdefault(row["outcome"], []).append(neutral(row["id"]))
+    return [f"{outcome}: {', '.join(ids)}" for outcome, ids in stops.items()]
 
 
 def power_table(rows: Iterable[Mapping[str, Any]]) -> list[str]:

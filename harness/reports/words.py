@@ -3,7 +3,7 @@
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 Row = dict[str, Any]
@@ -11,15 +11,36 @@ Part = dict[str, Any]
 
 OUTCOMES: Final = ("GO", "NO-GO", "UNDECIDED", "NOT RUN", "NOT SELECTED")
 SYMBOLS: Final = {"GO": "✓", "NO-GO": "✗", "UNDECIDED": "?", "NOT RUN": "○", "NOT SELECTED": "–"}
+BLOCKS: Final = ("NO-GO", "UNDECIDED", "NOT RUN")
+SEVERITIES: Final = ("blocker", "critical", "normal", "minor", "trivial")
+LONGEST: Final = 2000
 HIDDEN: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 NUMERAL: Final = re.compile(r"(?<![\w.])[-+−]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 TWO_SIDED: Final = re.compile(r"\b(?:between|within)\b|[\[…]|\d\s*(?:\.\.|to|–)\s*[-−]?\d")
 
 
-def neutral(value: object) -> str:
-    """Text on one line, with everything that could steer a terminal or reverse the reading order made visible."""
+def neutral(value: object, most: int = LONGEST) -> str:
+    """Text on one line, cut in its middle where it is too long; what could steer a terminal or turn the reading order is made visible."""
     text = " ".join(str(value).split())
+    if len(text) > most:
+        text = f"{text[: most * 2 // 3]} … {text[-most // 4 :]}"
+    if text.isprintable():  # nothing of HIDDEN is; the long way costs seconds over a thousand rows
+        return text
     return "".join(f"\\u{ord(c):04x}" if unicodedata.category(c) in HIDDEN else c for c in text)
+
+
+def tame(text: str) -> bool:
+    """Whether nothing in the text steers a terminal; line ends do not."""
+    return not any(unicodedata.category(c) in HIDDEN and not c.isspace() for c in text)
+
+
+def writable(value: Any) -> Any:
+    """The same plain data with every text fit for a file and a pipe: half a character, as in a broken file name, is made visible."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, Mapping):
+        return {writable(key): writable(item) for key, item in value.items()}
+    return [writable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def real(value: object) -> float | None:
@@ -59,14 +80,21 @@ def _rounded(seen: float) -> str:
     return f"{mantissa}e{int(exponent)}" if exponent else mantissa
 
 
-def seen(part: Part, unit: bool = True) -> str:
-    """The estimate with its interval and unit: `0.998 [0.996, 0.999] ratio`."""
+def seen(part: Part) -> str:
+    """The estimate with its interval and unit: `0.998 [0.996, 0.999] ratio`; a plain number has no unit."""
     text = number(part.get("estimate"))
     if part.get("low") is not None or part.get("high") is not None:
         ends = [_end(part.get("low"), "−∞"), _end(part.get("high"), "∞")]
         if set(ends) != {text}:
             text += f" [{ends[0]}, {ends[1]}]"
-    return f"{text} {neutral(part['unit'])}" if unit and part.get("unit") else text
+    return f"{text} {unit(part)}".rstrip()
+
+
+def unit(part: Part) -> str:
+    """The unit of the number shown: a ratio of two times is no time."""
+    if part.get("rule") == "ratio":
+        return "times"
+    return "" if part.get("unit") in (None, "", "1", "count") else neutral(part["unit"])
 
 
 def _end(value: object, missing: str) -> str:
@@ -92,9 +120,14 @@ def duration(row: Row) -> str:
 
 
 def deciding(row: Row) -> Part | None:
-    """The part that settled the verdict: of those that share the row's outcome, the one nearest to (or furthest past) its bound."""
+    """The part that settled the verdict: of those that share the row's outcome, the one nearest to (or furthest past) its bound.
+
+    Of a GO, a part with room to its bound tells more than a count that is exactly as wanted, whose margin is always 0.
+    """
     parts: list[Part] = row.get("parts") or []
     telling = [part for part in parts if part.get("outcome") == row.get("outcome")] or parts
+    if row.get("outcome") == "GO":
+        telling = [part for part in telling if part.get("rule") != "exact"] or telling
     return min(telling, key=_relative_margin) if telling else None
 
 
@@ -128,6 +161,24 @@ def families(rows: Iterable[Row]) -> dict[str, list[Row]]:
     return groups
 
 
+def blocking(rows: Iterable[Row]) -> list[Row]:
+    """What stops the launch, the worst first: by verdict, then by severity, then in the order of the criteria."""
+    stops = [row for row in rows if row["outcome"] in BLOCKS]
+    return sorted(stops, key=lambda row: (BLOCKS.index(row["outcome"]), _rank(row)))
+
+
+def unsaid(checklist: Mapping[str, Any]) -> list[str]:
+    """The launch's reasons but for the count and the verdicts, which every report tells with their evidence."""
+    launch = checklist["launch"]
+    count = f"{launch['judged']} of {launch['total']} judged"
+    told = (count, *(f"{row['id']}: {row['outcome']}" for row in blocking(checklist["rows"])))
+    return [reason for reason in launch["reasons"] if not str(reason).startswith(told)]
+
+
+def _rank(row: Row) -> int:
+    return SEVERITIES.index(row["severity"]) if row.get("severity") in SEVERITIES else len(SEVERITIES)
+
+
 def tally(rows: Iterable[Row]) -> dict[str, int]:
     """How many rows came out how, in the order of the outcomes; those that nobody got are left out."""
     found = [row["outcome"] for row in rows]
@@ -144,3 +195,17 @@ def power(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
 
 def caught(rows: Iterable[dict[str, Any]]) -> int:
     return sum(row.get("outcome") == "caught" for row in rows)
+
+
+def untried(rows: Iterable[Row], sabotage: Mapping[str, Any] | None) -> list[str]:
+    """The criteria of this checklist for which no stored defect shows that they can go NO-GO."""
+    tried = {row["criterion"] for row in (sabotage or {}).get("rows") or []}
+    return [neutral(row["id"]) for row in rows if row["id"] not in tried]
+
+
+def age(days: object) -> str:
+    """`, today` or `, 3 days old`; "" when nobody knows."""
+    known = finite(days)
+    if known is None:
+        return ""
+    return ", today" if known < 1 else f", {known:.0f} day{'' if known < 2 else 's'} old"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from math import ceil, exp, inf, log, log1p, sqrt
 
 import numpy as np
-from scipy import special
 
 from harness.statistics.interval import ORDER_STATISTIC, Interval, sample, tail
 
@@ -18,6 +17,8 @@ def mean_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1)
     Right for units near the normal or many of them; a strongly skewed unit needs another statistic.
     Source: Student (1908); Casella & Berger (2002), section 9.2.
     """
+    from scipy import special
+
     alpha = tail(level, sides)
     units = sample(values, at_least=2)
     n = units.size
@@ -34,6 +35,8 @@ def proportion_limits(successes: int, n: int, level: float = 0.95, *, sides: int
 
     Source: Clopper & Pearson (1934), in its beta form.
     """
+    from scipy import special
+
     alpha = tail(level, sides)
     _check_count(successes, n)
     low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, alpha))
@@ -46,6 +49,8 @@ def wilson_limits(successes: int, n: int, level: float = 0.95, *, sides: int = 1
 
     Source: Wilson (1927); Brown, Cai & DasGupta (2001), equation 4.
     """
+    from scipy import special
+
     z = float(special.ndtri(1 - tail(level, sides)))
     _check_count(successes, n)
     p = successes / n
@@ -62,6 +67,8 @@ def quantile_limits(values: Sequence[float], quantile: float, level: float = 0.9
     The upper limit is the smallest order statistic x(r) with P(Bin(n, q) < r) >= level, so 59 values are the fewest
     that bound a 95 % quantile from above at 0.95. Source: David & Nagaraja (2003), section 7.1.
     """
+    from scipy import special
+
     alpha = tail(level, sides)
     if not 0 < quantile < 1:
         raise ValueError(f"quantile {quantile} is not between 0 and 1")
@@ -86,6 +93,8 @@ def sd_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1) -
 
     Exact for normal units only; heavy tails make the upper limit too low. Source: Casella & Berger (2002), section 9.2.
     """
+    from scipy import special
+
     alpha = tail(level, sides)
     units = np.sort(sample(values, at_least=2))
     n = units.size

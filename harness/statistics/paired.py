@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 
 import numpy as np
-from scipy import optimize, special
 
 from harness.statistics.interval import Interval, sample, tail
 from harness.statistics.limits import mean_limits
@@ -30,6 +29,8 @@ def tango_limits(
     At difference 0 the test behind it is McNemar's; unlike it, this one can show that a drop is small. It never has
     zero width: 0 discordant pairs of n give ± z²/(n + z²). Source: Tango (1998), Statistics in Medicine 17:891-908.
     """
+    from scipy import special
+
     ours, theirs = sample(values), sample(reference)
     _check_paired(ours.size, theirs.size)
     if not (np.isin(ours, (0, 1)).all() and np.isin(theirs, (0, 1)).all()):
@@ -54,6 +55,8 @@ def _tango(gained: int, lost: int, n: int, z: float) -> tuple[float, float]:
 
 def _root(f: Callable[[float], float], left: float, right: float) -> float:
     """The root between; where the estimate itself stands at ± 1 that end is the limit."""
+    from scipy import optimize
+
     if left >= right:
         return max(-1.0, min(1.0, left))
     return float(optimize.brentq(f, left, right, xtol=1e-13))

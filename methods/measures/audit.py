@@ -86,8 +86,9 @@ def config(run: RunFolder) -> dict:
         "patterns_unmatched": unmatched(run.recipe, base, promise),
         "patterns_ambiguous": ambiguous(run.recipe, base, promise),
         "modules_unexpected": strange_modules(run.recipe, seen["adapters"], promise) + unmet(run.recipe, seen, tensors),
-        "scaling_wrong": wrong_scaling(seen["adapters"], promise),
-        "training_flags_mixed": [f"{name}: in another mode than the model" for name in seen["training_flags_mixed"]],
+        "scaling_wrong": wrong_scaling(seen["adapters"], promise) + wrong_dropout(run.recipe, seen["adapters"]),
+        "training_flags_mixed": [f"{name}: in another mode than the model" for name in seen["training_flags_mixed"]]
+        + idle_dropout(seen),
     }
     units = {metric: "count" if metric.startswith("patterns") else "modules" for metric in found}
     report = counted(found, units, counts={"modules": len(promise.modules)})
@@ -98,6 +99,12 @@ def config(run: RunFolder) -> dict:
     report["unit"]["parameters_off"] = "parameters"
     report["counts"] |= {"planned_parameters": planned, "live_parameters": live}
     return report
+
+
+def idle_dropout(seen: dict) -> list[str]:
+    """An adapter's declared dropout draws nothing in a model that trains in evaluation mode."""
+    idle = any(item["dropout"] > 0 for item in seen["adapters"]) and not seen.get("started_in_training", True)
+    return [f"{seen['model_class']}: trained in evaluation mode; call model.train() before the first step"] if idle else []
 
 
 def unmatched(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[str]:
@@ -174,16 +181,25 @@ def wrong_scaling(adapters: list[dict], promise: expected.Promise) -> list[str]:
     return lines
 
 
+def wrong_dropout(recipe: dict, adapters: list[dict]) -> list[str]:
+    wanted = recipe["method"].get("config", {}).get("lora_dropout", 0.0)
+    return [
+        f"{item['module']}: dropout {item['dropout']}, the recipe says {wanted}"
+        for item in adapters if not close(item["dropout"], wanted)
+    ]
+
+
 def close(seen: float | None, wanted: float) -> bool:
     return seen is not None and abs(seen - wanted) <= 1e-9 * max(1, abs(wanted))
 
 
 def bytes_unchanged(run: RunFolder) -> dict:
     """Metrics frozen_changed, base_differs [tensors]: digests before and after, and against an independent load of the base."""
-    _, tensors = inventory(run)
+    whole, tensors = inventory(run)
     promise, _ = promised(run)
     frozen = [item for item in tensors if not (item["kind"] == "parameter" and allowed(promise, item))]
     changed = [f"{item['name']}: changed in training" for item in frozen if item["digest_first"] != item["digest_last"]]
+    changed += [f"{name}: added while it trained" for name in whole["added_in_training"]]
     originals = stored_tensors(run)
     differs, drawn, compared = [], 0, 0
     for item in tensors:
@@ -229,6 +245,8 @@ def optimizer(run: RunFolder) -> dict:
     storages = {item["storage"] for item in held}
     reached = [item for item in parameters(tensors) if item["storage"] in storages]
     missing = [f"{name}: no optimizer group holds it" for name in absent(promise, reached)]
+    most = max((item["optimizer_steps"] for item in held), default=0)
+    missing += [f"{item['name']}: held in {item['optimizer_steps']} of {most} steps" for item in held if item["optimizer_steps"] < most]
     frozen = [f"{item['name']}: frozen, yet in the optimizer" for item in held if not allowed(promise, item)]
     found = {"missing_from_optimizer": missing, "frozen_in_optimizer": frozen}
     report = counted(found, "tensors", counts={"held": len(held)})
@@ -240,9 +258,9 @@ def optimizer(run: RunFolder) -> dict:
 def gradient_flow(run: RunFolder, within: int = 3) -> dict:
     """Metrics without_gradient, without_update [tensors]: first non-zero gradient and first change by step `within` (from 1).
 
-    The partner of a zero-initialised LoRA factor may be one step later, and steps at learning rate 0 move nothing.
+    silent_share [1]: the largest share, over the tensors, of the steps since the first gradient that had none. The partner of a zero-initialised LoRA factor may be one step later, and steps at learning rate 0 move nothing.
     """
-    _, tensors = inventory(run)
+    seen, tensors = inventory(run)
     promise, _ = promised(run)
     idle = leading_idle_steps(run)
     watched = list(met(promise, parameters(tensors)).values())
@@ -256,7 +274,18 @@ def gradient_flow(run: RunFolder, within: int = 3) -> dict:
             unmoved.append(f"{item['name']}: first update at step {item['first_update_step']}, wanted by {latest}")
     gone = [f"{name}: not in the model" for name in absent(promise, parameters(tensors))]
     found = {"without_gradient": still + gone, "without_update": unmoved + gone}
-    return counted(found, "tensors", counts={"watched": len(watched), "idle_steps": idle})
+    report = counted(found, "tensors", counts={"watched": len(watched), "idle_steps": idle})
+    silent = {item["name"]: silent_share(item, seen["steps"]) for item in watched}
+    report["values"]["silent_share"], report["unit"]["silent_share"] = [max(silent.values(), default=1.0)], "1"
+    quietest = sorted((name for name in silent if silent[name] > 0), key=lambda name: -silent[name])
+    report["findings"] += [f"{name}: no gradient in {silent[name]:.0%} of the steps since its first" for name in quietest[:5]]
+    return report
+
+
+def silent_share(item: dict, steps: int) -> float:
+    if item["first_grad_step"] is None:
+        return 1.0
+    return max(0.0, 1 - item["gradient_steps"] / max(1, steps - item["first_grad_step"] + 1))
 
 
 def late(step: int | None, latest: int) -> bool:

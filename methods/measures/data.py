@@ -3,13 +3,12 @@
 import hashlib
 import json
 import math
-import re
-import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from itertools import combinations, pairwise, product
+from itertools import combinations, product
 from typing import Any
 
+from methods.measures import tells
 from methods.measures.overlap import SPLITS, Row, Text, normalise, overlaps, without_template
 from methods.run import NotObservable
 
@@ -23,7 +22,7 @@ TYPES = {
     "float": float,
     "list": list,
 }
-GENERIC_FIELDS = ("label", "labels", "target", "class", "answer", "gold", "rating", "ground truth")
+
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -152,76 +151,6 @@ def _read(run: Any) -> list[Text]:
     return [(split, row, w) for (split, row), w in zip(rows, words, strict=True)]
 
 
-# ------------------------------------------------------------------------------------------------ label in input
-def _label_pattern(meta: dict[str, Any]) -> re.Pattern[str]:
-    """A label written as a field (`Recommended IND: 1`, `"label": "yes"`, `__label__1`), or a label name as a tag."""
-    own = [re.sub(r"[\W_]+", r"[\\W_]*", str(f).strip()) for f in meta.get("label_fields") or []]
-    names = "|".join(re.escape(str(n)) for n in [*(meta.get("labels") or []), "yes", "no", "true", "false"])
-    value = rf"""["'*_]*\s*(?:[-+]?\d+(?:\.\d+)?|{names})\b"""
-    generic = "|".join(re.sub(" ", r"[\\W_]*", g) for g in GENERIC_FIELDS)
-    declared = [rf"\b(?:{'|'.join(own)})\b[\s\W_]{{0,4}}(?:is\s+)?{value}"] if own else []
-    tagged = [rf"[\[<{{#]\s*/?(?:{names})\s*[\]>}}#]", rf"__label__\w+|<(?:{generic})>{value}"]
-    field = rf"""\b(?:{generic})["'*_]*\s*(?:[:=]|->|=>)\s*{value}"""
-    return re.compile("|".join([*declared, field, *tagged]), re.IGNORECASE)
-
-
-def _rendered(texts: list[Text], meta: dict[str, Any]) -> set[int]:
-    """Rows whose input holds a rendered label; a rendering that (nearly) every row has is the prompt's own wording."""
-    pattern = _label_pattern(meta)
-    held = {}
-    for i, (_, row, _) in enumerate(texts):
-        plain = "".join(c for c in unicodedata.normalize("NFKC", input_of(row)) if unicodedata.category(c) != "Cf")
-        found = {m.group(0).casefold() for m in pattern.finditer(plain)} | _answered(plain, row)
-        if found:
-            held[i] = found
-    often = Counter(m for found in held.values() for m in found)
-    wording = {m for m, n in often.items() if len(texts) >= 20 and n >= 0.95 * len(texts)}
-    return {i for i, found in held.items() if found - wording}
-
-
-def _answered(plain: str, row: Row) -> set[str]:
-    """The row's own answer written in its prompt behind a field name."""
-    answer = str(answer_of(row) or "").strip() if "messages" in row else ""
-    fields = r"\b(?:label|target|answer|output|response|solution|gold)\W{0,3}[:=]\W*"
-    found = re.search(fields + re.escape(answer) + r"(?!\w)", plain, re.IGNORECASE) if answer else None
-    return {found.group(0).casefold()} if found else set()
-
-
-def _marks(text: str) -> set[str]:
-    """What can carry a mark: words as written, punctuation runs, wide gaps, word pairs, how the text starts and ends."""
-    tokens = re.findall(r"\w+|[^\w\s]+|\s{2,}", text)
-    ends = {f"{side} {part}" for n in (1, 2, 3, 4) for side, part in (("^", text[:n]), ("$", text[-n:]))}
-    return set(tokens) | {f"{a} {b}" for a, b in pairwise(tokens)} | ends
-
-
-def _give_aways(
-    texts: list[Text], precision: float = 0.95, coverage: float = 0.3, elsewhere: float = 0.02
-) -> dict[int, str]:
-    """Rows that hold a mark which tells their class: in ≥ coverage of the class, ≤ elsewhere of the rest.
-
-    Classes of fewer than 20 rows, or without 20 rows outside, have no power and are left alone.
-    """
-    marks = [_marks(input_of(row)) for _, row, _ in texts]
-    classes = [str(answer_of(row)) for _, row, _ in texts]
-    everywhere, told = Counter(m for held in marks for m in held), {}
-    for name, size in Counter(classes).items():
-        rest = len(texts) - size
-        if min(size, rest) < 20:
-            continue
-        inside = Counter(m for held, c in zip(marks, classes, strict=True) if c == name for m in held)
-        sure = {
-            m
-            for m, n in inside.items()
-            if n >= coverage * size and n >= precision * everywhere[m] and everywhere[m] - n <= elsewhere * rest
-        }
-        told |= {
-            i: f"{min(marks[i] & sure, key=len)!r} tells class {name!r}"
-            for i, c in enumerate(classes)
-            if c == name and marks[i] & sure
-        }
-    return told
-
-
 # ------------------------------------------------------------------------------------------------ the measures
 def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, Any]:
     """`exact_duplicates`, `near_duplicates`, `shared_groups`, `label_in_input`: totals in hits; a hit is evidence.
@@ -242,7 +171,10 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
         if row.get("group"):
             where[str(row["group"])].add(split)
     groups = [f"group {g} is in {', '.join(sorted(s))}" for g, s in sorted(where.items()) if len(s) > 1]
-    rendered, told = _rendered(texts, meta), _give_aways(texts)
+    inputs = [input_of(row) for _, row, _ in texts]
+    answers = [str(answer_of(row) or "").strip() if "messages" in row else "" for _, row, _ in texts]
+    rendered = tells.rendered(inputs, answers, meta.get("label_fields") or [], meta.get("labels") or [])
+    told = tells.give_aways(inputs, [str(answer_of(row)) for _, row, _ in texts])
     labelled = [
         f"{texts[i][0]}:{texts[i][1].get('id')}: {told.get(i, 'a rendered label')}: {input_of(texts[i][1])[:60]!r}"
         for i in sorted(rendered | set(told))

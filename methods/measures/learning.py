@@ -159,12 +159,15 @@ def null_adapters(run: RunFolder, draws: int = 39, rows: int = 200, split: str =
     items, tokenizer = scoring.encoded(run, split, rows)
     model, base, fast = forward.trained(run), forward.base(run), scoring.has_fast_bf16()
     own = adapter_tensors(run, model, base)
-    real = mean_loss(model, items, tokenizer, fast)
+    if fast:
+        scoring.cast_once(model, (tensor for tensor, _, _ in own.values()))
+    scores = scoring.Scorer(model, items, tokenizer, own, fast=fast)
+    real = mean_loss(scores)
     generator, null = torch.Generator().manual_seed(COIN_SEED), []
     for _ in range(draws):
-        for tensor, origin, norm in own:
+        for tensor, origin, norm in own.values():
             redraw(tensor, origin, norm, generator)
-        null.append(mean_loss(model, items, tokenizer, fast))
+        null.append(mean_loss(scores))
     beaten = sum(not loss > real for loss in null)
     return {
         "values": {"rank_p": [(1 + beaten) / (draws + 1) if isfinite(real) else 1.0]},
@@ -178,16 +181,16 @@ def null_adapters(run: RunFolder, draws: int = 39, rows: int = 200, split: str =
     }
 
 
-def mean_loss(model, items: list[dict], tokenizer, fast: bool) -> float:
-    losses = scoring.evaluate(model, items, tokenizer, fast=fast).loss
+def mean_loss(scores: scoring.Scorer) -> float:
+    losses = scores.evaluate().loss
     return sum(losses) / len(losses)
 
 
-def adapter_tensors(run: RunFolder, model, base) -> list[tuple[Tensor, Tensor, float]]:
-    """(live tensor, value that a change starts from, norm of the trained change), head left out."""
+def adapter_tensors(run: RunFolder, model, base) -> dict[str, tuple[Tensor, Tensor, float]]:
+    """Name to (live tensor, value that a change starts from, norm of the trained change), head left out."""
     promise = expected.promise(run.recipe, base)
     originals, first = forward.raw_tensors(base), forward.initial_head(run)
-    found = []
+    found = {}
     for name, tensor in model.named_parameters():
         if promise.is_head(name.replace(".modules_to_save", "")) or not forward.trains(promise, name):
             continue
@@ -195,8 +198,8 @@ def adapter_tensors(run: RunFolder, model, base) -> list[tuple[Tensor, Tensor, f
         if origin is None and "lora_magnitude" in name:
             origin = first.get(expected.stored_name(name))
         origin = torch.zeros_like(tensor) if origin is None else origin.detach().clone()
-        found.append((tensor, origin, float((tensor.detach() - origin).norm())))
-    if not any(norm for _, _, norm in found):
+        found[name] = tensor, origin, float((tensor.detach() - origin).norm())
+    if not any(norm for _, _, norm in found.values()):
         raise NotObservable("nothing beside the head was trained; there is no adapter to compare with random ones")
     return found
 

@@ -128,7 +128,10 @@ def deterministic_eval(run: RunFolder) -> dict:
     quiet = not declares_noise(run.recipe, model)
     if quiet:
         found |= modes_compared(run, model, batch, first)
-    mixed = run.json("inventory.json").get("training_flags_mixed", [])
+    watched = run.json("inventory.json")
+    noisy = watched.get("evaluated", {}).get("with_dropout", 0)
+    stray += [f"the loop evaluated with dropout alive in {noisy} forwards; call model.eval() first"] * (noisy > 0)
+    mixed = watched.get("training_flags_mixed", [])
     stray += [f"{name}: in another mode than the live model" for name in mixed]
     numbers = {name: forward.largest(difference) for name, difference in found.items()}
     return {

@@ -1,13 +1,15 @@
-"""The learning rate, steps and rows of the real run against the recipe."""
+"""The learning rate, clipping, weight decay, steps and rows of the real run against the recipe."""
 
+from collections import Counter
 from math import ceil, cos, isfinite, pi
 
 from methods import rows as table
+from methods.measures import tokens
 from methods.run import NotObservable, RunFolder
 
 
 def lr(run: RunFolder) -> dict:
-    """Metrics lr_error [1] (largest |seen − planned| / peak), steps_off [steps], rows_off [rows], peak_lr_missing [1].
+    """Metrics lr_error [1] (largest |seen − planned| / peak), steps_off, clip_off [steps], rows_off, rows_repeated [rows], peak_lr_missing [1], decay_off [count].
 
     Warm-up may start at 0 (n / warmup, as transformers does) or above it ((n + 1) / (warmup + 1)): the nearer one counts.
     """
@@ -20,19 +22,29 @@ def lr(run: RunFolder) -> dict:
     choices = {name: errors(seen, plan, steps, name) for name in ("from zero", "above zero")}
     start = min(choices, key=lambda name: max(choices[name]))
     worst = max(range(len(seen)), key=lambda n: choices[start][n])
-    off = rows_off(trace, plan, count)
+    off, unclipped = rows_off(trace, plan, count), clip_off(trace, plan.get("clip_norm"))
+    decay = decay_off(run.json("inventory.json")["weight_decay"], plan.get("weight_decay") or 0.0)
+    repeated = rows_repeated(run, count)
     return {
         "values": {
             "lr_error": [max(choices[start])],
             "steps_off": [float(abs(len(trace) - steps))],
             "rows_off": [float(sum(off.values()))],
+            "clip_off": [float(len(unclipped))],
+            "decay_off": [float(len(decay))],
+            "rows_repeated": [float(sum(repeated.values()))],
             "peak_lr_missing": [max(0.0, 1 - max(map(max, seen)) / peak) if plan.get("warmup_steps", 0) >= steps else 0.0],
         },
-        "unit": {"lr_error": "1", "steps_off": "steps", "rows_off": "rows", "peak_lr_missing": "1"},
+        "unit": {
+            "lr_error": "1", "steps_off": "steps", "clip_off": "steps", "rows_off": "rows", "rows_repeated": "rows",
+            "peak_lr_missing": "1", "decay_off": "count",
+        },
         "sampling_unit": "run",
         "counts": {"steps": len(trace), "planned_steps": steps, "rows": sum(line["rows"] for line in trace)},
         "findings": [f"step {worst + 1}: learning rate {seen[worst]}, planned {planned(worst, plan, steps, start):.6g}"]
-        * (max(choices[start]) > 0) + [f"step {step}: {n} rows too many or too few" for step, n in off.items()][:19],
+        * (max(choices[start]) > 0)
+        + (decay + unclipped + [f"step {step}: {n} rows too many or too few" for step, n in off.items()])[:10]
+        + [f"a row seen {n} times too often begins with the ids {ids[:8]}" for ids, n in repeated.most_common(5)],
         "arrays": {"lr": [max(rates) for rates in seen], "planned": [planned(n, plan, steps, start) for n in range(steps)]},
     }
 
@@ -71,3 +83,29 @@ def rows_off(trace: list[dict], plan: dict, count: int) -> dict[int, int]:
             off[line["step"]] = abs(line["rows"] - full)
         before = after
     return off
+
+
+def clip_off(trace: list[dict], clip: float | None, slack: float = 1e-3) -> list[str]:
+    """Steps at which the optimizer got another gradient norm than min(norm before clipping, clip norm)."""
+    lines = []
+    for line in trace:
+        before, seen = float(line["grad_norm"]), float(line["grad_norm_at_step"])
+        wanted = min(before, clip) if clip else before
+        if not abs(seen - wanted) <= slack * wanted:
+            lines.append(f"step {line['step']}: gradient norm {before:.4g}, {seen:.4g} at the step, planned {wanted:.4g}")
+    return lines
+
+
+def decay_off(seen: list[float], declared: float) -> list[str]:
+    """Weight decays of the optimizer's groups that are not the declared one; some groups may have none, not all."""
+    lines = [f"weight decay {value:g}, the recipe says {declared:g}" for value in seen if value not in (declared, 0.0)]
+    return lines + [f"weight decay {declared:g} is declared and no group has it"] * (declared > 0 and declared not in seen)
+
+
+def rows_repeated(run: RunFolder, count: int) -> Counter:
+    """Rows that entered forward more often than the epochs begun allow, by their ids, and how much too often."""
+    observed = [tuple(row.kept) for row in tokens.observed(run)]
+    held = Counter(tuple(fed.kept) for fed in tokens.training_rows(run))
+    epochs = ceil(len(observed) / max(1, count))
+    seen = Counter(ids for ids in observed if ids in held)
+    return Counter({ids: n - held[ids] * epochs for ids, n in seen.items() if n > held[ids] * epochs})

@@ -204,7 +204,14 @@ def _fed(ids: Any, mask: Any, labels: Any, name: str) -> Fed:
     return Fed([int(i) for i in ids], [int(m) for m in mask], whole, name)
 
 
-def _observed(run: Any) -> list[Fed]:
+def training_rows(run: Any) -> list[Fed]:
+    """Every training row as it is encoded now; those that the encoder refuses are left out."""
+    tokenizer = import_module("methods.models").load_tokenizer(run.recipe)
+    held, _ = _encoded(import_module("methods.rows").read(run.data, "train"), tokenizer, run.recipe)
+    return [fed for fed, _ in held]
+
+
+def observed(run: Any) -> list[Fed]:
     """Rows that entered forward in training, as the observer kept them; empty if it kept none."""
     path = run.path / "batches.safetensors"
     if not path.exists():
@@ -258,16 +265,16 @@ def template(run: Any) -> dict[str, Any]:
     held, refused = _encoded(rows, tokenizer, recipe)
     length = (recipe.get("training") or {}).get("length") or 0
     encoded = [(fed, _truth(row, tokenizer, length)) for fed, row in held]
-    observed = _observed(run)
-    truths = _known(observed, encoded)
+    fed_in_training = observed(run)
+    truths = _known(fed_in_training, encoded)
     found = [(fed, _faults(fed, truth, tokenizer, habit, task)) for fed, truth in encoded]
-    for fed, truth in zip(observed, truths, strict=True):
+    for fed, truth in zip(fed_in_training, truths, strict=True):
         unknown = {"observed_unknown"} if truth is None else set()
         found.append((fed, _faults(fed, truth, tokenizer, habit, task) | unknown))
     totals = Counter(name for _, faults in found for name in faults)
     totals["prefix_violations"] += len(refused)
     return _report(
-        totals, [f"{f.name}: {', '.join(sorted(v))}" for f, v in found[::-1] if v], refused, encoded, observed
+        totals, [f"{f.name}: {', '.join(sorted(v))}" for f, v in found[::-1] if v], refused, encoded, fed_in_training
     )
 
 

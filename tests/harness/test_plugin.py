@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,47 @@ def test_a_missing_subject_is_one_message_and_status_4(tmp_path, workers):
     assert done.returncode == 4, done.stdout + done.stderr
     assert "none.toml" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("workers", [(), ("-n", "2")])
+@pytest.mark.parametrize("option", ["--subject", "--criteria"])
+def test_a_path_outside_the_clone_after_a_blank_is_refused_with_the_form_that_works(tmp_path, option, workers):
+    file = tmp_path / "mine.toml"
+    file.write_text("schema = 1\n")
+    done = pytest_in(ROOT, "-p", "harness.early", "-m", "gate_stageA", option, str(file), *workers)
+    assert done.returncode == 4
+    assert f"write {option}={file}" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_call_outside_the_clone_is_refused_and_other_projects_are_left_alone(tmp_path):
+    (tmp_path / "test_theirs.py").write_text("def test_theirs(): ...\n")
+    path = {"PYTHONPATH": str(ROOT)}
+    refused = pytest_in(tmp_path, "-p", "harness.early", "-m", "gate_stageA", "--subject=mine.toml", **path)
+    assert refused.returncode == 4
+    assert "no gonogo clone" in refused.stderr
+    assert pytest_in(tmp_path, "-p", "harness.early", **path).returncode == 0
+
+
+def test_the_early_refusal_is_loaded_by_entry_point():
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]["pytest11"]
+    assert "harness.early" in declared.values()
+
+
+@pytest.mark.parametrize("how", ["--co", "--plan"])
+def test_collecting_and_planning_end_well_and_import_nothing_heavy(tmp_path, how):
+    script = tmp_path / "imported.py"
+    script.write_text(
+        "import sys, pytest\n"
+        "status = pytest.main(sys.argv[1:])\n"
+        "heavy = {'torch', 'transformers', 'peft', 'scipy', 'pandas'} & set(sys.modules)\n"
+        "raise SystemExit(f'status {int(status)}, heavy {sorted(heavy)}')\n"
+    )
+    subject = f"--subject={ROOT / 'tests/fixtures/bad_subjects/material/good.toml'}"
+    command = [sys.executable, str(script), "-q", "-m", "gate_stageA", subject, f"--evidence=sqlite:///{tmp_path}/e.db", how]
+    cache = {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env={**os.environ, **cache})
+    assert done.stderr.strip().endswith("status 0, heavy []"), done.stdout + done.stderr
 
 
 @pytest.mark.parametrize(("by_pytest", "by_verdicts", "wanted"), [(0, 0, 0), (1, 0, 10), (2, 0, 2), (1, 1, 1), (0, 10, 10), (2, 1, 1)])

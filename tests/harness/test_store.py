@@ -98,6 +98,31 @@ def test_tampering_is_reported(store, file, tampering, complaint):
         assert store.verify_chain() == [], "\n".join(store.verify_chain())
 
 
+@pytest.mark.parametrize(
+    "tampering",
+    [
+        "UPDATE measurements SET measurement = replace(measurement, '1.0', '0.0')",
+        "UPDATE measurements SET key = 'other', name = 'parity'",
+        "UPDATE measurements SET inputs = x'00'",
+        "UPDATE runs SET summary = '{}'",
+        "UPDATE runs SET seal = NULL",
+    ],
+)
+def test_an_altered_measurement_or_run_is_reported_and_never_handed_out(store, file, tmp_path, tampering):
+    store.put_measurement("k", "parity", measured(1.0), {"run": "r"}, 2.0)
+    store.put_run("k", "pilot", RECIPE, tmp_path, {"files": {"a": "0"}})
+    assert store.verify_chain() == []
+    store.close()
+    with sqlite3.connect(file) as raw:
+        raw.execute(tampering)
+    raw.close()
+    table = tampering.split()[1]
+    asked = store.get_run if table == "runs" else store.get_measurement
+    with pytest.raises(StoreError, match=rf"{table} .*UPDATE {table} SET invalid_reason = 'altered'"):
+        asked("other" if "other" in tampering else "k")
+    assert [problem.startswith(table) for problem in store.verify_chain()] == [True]
+
+
 def test_a_shortened_chain_with_a_forged_head_contradicts_the_closed_session(store, file):
     session = store.open_session({})
     judge(store, session, 2)
@@ -121,10 +146,10 @@ def test_a_newer_schema_is_refused_and_left_as_it_was(store, file):
     store.open_session({})
     store.close()
     with sqlite3.connect(file) as raw:
-        raw.execute("UPDATE meta SET value = '2' WHERE name = 'schema'")
+        raw.execute("UPDATE meta SET value = '3' WHERE name = 'schema'")
     raw.close()
     before = file.read_bytes()
-    with pytest.raises(StoreError, match=r"schema 2, wanted schema 1; use the gonogo"):
+    with pytest.raises(StoreError, match=r"schema 3, wanted schema 2; use the gonogo"):
         store.open_session({})
     assert file.read_bytes() == before
 
@@ -252,7 +277,7 @@ def test_the_views_of_seed_001_answer(store, file, tmp_path):
 
 def test_settings_and_speed(store):
     session = store.open_session({})
-    assert [store._connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in
+    assert [store._database.connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in
             ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")] == ["wal", 1, 1, 30000]  # fmt: skip
     store.close()
     started = time.perf_counter()

@@ -127,6 +127,9 @@ def test_a_group_in_two_splits_is_one_hit(tmp_path):
 RENDERED = [
     "Recommended IND: {n}", "recommended_ind={n}", "Rating: 5", '"label": "{y}"', "label: {y}", "[{y}]",
     "__label__{n}", "target -> {n}", "<label>{y}</label>", "**Rating**: 4", "la\u200bbel: {y}",
+    "Recommended: {n}", "recommended = {y}", "RECOMMEND: {Y}", "Recommends ({y})", "recommendedInd: true", "rec: {n}",
+    "{{'recommended_ind': {n}}}", "Recommended | {y}", "Recommended -> two", "Rated: five", "rating=4/5", "Rating: 4 out of 5",
+    "Ratings [3.0]", "Rating: *****", "\u2605\u2605\u2605\u2605\u2606", "Recommended IND was no", "<rating>5</rating>",
 ]  # fmt: skip
 
 
@@ -134,7 +137,7 @@ RENDERED = [
 def test_a_rendered_label_is_seen_in_a_single_row(tmp_path, form):
     splits = rows()
     row = splits["test"][0]
-    row["text"] += " " + form.format(n=row["label"], y=("no", "yes")[row["label"]])
+    row["text"] += " " + form.format(n=row["label"], y=("no", "yes")[row["label"]], Y="NY"[row["label"]])
     assert leaks(tmp_path, splits) == {"label_in_input": 1}
 
 
@@ -147,6 +150,24 @@ def test_a_mark_that_tells_the_class_is_seen_in_every_marked_row(tmp_path, mark)
     assert leaks(tmp_path, splits) == {"label_in_input": 30}
 
 
+@pytest.mark.parametrize("form", ["{n} ~", "verdict {w}", "so the final verdict {w} in all", "#{n}"])
+def test_a_class_told_in_one_row_of_six_is_seen_whatever_the_words(tmp_path, form):
+    splits = rows((240, 80, 160))
+    marked = [row for held in splits.values() for row in held if int(row["id"]) % 6 < 1 or int(row["id"]) % 6 > 4]
+    for row in marked:
+        row["text"] += " " + form.format(n=row["label"] + 2, w=("thumbs", "cheers")[row["label"]])
+    assert leaks(tmp_path, splits) == {"label_in_input": len(marked)}
+
+
+def test_words_that_one_class_prefers_are_no_leak(tmp_path):
+    splits = rows((240, 80, 160))
+    for held in splits.values():
+        for row in held:
+            row["text"] += " many compliments!" if row["label"] and int(row["id"]) % 16 == 1 else ""
+            row["text"] += " going back" if not row["label"] and int(row["id"]) % 16 == 0 else " fits size 8: fine"
+    assert leaks(tmp_path, splits) == {}
+
+
 def test_a_label_in_the_prompt_of_a_dialogue_is_seen_and_its_wording_is_not(tmp_path):
     splits = rows()
     splits["dev"][2]["text"] += f" answer: {('no', 'yes')[splits['dev'][2]['label']]}"
@@ -155,6 +176,7 @@ def test_a_label_in_the_prompt_of_a_dialogue_is_seen_and_its_wording_is_not(tmp_
 
 def test_plain_words_about_ratings_are_no_label(tmp_path):
     splits = rows()
+    splits["train"][1]["text"] += " i recommended it. 1 of my friends rated this highly; recommended size: medium, rate no higher"
     splits["train"][0]["text"] += " i would rate it 5 stars, yes! no label inside, size 4 (yes), class of its own"
     assert leaks(tmp_path, splits) == {}
 

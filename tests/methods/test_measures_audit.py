@@ -5,18 +5,6 @@ from tiny_runs import copied, value
 from methods.measures import audit
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("audit")
-    return root, tiny_runs.write_base(root / "base"), tiny_runs.write_data(root / "data")
-
-
-@pytest.fixture(scope="module")
-def clean(folders):
-    root, base, data = folders
-    return tiny_runs.train(root / "clean", tiny_runs.recipe(base, data, steps=4))
-
-
 def item(content, part):
     return next(item for item in content["tensors"] if part in item["name"])
 

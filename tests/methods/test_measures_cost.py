@@ -1,24 +1,10 @@
 import json
 import time
 
-import pytest
-import tiny_runs
 from safetensors.torch import load_file, save_file
 from tiny_runs import copied, value
 
 from methods.measures import cost, forward
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    return root, tiny_runs.write_base(root / "base"), tiny_runs.write_data(root / "data")
-
-
-@pytest.fixture(scope="module")
-def clean(folders):
-    root, base, data = folders
-    return tiny_runs.train(root / "clean", tiny_runs.recipe(base, data, steps=40))
 
 
 def test_stored_parameters_are_counted_from_the_file(clean):

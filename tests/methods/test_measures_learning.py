@@ -4,21 +4,10 @@ from itertools import pairwise
 
 import pytest
 import tiny_runs
+from safetensors.torch import load_file, save_file
 from tiny_runs import copied, value
 
-from methods.measures import learning, repro, schedule
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    return root, tiny_runs.write_base(root / "base"), tiny_runs.write_data(root / "data")
-
-
-@pytest.fixture(scope="module")
-def clean(folders):
-    root, base, data = folders
-    return tiny_runs.train(root / "clean", tiny_runs.recipe(base, data, steps=40))
+from methods.measures import audit, learning, repro, schedule
 
 
 def retraced(run, folder, edit):
@@ -47,6 +36,42 @@ def test_missing_steps_and_rows_are_counted(clean, tmp_path):
     run = retraced(clean, tmp_path / "run", lambda lines: (lines.pop(), lines[3].update(rows=16)))
     assert value(schedule.lr(run), "steps_off") == 1
     assert value(schedule.lr(run), "rows_off") == 8
+
+
+def test_clipping_that_was_left_out_or_too_hard_is_counted_by_step(clean, tmp_path):
+    assert value(schedule.lr(clean), "clip_off") == 0
+
+    def unclipped(lines):
+        lines[2].update(grad_norm=8.0, grad_norm_at_step=8.0)
+        lines[5].update(grad_norm=0.5, grad_norm_at_step=0.05)
+
+    assert value(schedule.lr(retraced(clean, tmp_path / "run", unclipped)), "clip_off") == 2
+
+
+@pytest.mark.parametrize(("seen", "declared", "off"), [([0.0], 0.0, 0), ([0.0, 0.1], 0.1, 0), ([0.1], 0.0, 1), ([0.0], 0.1, 1), ([0.05], 0.1, 2)])
+def test_every_group_decays_as_declared_or_not_at_all(seen, declared, off):
+    assert len(schedule.decay_off(seen, declared)) == off
+
+
+def test_a_row_seen_twice_in_one_epoch_is_counted(clean, tmp_path):
+    assert value(schedule.lr(clean), "rows_repeated") == 0
+    run = copied(clean, tmp_path / "run")
+    batches = load_file(run.path / "batches.safetensors")
+    again = {name.replace("step1.", "step2."): tensor.clone() for name, tensor in batches.items() if name.startswith("step1.")}
+    kept = {name: tensor for name, tensor in batches.items() if not name.startswith("step2.")}
+    save_file({**kept, **again}, run.path / "batches.safetensors")
+    rows = sum(len(tensor) for name, tensor in again.items() if name.endswith("input_ids"))
+    assert 0 < value(schedule.lr(run), "rows_repeated") <= rows
+
+
+def test_a_tensor_that_falls_silent_is_a_share_of_its_steps(clean, tmp_path):
+    assert value(audit.gradient_flow(clean), "silent_share") == 0
+    run = copied(clean, tmp_path / "run")
+    seen = run.json("inventory.json")
+    quiet = next(item for item in seen["tensors"] if "lora_B" in item["name"])
+    quiet["gradient_steps"] = quiet["gradient_steps"] // 4
+    (run.path / "inventory.json").write_text(json.dumps(seen))
+    assert value(audit.gradient_flow(run), "silent_share") == pytest.approx(0.75, abs=0.03)
 
 
 def test_accumulated_gradients_are_read(clean, tmp_path):

@@ -8,18 +8,6 @@ from methods import models
 from methods.measures import parity
 
 
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory):
-    root = tmp_path_factory.mktemp("runs")
-    return root, tiny_runs.write_base(root / "base"), tiny_runs.write_data(root / "data")
-
-
-@pytest.fixture(scope="module")
-def clean(folders):
-    root, base, data = folders
-    return tiny_runs.train(root / "clean", tiny_runs.recipe(base, data, steps=40))
-
-
 def test_a_clean_run_is_the_same_function_everywhere(clean):
     assert value(parity.adapter_off(clean), "logit_difference") < 1e-5
     assert value(parity.fresh_init(clean), "logit_difference") < 1e-5

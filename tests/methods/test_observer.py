@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from methods.observer import Observer, StopTraining, compare, put_back, widen, without_dropout
+from methods.accumulated import compare, widen
+from methods.observer import Observer, StopTraining
+from methods.quiet import put_back, without_dropout
 from methods.run import NotObservable
 
 

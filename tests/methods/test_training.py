@@ -88,6 +88,19 @@ def test_the_loss_is_the_model_s_own_mean(llama, data, tmp_path, monkeypatch):
     torch.testing.assert_close(mine, seen.loss)
 
 
+def test_a_step_takes_one_loss_only(llama, data, tmp_path, monkeypatch):
+    """The model's own loss over the whole vocabulary is not computed beside the loop's, and is there again afterwards."""
+    loop = started(tmp_path / "run", small_models.recipe(llama, data), monkeypatch)
+    head, calls = loop.model.base_model.model, []
+    head.loss_function = own = lambda **_: calls.append("own")
+    gradients(loop, [loop.items[:3]])
+    assert calls == []
+    assert head.loss_function is own
+    batch = rows.collate(loop.items[:3], loop.tokenizer)
+    loop.model(**batch)
+    assert calls == ["own"]
+
+
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_the_optimizer_gets_the_formula_s_rate(schedule, bert, data, tmp_path):
     rates = []
@@ -204,6 +217,39 @@ def test_a_bf16_run_keeps_its_trainable_part_in_fp32(llama, data, tmp_path):
     assert kinds == {(True, torch.float32), (False, torch.bfloat16)}
     trained(tmp_path / "run", recipe)
     assert math.isfinite(json.loads((tmp_path / "run" / "progress.json").read_text())["loss"])
+
+
+@pytest.mark.parametrize(("precision", "widths"), [("fp32", 1), ("bf16", 8)])
+def test_a_bf16_run_has_few_widths(precision, widths, bert, data, tmp_path, monkeypatch):
+    seen = []
+    collate = rows.collate
+    monkeypatch.setattr(rows, "collate", lambda *a, **k: seen.append(collate(*a, **k)) or seen[-1])
+    trained(tmp_path / "run", small_models.recipe(bert, data, precision=precision))
+    remainders = {batch["input_ids"].shape[1] % 8 for batch in seen}
+    assert (remainders == {0}) == (widths == 8)
+
+
+@pytest.mark.parametrize("base", ["bert", "llama"])
+def test_which_rows_share_a_micro_batch_does_not_change_the_step(base, request, data, tmp_path, monkeypatch):
+    """What length bucketing rests on: other neighbours and other padding, the same gradient."""
+    recipe = small_models.recipe(request.getfixturevalue(base), data, clip_norm=None)
+    loop = started(tmp_path / "run", recipe, monkeypatch)
+    some = loop.items[:12]
+    by_length = sorted(some, key=lambda item: len(item["input_ids"]))
+    apart = gradients(loop, [some[at::4] for at in range(4)])
+    alike = gradients(loop, [by_length[at : at + 3] for at in range(0, 12, 3)])
+    for name, gradient in apart.items():
+        torch.testing.assert_close(alike[name], gradient, rtol=1e-4, atol=1e-7, msg=name)
+
+
+def test_padding_to_a_multiple_changes_no_loss(bert, data, tmp_path, monkeypatch):
+    loop = started(tmp_path / "run", small_models.recipe(bert, data), monkeypatch)
+    narrow = rows.collate(loop.items[:5], loop.tokenizer)
+    longest = narrow["input_ids"].shape[1]
+    wide = rows.collate(loop.items[:5], loop.tokenizer, multiple=longest - 1)
+    assert wide["input_ids"].shape[1] == 2 * (longest - 1)
+    losses = [training.summed_loss(loop.model(**batch).logits, batch["labels"]) for batch in (narrow, wide)]
+    torch.testing.assert_close(losses[0], losses[1])
 
 
 def test_an_overfit_on_few_rows_learns(llama, tmp_path):

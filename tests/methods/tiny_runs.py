@@ -3,8 +3,10 @@
 import json
 import random
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -17,6 +19,20 @@ from methods.rows import collate, encode, read
 from methods.run import RunFolder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", *[f"w{n}" for n in range(40)]]
+
+
+@pytest.fixture(scope="session")
+def folders(tmp_path_factory):
+    """A place for runs, a base model and a data folder."""
+    root = tmp_path_factory.mktemp("tiny")
+    return root, write_base(root / "base"), write_data(root / "data")
+
+
+@pytest.fixture(scope="session")
+def clean(folders):
+    """One finished run of forty steps that nobody spoiled; copy it before changing a file."""
+    root, base, data = folders
+    return train(root / "clean", recipe(base, data, steps=40))
 
 
 def write_base(folder: Path) -> Path:
@@ -81,20 +97,27 @@ def train(folder: Path, wanted: dict, prepare=lambda model: None) -> RunFolder:
 
 
 def loop(model, rows: list, tokenizer, plan: dict) -> None:
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=plan["learning_rate"])
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=plan["learning_rate"], weight_decay=plan["weight_decay"])
     warm, steps = plan["warmup_steps"], plan["steps"]
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda n: n / warm if n < warm else max(0.0, (steps - n) / max(1, steps - warm))
     )
-    draw = random.Random(plan["seed"])
+    batches = epochs(rows, plan["micro_batch"], random.Random(plan["seed"]))
     for _ in range(steps):
         for _ in range(plan["accumulation"]):
-            batch = collate(draw.sample(rows, plan["micro_batch"]), tokenizer)
+            batch = collate(next(batches), tokenizer)
             (model(**batch).loss / plan["accumulation"]).backward()
         torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], plan["clip_norm"])
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+
+
+def epochs(rows: list, size: int, draw: random.Random) -> Iterator[list]:
+    """Micro-batches without end; every epoch holds every row once."""
+    while True:
+        order = draw.sample(rows, len(rows))
+        yield from (order[at : at + size] for at in range(0, len(order), size))
 
 
 def copied(run: RunFolder, folder: Path, **files) -> RunFolder:
