@@ -5,7 +5,7 @@
     python benchmarks/training_kills.py cost [--steps 24] [--folder DIR]
 
 kills: the pilot of the embedded subject, shortened, once without a kill; then victims, each killed with its whole process
-group at four moments spread over training and over what follows it, started again each time, and at last left to end.
+group at three moments of its training and once when it has just ended, started again each time, and at last left to end.
 Every victim must equal the undisturbed run byte for byte (times excepted), with each step once, and be one row in the
 store. Resumable: finished victims lie in DIR/victims.jsonl. once: processes that ask for the same three runs at once must
 train each once. cost: what a checkpoint of this run costs, and what part of the training time all of them took.
@@ -91,7 +91,7 @@ def kills(folder: Path, victims: int, steps: int, seed: int) -> int:
 def victim(folder: Path, number: int, steps: int, draw: random.Random, wanted: dict) -> dict[str, object]:
     home = folder / f"victim-{number}"
     final = runs_in(home, steps).folder("pilot")
-    at = sorted(draw.uniform(0.0, steps + 2.0) for _ in range(KILLS))
+    at = [*sorted(draw.uniform(0.0, steps) for _ in range(KILLS - 1)), steps + draw.random()]
     told = [kill(home, final, steps, moment) for moment in at]
     if process(home, steps, ["pilot"]).wait():
         raise SystemExit(f"victim {number}: the last life broke; see its message above")

@@ -33,6 +33,14 @@ def inventory(model: nn.Module) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def holds_adapter(model: nn.Module) -> bool:
+    """Is a peft adapter still in this model? A loop that ends in `merge_and_unload` leaves a wrapper around none."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    prompts = getattr(model, "prompt_encoder", None)
+    return bool(prompts) or any(isinstance(module, BaseTunerLayer) for module in model.modules())
+
+
 def adapters(model: nn.Module) -> list[dict[str, Any]]:
     """One entry per LoRA layer and adapter: rank, alpha, scaling and whether it is active and unmerged."""
     out = []

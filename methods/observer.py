@@ -24,7 +24,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from methods import observer_memory, seams
 from methods.accumulated import against_one_batch, fill_zeros, total_norm
-from methods.inventory import adapters, inventory
+from methods.inventory import adapters, holds_adapter, inventory
 from methods.probe import probe_logits, reference_loss
 from methods.quiet import draws_dropout, move_on, put_back, without_dropout
 from methods.run import NotObservable
@@ -240,7 +240,7 @@ class Observer:
         draws: how far the generators are moved on first, so that a second look at a model in which something random is
         left alive does not draw the same numbers again.
         """
-        if off and not hasattr(model, "disable_adapter"):
+        if off and not (hasattr(model, "disable_adapter") and holds_adapter(model)):
             return None
         self.looking = True
         with put_back(model):

@@ -39,13 +39,15 @@ def remember(observer: Any, checkpoint: Path) -> None:
     save_file(tensors, checkpoint / "observed.safetensors")
     now = untrained(observer.model)
     inventory = [
-        {k: v for k, v in row.items() if k != "data_ptr"} | {"member": row["data_ptr"] in observer.members, "held": observer.held_steps[row["data_ptr"]]}
+        {k: v for k, v in row.items() if k != "data_ptr"}
+        | {"member": row["data_ptr"] in observer.members, "held": observer.held_steps[row["data_ptr"]]}
         for row in observer.tensors.values()
     ]
     trace = (observer.folder / "trace.jsonl").read_bytes()
     facts = {
         "step": observer.step, "inventory": inventory, "gradient_steps": dict(observer.gradient_steps),
-        "weight_decay": sorted(observer.weight_decay), "kept_ids": observer.kept_ids, **{name: getattr(observer, name) for name in FACTS},
+        "weight_decay": sorted(observer.weight_decay), "kept_ids": observer.kept_ids,
+        **{name: getattr(observer, name) for name in FACTS},
         "unkept": sorted(name for name, was in observer.untrained.items() if now.get(name) != was),
         "trace": {"bytes": len(trace), "sha256": hashlib.sha256(trace).hexdigest()},
     }  # fmt: skip

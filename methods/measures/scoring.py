@@ -87,7 +87,7 @@ class Scorer:
         answer = self.model(
             input_ids=batch["input_ids"], attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=places
         )
-        return answer.logits.float(), labels
+        return answer.logits, labels
 
     @contextmanager
     def recorded(self, number: int) -> Iterator[None]:
@@ -97,7 +97,7 @@ class Scorer:
         elif number in self.records:
             kept = self.records[number]
             for layer in self.below:
-                layer.forward = lambda *_args, **_more: copy.copy(kept)
+                layer.forward = lambda *_args, **_more: copy.deepcopy(kept)
             try:
                 yield
             finally:
@@ -151,24 +151,25 @@ def precision(fast: bool) -> AbstractContextManager:
 
 def note(answers: Answers, chosen: list[int], logits: Tensor, labels: Tensor) -> None:
     """Enter what the logits (B, T, V) say about the labels (B, T) of the rows `chosen`."""
-    losses = nn.functional.cross_entropy(logits.transpose(1, 2), labels, ignore_index=rows.IGNORED, reduction="none")
-    best, scored = logits.argmax(-1), labels != rows.IGNORED
+    scored = labels != rows.IGNORED
+    said, wanted, owner = logits[scored].float(), labels[scored], scored.nonzero()[:, 0]
+    losses, best = nn.functional.cross_entropy(said, wanted, reduction="none").double(), said.argmax(-1)
     for place, row in enumerate(chosen):
-        mask = scored[place]
-        answers.loss[row] = float(losses[place][mask].double().mean())
-        answers.correct[row] = float(bool(mask.any()) and bool((best[place] == labels[place])[mask].all()))
-        answers.predicted[row] = tuple(best[place][mask].tolist())
+        own = owner == place
+        answers.loss[row] = float(losses[own].mean())
+        answers.correct[row] = float(bool(own.any()) and bool((best == wanted)[own].all()))
+        answers.predicted[row] = tuple(best[own].tolist())
 
 
 def asked(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Logits (B, T, V) in float32 and their labels (B, T). Of a causal batch only the places that some row scores."""
+    """Logits (B, T, V) and their labels (B, T). Of a causal batch only the places that some row scores."""
     inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
     if batch["labels"].dim() == 1:
-        return model(**inputs).logits.float()[:, None], batch["labels"][:, None]
+        return model(**inputs).logits[:, None], batch["labels"][:, None]
     places, labels = scored_places(batch["labels"])
     if chooses_places(model):
-        return model(**inputs, logits_to_keep=places).logits.float(), labels
-    return model(**inputs).logits[:, -batch["labels"].shape[1] :][:, places].float(), labels
+        return model(**inputs, logits_to_keep=places).logits, labels
+    return model(**inputs).logits[:, -batch["labels"].shape[1] :][:, places], labels
 
 
 def scored_places(labels: Tensor) -> tuple[Tensor, Tensor]:
