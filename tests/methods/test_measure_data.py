@@ -151,9 +151,9 @@ def test_a_mark_that_tells_the_class_is_seen_in_every_marked_row(tmp_path, mark)
 
 
 @pytest.mark.parametrize("form", ["{n} ~", "verdict {w}", "so the final verdict {w} in all", "#{n}"])
-def test_a_class_told_in_one_row_of_six_is_seen_whatever_the_words(tmp_path, form):
+def test_a_class_told_in_one_row_of_eight_is_seen_whatever_the_words(tmp_path, form):
     splits = rows((240, 80, 160))
-    marked = [row for held in splits.values() for row in held if int(row["id"]) % 6 < 1 or int(row["id"]) % 6 > 4]
+    marked = [row for held in splits.values() for row in held if int(row["id"]) % 16 < 2]
     for row in marked:
         row["text"] += " " + form.format(n=row["label"] + 2, w=("thumbs", "cheers")[row["label"]])
     assert leaks(tmp_path, splits) == {"label_in_input": len(marked)}

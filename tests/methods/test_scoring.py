@@ -73,6 +73,15 @@ def test_scores_are_those_of_the_plain_forward_for_every_draw(folders, kind, lay
     assert len({round(total, 2) for total in seen}) == 3
 
 
+def test_rows_that_share_their_answer_too_are_scored_in_full(folders):
+    model, items, tokenizer = adapted(folders, "llama")
+    redrawn(model)
+    alike = [items[0]] * 3
+    answers, (losses, predicted) = scoring.evaluate(model, alike, tokenizer), by_hand(model, alike)
+    assert answers.loss == pytest.approx(losses, abs=1e-4)
+    assert answers.predicted == predicted
+
+
 def test_a_tensor_that_moves_outside_the_stack_leaves_no_layer_still(folders):
     model, items, tokenizer = adapted(folders, "llama", layers_to_transform=[1])
     moving = [*redrawn(model), "base_model.model.lm_head.weight"]
