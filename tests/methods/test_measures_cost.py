@@ -1,6 +1,7 @@
 import json
 import time
 
+import pytest
 from safetensors.torch import load_file, save_file
 from tiny_runs import copied, value
 
@@ -44,7 +45,7 @@ def test_a_slow_served_model_is_seen(clean, monkeypatch):
         return model
 
     monkeypatch.setattr(cost, "served", slow)
-    report = cost.latency(clean, blocks=6, warmup=1)
+    report = cost.latency(clean, blocks=6, most=6, warmup=1)
     assert min(report["values"]["served_s"]) > 0.01
     assert {len(numbers) for numbers in report["values"].values()} == {6}
 
@@ -61,4 +62,18 @@ def test_two_copies_that_differ_veto_the_host(clean, monkeypatch):
 
     honest = forward.base
     monkeypatch.setattr(forward, "base", base)
-    assert "host busy" in cost.latency(clean, blocks=6, warmup=1)["vetoes"][0]
+    assert "host busy" in cost.latency(clean, blocks=6, most=8, warmup=1)["vetoes"][0]
+
+
+@pytest.mark.parametrize(("noise", "blocks", "quiet"), [(0, 6, True), (9, 21, True), (10**9, 36, False)])
+def test_a_restless_host_is_given_more_blocks_and_then_not_believed(clean, monkeypatch, noise, blocks, quiet):
+    calls = [0]
+
+    def clocked(_model, _batch):
+        calls[0] += 1
+        return 1.0 + (0.5 * (calls[0] % 2) if calls[0] <= noise else 0.001 * (calls[0] % 3))
+
+    monkeypatch.setattr(cost, "clocked", clocked)
+    report = cost.latency(clean, blocks=6, most=36, warmup=0)
+    assert report["counts"]["blocks"] == blocks
+    assert (report["vetoes"] == []) == quiet
