@@ -11,6 +11,8 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from harness.toml_words import shown, toml_words
+
 SCHEMA = 1
 STAGES = ("A", "B", "C")
 SEVERITIES = ("blocker", "critical", "normal", "minor", "trivial")
@@ -145,7 +147,7 @@ def _tables(file: str, raw: bytes) -> dict[str, Any]:
         raise CriteriaError(f"{file}: has no `schema`; write `schema = {SCHEMA}` on the first line")
     if type(schema) is not int or schema != SCHEMA:
         raise CriteriaError(
-            f"{file}: has `schema = {_shown(schema)}`, this gonogo reads schema {SCHEMA}; use the gonogo that the file was written for"
+            f"{file}: has `schema = {shown(schema)}`, this gonogo reads schema {SCHEMA}; use the gonogo that the file was written for"
         )
     strangers = [f"{file}: has unknown key `{key}`{_hint(key, ('schema', 'criteria'))}" for key in document.keys() - {"schema", "criteria"}]
     if strangers:
@@ -166,35 +168,7 @@ def _parse(file: str, raw: bytes) -> dict[str, Any]:
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError, OverflowError) as error:
-        raise CriteriaError(f"{file}: {_toml_words(error)}") from None
-
-
-def _toml_words(error: Exception) -> str:
-    """tomllib's message in words for whoever wrote the table."""
-    twice = re.match(r"Cannot declare \('criteria', '(.*)'\) twice \(at line (\d+)", str(error))
-    if twice:
-        return f'line {twice[2]}: [criteria."{twice[1]}"] stands there for the second time; an id is used once'
-    again = re.match(r"Cannot overwrite a value \(at line (\d+)", str(error))
-    if again:
-        return f"line {again[1]}: a key stands there for the second time; keep one of the two"
-    if isinstance(error, RecursionError):
-        return "is nested too deeply to be read; a criterion is a flat table"
-    return f"is not valid TOML: {error}"
-
-
-def _shown(value: object) -> str:
-    """A TOML value in the words of TOML, short."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, dict):
-        return "a table"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    try:
-        text = json.dumps(value, ensure_ascii=False) if isinstance(value, str) else str(value)
-    except ValueError:
-        return "a number too long to print"
-    return text if len(text) <= 60 else text[:57] + "..."
+        raise CriteriaError(f"{file}: {toml_words(error)}") from None
 
 
 def _hint(word: str, words: Collection[str]) -> str:
@@ -212,7 +186,7 @@ class _Reader:
     def criterion(self, name: str, table: object) -> Criterion | None:
         where, before = f"[criteria.{json.dumps(name, ensure_ascii=False)}]", len(self.problems)
         if not isinstance(table, dict):
-            self._say(where, f"is {_shown(table)}, wanted a table with {', '.join(HEAD)} and its bound")
+            self._say(where, f"is {shown(table)}, wanted a table with {', '.join(HEAD)} and its bound")
             return None
         if not ID.fullmatch(name):
             self._bad_id(where, name, table)
@@ -246,12 +220,12 @@ class _Reader:
             part = {key: value for key, value in table.items() if key not in HEAD or key == "rule"}
             return [made for made in [self._part(where, part)] if made]
         for key in table.keys() - {*HEAD, "parts", "level"}:
-            known = f", move it into `parts` or take rule {_shown(table['rule'])} away" if key in PART_KEYS else _hint(key, (*HEAD, "parts", "level"))
+            known = f", move it into `parts` or take rule {shown(table['rule'])} away" if key in PART_KEYS else _hint(key, (*HEAD, "parts", "level"))
             self._say(where, f"has {'' if key in PART_KEYS else 'unknown '}key `{key}`{known}")
         parts = table.get("parts")
         if not isinstance(parts, list) or len(parts) < 2 or not all(isinstance(part, dict) for part in parts):
-            seen = "has no `parts`" if parts is None else f"`parts` is {_shown(parts)}"
-            self._say(where, f"{seen}, wanted a list of two or more tables, because its rule is {_shown(table['rule'])}")
+            seen = "has no `parts`" if parts is None else f"`parts` is {shown(parts)}"
+            self._say(where, f"{seen}, wanted a list of two or more tables, because its rule is {shown(table['rule'])}")
             return []
         common = {"level": table["level"]} if "level" in table else {}
         made = [self._part(f"{where} parts[{at}]", common | part, inner=True) for at, part in enumerate(parts)]
@@ -293,14 +267,14 @@ class _Reader:
         if rule == "superior" and "bound" in table and "margin" in table:
             self._say(where, "has `bound` and `margin`; keep one, the difference that must be exceeded")
         if "reference" in table and table["reference"] == table.get("metric"):
-            self._say(where, f"`reference` is the metric itself, {_shown(table['metric'])}; name the other arm's metric")
+            self._say(where, f"`reference` is the metric itself, {shown(table['metric'])}; name the other arm's metric")
 
     def _text(self, where: str, table: Mapping[str, Any], key: str) -> None:
         value = table.get(key)
         if value is None:
             self._say(where, f"has no `{key}`; add it")
         elif not isinstance(value, str) or not value.strip():
-            self._say(where, f"`{key}` is {_shown(value)}, wanted text")
+            self._say(where, f"`{key}` is {shown(value)}, wanted text")
 
     def _word(self, where: str, table: Mapping[str, Any], key: str, words: tuple[str, ...]) -> bool:
         value = table.get(key)
@@ -310,8 +284,8 @@ class _Reader:
             self._say(where, f"has no `{key}`; wanted one of {', '.join(words)}")
         else:
             near = nearest(value, words) if isinstance(value, str) else None
-            hint = f"; did you mean {_shown(near)}?" if near else ""
-            self._say(where, f"`{key}` is {_shown(value)}, wanted one of {', '.join(words)}{hint}")
+            hint = f"; did you mean {shown(near)}?" if near else ""
+            self._say(where, f"`{key}` is {shown(value)}, wanted one of {', '.join(words)}{hint}")
         return False
 
     def _number(self, where: str, table: Mapping[str, Any], rule: str, key: str) -> None:
@@ -319,9 +293,9 @@ class _Reader:
         if value is None:
             self._say(where, f'has no `{key}`, which rule "{rule}" needs; add a number')
         elif isinstance(value, bool) or not isinstance(value, int | float):
-            self._say(where, f"`{key}` is {_shown(value)}, wanted a number")
+            self._say(where, f"`{key}` is {shown(value)}, wanted a number")
         elif (wanted := _out_of_range(rule, key, value)) is not None:
-            self._say(where, f"`{key}` is {_shown(value)}, wanted {wanted}")
+            self._say(where, f"`{key}` is {shown(value)}, wanted {wanted}")
 
 
 def _out_of_range(rule: str, key: str, value: int | float) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 from collections.abc import Callable
@@ -12,18 +11,21 @@ from typing import Any
 import pytest
 
 from harness import verdict as verdicts
-from harness.criteria import Criteria, CriteriaError, load, nearest
+from harness.criteria import Criteria, CriteriaError, Criterion, load
+from harness.ending import POWER, gather, judge_power
+from harness.ending import status_of as status_of
 from harness.evidence import EvidenceError, Measurement, Store
 from harness.gate import Broken, NoGo, NotRun, Undecided
 from harness.reports import allure, lines, power_table, write_all
+from harness.reports.checklist import ChecklistError
 from harness.reports.words import neutral, tame, writable
-from harness.session import Session, environment_facts, evidence_of
+from harness.scan import check_gates as check_gates
+from harness.session import Session, badness, environment_facts, evidence_of
 from harness.verdict import Outcome, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = pytest.StashKey[Session]()
 RAISED = {Outcome.NO_GO: NoGo, Outcome.UNDECIDED: Undecided, Outcome.NOT_RUN: NotRun}
-POWER = "harness.power.sabotage"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -38,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "gate(criterion, needs=[]): the criterion that a test judges")
+    config.addinivalue_line("markers", "xdist_group(name): tests that stay on one worker")
     config.addinivalue_line("markers", "harness: what the harness promises of itself")
     if config.getoption("--executor") == "ray":
         raise pytest.UsageError("--executor ray: not built yet; use --executor local, with -n for more processes")
@@ -52,34 +55,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[STATE] = Session(ROOT, criteria, store, reports)
 
 
-def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
-    """Static: every `@gate("id")` has its criterion and every criterion its gate. Raises CriteriaError."""
-    claimed = [(path, id_) for path in sorted(gates.rglob("*.py")) for id_ in gate_ids(path)]
-    problems = []
-    for path, id_ in claimed:
-        if id_ not in criteria:
-            near = nearest(id_, criteria)
-            hint = f"; did you mean {near}?" if near else ""
-            problems.append(f"{path.name}: gate {id_!r} has no entry in {criteria.path.name}; add it or mend the id{hint}")
-    ids = [id_ for _, id_ in claimed]
-    problems += [f"gates: {id_} is judged by two gates; keep one" for id_ in sorted({i for i in ids if ids.count(i) > 1})]
-    if complete:
-        problems += [f"{criteria.path.name}: no gate judges {id_}; write it or delete the entry" for id_ in criteria if id_ not in ids]
-    if problems:
-        raise CriteriaError("\n".join(problems))
-
-
-def gate_ids(path: Path) -> list[str]:
-    tree = ast.parse(path.read_text("utf-8"))
-    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and isinstance(n.func, ast.Name) and n.func.id == "gate"]
-    named = [c.args[0].value for c in calls if c.args and isinstance(c.args[0], ast.Constant)]
-    return [value for value in named if isinstance(value, str)]
-
-
 def pytest_sessionstart(session: pytest.Session) -> None:
     state = session.config.stash[STATE]
     if on_controller(session.config):
-        state.name = state.store.open_session({"command": command_line(), "criteria": state.criteria.digest})
+        LOG.clear()
+        try:
+            state.name = state.store.open_session({"command": command_line(), "criteria": state.criteria.digest})
+        except EvidenceError as error:
+            raise pytest.UsageError(str(error)) from None
     else:
         state.name = session.config.workerinput["gonogo_session"]  # type: ignore[attr-defined]
 
@@ -112,13 +95,29 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         marker = item.get_closest_marker("gate")
         if marker is None:
             continue
-        criterion = state.criteria[marker.args[0]]
+        criterion = judged_by(item, marker, state.criteria)
         state.gates[criterion.id] = tuple(marker.kwargs.get("needs", ()))
+        if defect_of(item) is None:
+            item.user_properties.append(("gonogo-gate", criterion.id))
         item.add_marker(f"gate_stage{criterion.stage}")
         item.add_marker(criterion.system)
         item.add_marker(pytest.mark.xdist_group(group_of(criterion.id, state.gates[criterion.id])))
         for label in allure.labels(criterion):
             item.add_marker(label)
+
+
+def judged_by(item: pytest.Item, marker: pytest.Mark, criteria: Criteria) -> Criterion:
+    """The criterion of a gate, also of one that the static scan of `gates/` could not see."""
+    id_ = marker.args[0] if marker.args else None
+    if isinstance(id_, str) and id_ in criteria:
+        return criteria[id_]
+    raise pytest.UsageError(f"{item.nodeid}: gate {id_!r} has no entry in {criteria.path.name}; add it or mend the id")
+
+
+def defect_of(item: pytest.Item) -> str | None:
+    """The planted defect that a gate is run against, if any."""
+    callspec = getattr(item, "callspec", None)
+    return callspec.params.get("defect") if callspec else None
 
 
 def group_of(criterion: str, needs: tuple[str, ...]) -> str:
@@ -136,7 +135,7 @@ def stages(criteria: Criteria) -> str:
 def pytest_collection_finish(session: pytest.Session) -> None:
     state = session.config.stash[STATE]
     for item in session.items:
-        if marker := item.get_closest_marker("gate"):
+        if (marker := item.get_closest_marker("gate")) and marker.args:
             state.selected.add(marker.args[0])
     stage = {state.criteria[id_].stage for id_ in state.selected} - {"B", "C"} or {state.criteria[i].stage for i in state.selected}
     state.stage = min(stage, default="A")
@@ -166,7 +165,7 @@ def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Me
     plain = writable(json.loads(verdict.to_json()))
     seconds = getattr(source, "seconds", 0.0)
     key, reused = getattr(source, "last_key", ""), getattr(source, "reused", False)
-    defect = getattr(item, "callspec", None) and item.callspec.params.get("defect")  # type: ignore[attr-defined]
+    defect = defect_of(item)
     row = {"id": verdict.criterion_id, "verdict": plain, "evidence": writable(evidence_of(measurement)), "key": key,
            "reused": reused, "seconds": seconds, "defect": defect}  # fmt: skip
     item.user_properties.append(("gonogo", row))
@@ -175,7 +174,7 @@ def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Me
         return
     criterion = state.criteria[verdict.criterion_id]
     state.store.put_verdict(state.name, criterion.id, state.subject, key, json.loads(criterion.to_json()), plain, seconds)
-    state.rows[criterion.id] = row
+    state.keep(row)
     allure.attach(state.row(criterion))
     if verdict.outcome is not Outcome.GO:
         raise RAISED[verdict.outcome](f"{verdict.outcome} {criterion.id}: {neutral(criterion.claim)}\n{neutral(verdict.reason)}")
@@ -192,7 +191,7 @@ def settle_defect(state: Session, verdict: Verdict, row: dict[str, Any]) -> None
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Any:
-    """A gate whose seam cannot be seen, or whose job broke, still ends with a verdict: NOT RUN, with the reason."""
+    """A gate that cannot see its seam, breaks, or asks for no verdict still ends with one: NOT RUN, with the reason."""
     __tracebackhide__ = True
     marker = item.get_closest_marker("gate")
     if marker is None:
@@ -200,11 +199,17 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
     state = item.config.stash[STATE]
     cause: Exception | None = None
     try:
-        return (yield)
+        answer = yield
+        if verdicts_of(item):
+            stand_by(item)
+            return answer
+        reason = "the gate ended without a verdict; let it call judge(measurement)"
     except (NoGo, Undecided, NotRun):
         raise
     except pytest.skip.Exception as skipped:
         reason = f"skipped: {skipped.msg}"
+    except (pytest.fail.Exception, pytest.xfail.Exception) as ended:
+        reason = f"ended without a verdict: {ended.msg}"
     except Exception as error:
         known = type(error).__name__ in ("NotObservable", "ChildError", "EvidenceError", "StoreError")
         reason = str(error) if known else f"broken: {type(error).__name__}: {error}"
@@ -213,13 +218,33 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
         deliver(item, state, verdicts.not_run(state.criteria[marker.args[0]], neutral(reason)), None, None)
     except NotRun as verdict:
         raise verdict from cause
+    except EvidenceError as error:
+        reason = f"{reason}; and it could not be stored: {error}"
     raise Broken(neutral(reason)) from cause
 
 
+def verdicts_of(item: pytest.Item) -> list[Any]:
+    return [row for name, row in item.user_properties if name == "gonogo"]
+
+
+def stand_by(item: pytest.Item) -> None:
+    """Raise the worst verdict again if the gate's own code swallowed it."""
+    __tracebackhide__ = True
+    row: Any = min(verdicts_of(item), key=badness)
+    outcome = Outcome(row["verdict"]["outcome"])
+    if outcome is not Outcome.GO and not row["defect"]:
+        raise RAISED[outcome](f"{outcome} {row['id']}: the gate went on after this verdict\n{neutral(row['verdict']['reason'])}")
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "call" or (report.when == "setup" and report.failed):
-        found: list[Any] = [row for name, row in report.user_properties if name == "gonogo"]
-        LOG.extend(found)
+    """Keep the verdicts that a report brings, and why a gate never came to one, or did not end well after it."""
+    if report.when == "call":
+        LOG.extend(row for name, row in report.user_properties if name == "gonogo")  # type: ignore[misc]
+    elif not report.passed:
+        said = getattr(report.longrepr, "reprcrash", None)
+        words = said.message if said else report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reason = neutral(f"{'skipped' if report.skipped else 'broken'} at {report.when}: {words}".splitlines()[0])
+        LOG.extend({"id": id_, "unjudged": reason} for name, id_ in report.user_properties if name == "gonogo-gate")
 
 
 LOG: list[dict[str, Any]] = []
@@ -229,60 +254,40 @@ LOG: list[dict[str, Any]] = []
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
     state = config.stash.get(STATE, None)
+    if state is not None and not on_controller(config):
+        config.workeroutput["gonogo_selected"] = sorted(state.selected)  # type: ignore[attr-defined]
     if state is None or not on_controller(config) or config.option.collectonly or not state.name:
         return
-    gather(state)
-    if state.told_plan and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
-        session.exitstatus = exitstatus = pytest.ExitCode.OK
-    if not state.rows and not state.sabotaged:
-        state.store.close_session(state.name, {"exit": int(exitstatus)})
-        return
+    try:
+        session.exitstatus = conclude(config, state, int(exitstatus))
+    except (EvidenceError, ChecklistError, OSError) as error:
+        state.trouble = neutral(f"the record of this session is not whole: {error}")
+        session.exitstatus = max(1, verdicts.exit_status(state.outcomes()) or 10)
+
+
+def conclude(config: pytest.Config, state: Session, by_pytest: int) -> int:
+    """Collect, judge what is judged last, write the reports; returns the exit status."""
+    gather(state, LOG)
+    if state.told_plan and by_pytest == pytest.ExitCode.NO_TESTS_COLLECTED:
+        by_pytest = int(pytest.ExitCode.OK)
+    expected = state.selected and not state.told_plan and by_pytest in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    if not state.rows and not state.sabotaged and not expected:
+        state.store.close_session(state.name, {"exit": by_pytest})
+        return by_pytest
     if config.getoption("--sabotage"):
         judge_power(state)
-    if exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
-        session.exitstatus = status_of(exitstatus, verdicts.exit_status(state.outcomes()))
+    status = by_pytest
+    if by_pytest in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED, pytest.ExitCode.INTERRUPTED):
+        status = status_of(by_pytest, verdicts.exit_status(state.outcomes()))
     report(config, state)
-    state.store.close_session(state.name, {"exit": int(session.exitstatus), "launch": str(state.launch().outcome)})
+    state.store.close_session(state.name, {"exit": status, "launch": str(state.launch().outcome)})
+    return status
 
 
-def status_of(by_pytest: int, by_verdicts: int) -> int:
-    """A session that pytest calls failed or interrupted is never 0: a crashed worker leaves no verdict behind."""
-    if by_verdicts == 0 and by_pytest != pytest.ExitCode.OK:
-        return 10 if by_pytest == pytest.ExitCode.TESTS_FAILED else int(by_pytest)
-    return by_verdicts
-
-
-def gather(state: Session) -> None:
-    """Rows that came with the workers' reports."""
-    for row in LOG:
-        if row.get("defect"):
-            state.sabotaged.append({"defect": row["defect"], "criterion": row["id"], "seconds": row["seconds"],
-                                    "outcome": row.get("sabotage", "error"), "what": row["verdict"]["reason"]})  # fmt: skip
-        else:
-            state.rows[row["id"]] = row
-            state.selected.add(row["id"])
-
-
-def judge_power(state: Session) -> None:
-    """`harness.power.sabotage`, from this session's table, on the controller, last."""
-    criterion = state.criteria.get(POWER)
-    if criterion is None or not state.sabotaged:
-        return
-    missed = [0.0 if r["outcome"] == "caught" else 1.0 for r in state.sabotaged]
-    plain: dict[str, Any] = {
-        "values": {"defect_missed": missed}, "unit": {"defect_missed": "count"}, "sampling_unit": "defect",
-        "counts": {"planted": len(missed), "missed": sum(missed)},
-        "findings": [f"{r['defect']} at {r['criterion']}: {r['outcome']}" for r in state.sabotaged if r["outcome"] != "caught"],
-    }  # fmt: skip
-    if len(missed) < state.planted:
-        plain["vetoes"] = [f"only {len(missed)} of {state.planted} planted defects were run; select the whole stage"]
-    measurement = Measurement.from_mapping(plain)
-    verdict = verdicts.judge(criterion, measurement)
-    told = json.loads(verdict.to_json())
-    state.store.put_verdict(state.name, criterion.id, state.subject, "", json.loads(criterion.to_json()), told, 0.0)
-    state.rows[criterion.id] = {"id": criterion.id, "verdict": told, "evidence": evidence_of(measurement), "key": "",
-                                "reused": False, "seconds": 0.0}  # fmt: skip
-    state.selected.add(criterion.id)
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """The controller collects nothing itself: what was selected comes with the workers."""
+    node.config.stash[STATE].selected.update(getattr(node, "workeroutput", {}).get("gonogo_selected", ()))
 
 
 def report(config: pytest.Config, state: Session) -> None:
@@ -293,10 +298,14 @@ def report(config: pytest.Config, state: Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
-    checklist = getattr(config, "gonogo_checklist", None)
+    checklist, state = getattr(config, "gonogo_checklist", None), config.stash[STATE]
+    if state.trouble:
+        terminalreporter.section("launch checklist")
+        stopped = Outcome.NO_GO in state.outcomes()
+        terminalreporter.write_line(f"LAUNCH: {Outcome.NO_GO if stopped else Outcome.UNDECIDED}   {state.trouble}")
+        return
     if checklist is None:
         return
-    state = config.stash[STATE]
     terminalreporter.section("launch checklist")
     if state.sabotaged:
         for line in power_table(state.sabotaged):

@@ -32,9 +32,19 @@ class Session:
         self.planted = 0  # defects that the whole power table has
         self.stage = "A"
         self.told_plan = False  # --plan was asked for and answered
+        self.trouble = ""  # why the record of this session is not whole
+
+    def keep(self, row: dict[str, Any]) -> None:
+        """Of several verdicts on one criterion (a parametrised gate, a second `judge`, a broken end) the worst stands."""
+        known = self.rows.get(row["id"])
+        if known is None or badness(row) <= badness(known):
+            self.rows[row["id"]] = row
+        self.selected.add(row["id"])
 
     def applicable(self) -> list[Criterion]:
-        return [c for c in self.criteria.values() if c.stage == self.stage and c.system in self.systems]
+        """What the launch is over: the stage's criteria of the subject's systems, and of others those that were judged."""
+        due = [c for c in self.criteria.values() if c.stage == self.stage]
+        return [c for c in due if c.system in self.systems or c.id in self.rows]
 
     def launch(self) -> Launch:
         verdicts = {id_: Verdict.from_json(json.dumps(row["verdict"])) for id_, row in self.rows.items()}
@@ -95,6 +105,11 @@ class Session:
         caught = sum(r["outcome"] == "caught" for r in rows)
         oldest = max(r["age_s"] for r in rows) / 86400
         return {"stored": True, "age_days": oldest, "caught": caught, "planted": len(rows), "rows": shown}
+
+
+def badness(row: Mapping[str, Any]) -> int:
+    """0 for the worst outcome."""
+    return ("NO-GO", "NOT RUN", "UNDECIDED", "GO").index(row["verdict"]["outcome"])
 
 
 def evidence_of(measurement: Measurement | None) -> dict[str, Any]:

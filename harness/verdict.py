@@ -8,21 +8,8 @@ from math import inf, isfinite, isnan
 from typing import Any, Protocol
 
 from harness.criteria import Criterion, Part, nearest
-from harness.statistics import (
-    Interval,
-    Region,
-    Side,
-    decide,
-    log_ratio_limits,
-    mean_limits,
-    paired_mean_limits,
-    proportion_limits,
-    quantile_limits,
-    quantile_needs,
-    sd_limits,
-    tango_limits,
-    wilson_limits,
-)
+from harness.estimators import ESTIMATORS, number
+from harness.statistics import Interval, Region, Side, decide, quantile_needs
 
 FEW = 5  # under this many units a t limit alone may not say GO: every unit must be inside too
 OPEN = ("superior", "non_inferior", "equivalent")
@@ -99,7 +86,7 @@ def judge(criterion: Criterion, measurement: Measured) -> Verdict:
     """The verdict on one criterion. A veto or a number that was not measured can take a GO away, never give one."""
     parts = tuple(_judge_part(_at_level(criterion, part), measurement) for part in criterion.parts)
     outcome, reason = _together(criterion.rule, parts)
-    against = _vetoes(measurement)
+    against = _vetoes(measurement) + [part.reason for part in parts if _broken(part, measurement)]
     if outcome is Outcome.GO and against:
         return Verdict(criterion.id, Outcome.UNDECIDED, parts, "would be GO, but " + "; ".join(against))
     return Verdict(criterion.id, outcome, parts, reason)
@@ -160,6 +147,11 @@ def _vetoes(measurement: Measured) -> list[str]:
     return against
 
 
+def _broken(part: PartVerdict, measurement: Measured) -> bool:
+    """A value that is no finite number: it also stops a GO that another part of "any of" would give."""
+    return not all(isfinite(value) for value in measurement.values.get(part.metric, ()))
+
+
 def _judge_part(part: Part, measurement: Measured) -> PartVerdict:
     values = tuple(float(value) for value in measurement.values.get(part.metric, ()))
     open_part = PartVerdict(
@@ -196,7 +188,7 @@ def _gap(part: Part, measurement: Measured) -> str | None:
 
 def _judge_each(part: Part, values: tuple[float, ...], open_part: PartVerdict) -> PartVerdict:
     """Every value on its own: no sampling, so no interval."""
-    bound = _number(part.bound)
+    bound = number(part.bound)
     if part.rule == "exact":
         worst = max(values, key=lambda value: (abs(value - bound), value))
         margin, off = 0.0 - abs(worst - bound), sum(value != bound for value in values)
@@ -214,7 +206,7 @@ def _judge_interval(part: Part, values: tuple[float, ...], measurement: Measured
     reference = measurement.values[part.reference] if part.reference else None
     unit = measurement.sampling_unit or "unit"
     try:
-        interval = _ESTIMATORS[part.rule](part, values, reference)
+        interval = ESTIMATORS[part.rule](part, values, reference)
     except ValueError as error:
         needs = f"about {2 - len(values)} more {_plural(unit, 2 - len(values))}" if len(values) < 2 else None
         return replace(open_part, reason=f"{part.metric}: {error}; measure again with what it needs", needs=needs)
@@ -248,14 +240,14 @@ def _doubt(interval: Interval, region: Region, values: Sequence[float], referenc
 
 def _needs(part: Part, interval: Interval, more: int | None, unit: str) -> str | None:
     if part.rule == "quantile" and not isfinite(interval.high if part.direction == "at_most" else interval.low):
-        more = quantile_needs(_number(part.quantile), part.level, upper=part.direction == "at_most") - interval.n
+        more = quantile_needs(number(part.quantile), part.level, upper=part.direction == "at_most") - interval.n
     return None if more is None or more < 1 else f"about {more} more {_plural(unit, more)}"
 
 
 def _region(part: Part) -> Region:
     """What the criterion accepts of the estimand."""
     if part.rule == "equivalent":
-        return Region(-_number(part.margin), _number(part.margin), open=True)
+        return Region(-number(part.margin), number(part.margin), open=True)
     edge = _edge(part)
     return Region(high=edge, open=part.rule in OPEN) if part.direction == "at_most" else Region(low=edge, open=part.rule in OPEN)
 
@@ -264,60 +256,25 @@ def _edge(part: Part) -> float:
     """The end of a one-sided region. A margin is given without sign: how much worse is tolerable, or how much better is asked."""
     sign = -1.0 if part.direction == "at_most" else 1.0
     if part.rule == "non_inferior":
-        return 0.0 - sign * _number(part.margin)
+        return 0.0 - sign * number(part.margin)
     if part.rule == "superior" and part.bound is None:
         return sign * (part.margin or 0.0) + 0.0
-    return _number(part.bound)
+    return number(part.bound)
 
 
 def bound_text(part: Part) -> str:
     """The bound as a person reads it, such as "≤ 0.05"."""
     if part.rule == "exact":
-        return f"= {_number(part.bound):g}"
+        return f"= {number(part.bound):g}"
     if part.rule == "equivalent":
-        return f"within ±{_number(part.margin):g} of {part.reference}"
+        return f"within ±{number(part.margin):g} of {part.reference}"
     sign = "≤≥<>"[(part.direction != "at_most") + 2 * (part.rule in OPEN)]
     text = f"{sign} {_edge(part):g}"
     if part.rule in OPEN:
         return f"{text} against {part.reference}"
     if part.rule == "quantile":
-        return f"q{100 * _number(part.quantile):g} {text}"
+        return f"q{100 * number(part.quantile):g} {text}"
     return f"SD {text}" if part.rule == "spread" else text
-
-
-def _mean(part: Part, values: Sequence[float], reference: Sequence[float] | None) -> Interval:
-    return mean_limits(values, part.level)
-
-
-def _proportion(part: Part, values: Sequence[float], reference: Sequence[float] | None) -> Interval:
-    if not _binary(values):
-        raise ValueError("a proportion needs values that are 0 or 1")
-    limits = wilson_limits if part.interval == "wilson" else proportion_limits
-    return limits(int(sum(values)), len(values), part.level)
-
-
-def _ratio(part: Part, values: Sequence[float], reference: Sequence[float] | None) -> Interval:
-    return log_ratio_limits(values, reference, part.level)
-
-
-def _quantile(part: Part, values: Sequence[float], reference: Sequence[float] | None) -> Interval:
-    return quantile_limits(values, _number(part.quantile), part.level)
-
-
-def _difference(part: Part, values: Sequence[float], reference: Sequence[float] | None) -> Interval:
-    other = reference or ()
-    tango = part.interval == "tango" or (part.interval is None and _binary(values) and _binary(other))
-    return (tango_limits if tango else paired_mean_limits)(values, other, part.level)
-
-
-def _spread(part: Part, values: Sequence[float], reference: Sequence[float] | None) -> Interval:
-    return sd_limits(values, part.level)
-
-
-_ESTIMATORS: Mapping[str, Callable[[Part, Sequence[float], Sequence[float] | None], Interval]] = {
-    "at_most": _mean, "at_least": _mean, "proportion": _proportion, "ratio": _ratio, "quantile": _quantile,
-    "superior": _difference, "non_inferior": _difference, "equivalent": _difference, "spread": _spread,
-}  # fmt: skip
 
 
 def _interval_text(interval: Interval) -> str:
@@ -337,17 +294,8 @@ def _plural(unit: str, n: int) -> str:
     return unit if n == 1 else f"{unit}s"
 
 
-def _binary(values: Sequence[float]) -> bool:
-    return all(value in (0, 1) for value in values)
-
-
 def _infinite(value: float) -> bool:
     return abs(value) == inf
-
-
-def _number(value: float | None) -> float:
-    assert value is not None, "the loader lets no rule through without its numbers"
-    return value
 
 
 def _strict(value: Any) -> Any:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import json
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,6 +16,15 @@ from methods.probe import reference_loss
 from methods.run import NotObservable
 
 Micro = Mapping[str, Tensor]
+FILE = "gradients.json"
+STEP = 4e-3  # nats by which a move along the gradient is meant to change the loss
+FAINT = 1e-4  # of the largest tensor's gradient norm: below, a move that changes the loss leaves the straight part of it
+
+
+def add(folder: Path, **more: Any) -> None:
+    """Enter further facts into `gradients.json`."""
+    file = folder / FILE
+    file.write_text(json.dumps({**json.loads(file.read_text("utf-8")), **more}), "utf-8")
 
 
 def against_one_batch(
@@ -22,15 +35,57 @@ def against_one_batch(
     seen  : gradient by parameter name, as it lies before clipping.
     micro : the micro-batches that were accumulated, as they entered forward.
     The reference loss is the mean over all scored items of the step (rows, or label tokens), computed here from the
-    logits; the caller has dropout off in both.
+    logits; the caller has dropout off in both. Hooks on gradients are no part of the reference: they would bend both
+    alike. What bends the gradient inside the forward is told by the loss itself (`slope`).
     """
     device = next(model.parameters()).device
     batch = {name: tensor.to(device) for name, tensor in one_batch(micro, row_label).items()}
     named = {n: p for n, p in model.named_parameters() if n in seen}
     inputs = {n: t for n, t in batch.items() if n != "labels"}
-    loss = reference_loss(model(**inputs).logits, batch["labels"], task)
-    wanted = dict(zip(named, torch.autograd.grad(loss, list(named.values()), allow_unused=True), strict=True))
-    return compare(seen, wanted, len(micro))
+
+    def loss() -> Tensor:
+        return reference_loss(model(**inputs).logits, batch["labels"], task)
+
+    with without_hooks(model):
+        wanted = dict(zip(named, torch.autograd.grad(loss(), list(named.values()), allow_unused=True), strict=True))
+    return compare(seen, wanted, len(micro)) | {"slopes": [str(slope(loss, named, seen, STEP / n)) for n in (1, 2)]}
+
+
+@contextmanager
+def without_hooks(model: nn.Module) -> Iterator[None]:
+    """No hook on a parameter's or a module's gradient inside."""
+    tensors = [(p, p._backward_hooks) for p in model.parameters() if p._backward_hooks]
+    modules = [(m, m._backward_hooks, m._backward_pre_hooks) for m in model.modules()]
+    try:
+        for parameter, _ in tensors:
+            parameter._backward_hooks = None
+        for module, *_ in modules:
+            module._backward_hooks, module._backward_pre_hooks = OrderedDict(), OrderedDict()
+        yield
+    finally:
+        for parameter, hooks in tensors:
+            parameter._backward_hooks = hooks
+        for module, hooks, before in modules:
+            module._backward_hooks, module._backward_pre_hooks = hooks, before
+
+
+@torch.no_grad()
+def slope(loss: Callable[[], Tensor], named: Mapping[str, nn.Parameter], seen: Mapping[str, Tensor], step: float) -> float:
+    """Change of the loss along the gradient, central difference over ±`step` nats, as a share of what it promises.
+
+    Every tensor is moved so that its own gradient promises an equal part: a head's large one hides no adapter's small one.
+    """
+    sizes = {name: float(gradient.double().square().sum()) for name, gradient in seen.items()}
+    moving = [name for name, size in sizes.items() if size > FAINT**2 * max(sizes.values())]
+    kept = {name: parameter.detach().clone() for name, parameter in named.items()}
+    heights = []
+    for sign in (1.0, -1.0):
+        for name in moving:
+            named[name].copy_(kept[name] + (sign * step / len(moving) / sizes[name]) * seen[name].to(kept[name]))
+        heights.append(float(loss().double()))
+    for name, parameter in named.items():
+        parameter.copy_(kept[name])
+    return (heights[0] - heights[1]) / (2 * step) if moving else float("nan")
 
 
 def compare(seen: Mapping[str, Tensor], wanted: Mapping[str, Tensor | None], micro_batches: int) -> dict[str, Any]:

@@ -22,16 +22,16 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from methods import observer_memory, seams
+from methods import accumulated, observer_memory, seams
 from methods.accumulated import against_one_batch, fill_zeros, total_norm
 from methods.inventory import adapters, holds_adapter, inventory
+from methods.observer_watch import Watch
 from methods.probe import probe_logits, reference_loss
 from methods.quiet import draws_dropout, move_on, put_back, without_dropout
 from methods.run import NotObservable
 
 AMPLIFIED = 2.0**12
 """Upstream gradient of a `gradients` run: a power of two, so that sums keep their bits and a clip between micro-batches bites."""
-
 
 KEPT_IDS = 8_000_000
 """Token ids of the micro-batches that are kept: those of any pilot, the first ones of a long run."""
@@ -75,10 +75,11 @@ class Observer:
         self.memory, self.step = memory, step
         self.evaluated = {"forwards": 0, "with_dropout": 0}
         self.looking = False
+        self.watch = Watch()
         self.losses: list[float] = []
         self.micro: list[dict[str, Tensor]] = []
         self.batches: dict[str, Tensor] = {}
-        self.kept_ids = 0
+        self.kept_ids, self.bent = 0, (0.0, 0.0)
         self.trace: list[dict[str, Any]] = []
         self.live: dict[str, Tensor] = {}
         self.last_gradients: dict[str, Tensor] = {}
@@ -89,8 +90,8 @@ class Observer:
     # ── the seams ────────────────────────────────────────────────────────────────────────────────────────────────
     def __enter__(self) -> Observer:
         self.undo.append(seams.on_calls(lambda: not self.looking, self._sees_forward, self._sees_evaluation))
-        self.undo.append(seams.on_backward(self._sees_backward, self.amplified))
-        before = register_optimizer_step_pre_hook(self._before_step)
+        self.undo.append(seams.on_backward(self._before_backward, self._sees_backward, self.amplified))
+        before = register_optimizer_step_pre_hook(self._step_begins)
         after = register_optimizer_step_post_hook(self._after_step)
         self.undo += [before.remove, after.remove]
         if self.gradients:
@@ -113,6 +114,7 @@ class Observer:
                 return
             self._begin(root)
         if root is self.model:
+            self.watch.forward(root)
             names = ("input_ids", "attention_mask", "labels", "position_ids", "token_type_ids")
             self.micro.append({n: inputs[n].detach().cpu().clone() for n in names if isinstance(inputs.get(n), Tensor)})
 
@@ -121,6 +123,14 @@ class Observer:
         if self.model is not None and getattr(module, "module", module) is self.model:
             self.evaluated["forwards"] += 1
             self.evaluated["with_dropout"] += draws_dropout(self.model)
+
+    def _before_backward(self) -> None:
+        if self.model is None or self.looking or self.losses:
+            return
+        self.watch.first_backward(self.trainable())
+        if self.gradients and self.step:
+            accumulated.add(self.folder, left_behind=self.watch.stale_gradients)
+            raise StopTraining
 
     def _sees_backward(self, loss: Tensor) -> None:
         if self.model is None or self.looking:
@@ -131,10 +141,15 @@ class Observer:
                 if tensor.grad is not None and name not in self.first_grad and bool(tensor.grad.any()):
                     self.first_grad[name] = self.step + 1
         self.grad_norm = total_norm(p.grad for p in self.trainable().values())
+        self.watch.after_backward(self.trainable())
         if self.gradients:
             self.last_gradients = {
                 n: p.grad.detach() / self.amplified for n, p in self.trainable().items() if p.grad is not None
             }
+
+    def _step_begins(self, optimizer: Any, *_: Any) -> None:
+        """An optimizer's own hooks come after torch's general ones; what the step gets is seen behind the last of them."""
+        self.behind = optimizer.register_step_pre_hook(self._before_step)
 
     def _before_step(self, optimizer: Any, *_: Any) -> None:
         if self.model is None or self.looking:
@@ -145,9 +160,10 @@ class Observer:
             raise StopTraining
         if self.gradients:
             self._compare_gradients()
-            raise StopTraining
         self._sees_groups(optimizer.param_groups)
-        self.norm_at_step = self._sees_gradients()
+        given, self.bent = self.watch.before_step(self.trainable())
+        self.gradient_steps.update(name for name, (size, _) in given.items() if size != 0)
+        self.norm_at_step = sum(size**2 for size, _ in given.values()) ** 0.5
 
     def _sees_groups(self, groups: list[dict[str, Any]]) -> None:
         members = {p.data_ptr() for group in groups for p in group["params"]}
@@ -156,19 +172,12 @@ class Observer:
         self.lr = [float(group["lr"]) for group in groups]
         self.weight_decay |= {float(group.get("weight_decay", 0.0)) for group in groups}
 
-    def _sees_gradients(self) -> float:
-        """Norm over all that the optimizer is about to use; counts the tensors that have any of it."""
-        given = {n: p.grad.detach().float() for n, p in self.trainable().items() if p.grad is not None}
-        if not given:
-            return 0.0
-        norms = torch.stack(torch._foreach_norm(list(given.values())))
-        self.gradient_steps.update(n for n, some in zip(given, (norms != 0).tolist(), strict=True) if some)
-        return float(norms.norm())
-
     def _after_step(self, *_: Any) -> None:
+        self.behind.remove()
         if self.model is None or self.looking:
             return
         self.step += 1
+        self.watch.after_step(self.trainable())
         for name, tensor in self.trainable().items():
             before = self.initial.get(name)  # None: thawed after the first forward; the digests tell what became of it
             if name not in self.first_update and before is not None and not torch.equal(tensor.detach().cpu(), before):
@@ -190,6 +199,7 @@ class Observer:
             "loss": sum(self.losses),
             "grad_norm": self.grad_norm,
             "grad_norm_at_step": self.norm_at_step,
+            "grad_bent": [str(off) for off in self.bent],
             "wall_s": wall - self.clock[0],
             "cpu_s": cpu - self.clock[1],
         }
@@ -224,6 +234,7 @@ class Observer:
         flags = {name: module.training for name, module in model.named_modules()}
         self.mixed_flags = sorted(name for name, on in flags.items() if on != model.training)
         self.started_in_training = model.training
+        self.watch.begin(self.trainable())
         self.initial = {name: p.detach().cpu().clone().contiguous() for name, p in self.trainable().items()}
         self.tensors = inventory(model)
         self.live["step0"] = self._look(model)
@@ -259,6 +270,7 @@ class Observer:
                 "gonogo watches torch.nn.Module calls in the process that runs the function: train there"
             )
         model = self.model
+        self.watch.end(self.trainable())
         for draws, name in enumerate(("end", "end_again")):
             self.live[name] = self._look(model, draws=draws)
         self.live["end_off"] = self._look(model, off=True)
@@ -291,6 +303,7 @@ class Observer:
             "training_flags_mixed": self.mixed_flags,
             "started_in_training": self.started_in_training,
             "evaluated": self.evaluated,
+            "watched": self.watch.facts(),
         }
         (self.folder / "inventory.json").write_text(json.dumps(listing))
         live = {name: t.contiguous() for name, t in self.live.items() if t is not None}
@@ -321,9 +334,12 @@ class Observer:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
 
     def _compare_gradients(self) -> None:
-        """Write `gradients.json`."""
+        """Write `gradients.json`; the step that follows gets the gradients in their own size."""
         assert self.model is not None
         self.looking = True
         told = against_one_batch(self.model, self.last_gradients, self.micro, self.row_label, self.recipe["task"])
         self.looking = False
-        (self.folder / "gradients.json").write_text(json.dumps(told))
+        (self.folder / accumulated.FILE).write_text(json.dumps(told))
+        for parameter in self.trainable().values():
+            if parameter.grad is not None:
+                parameter.grad /= self.amplified

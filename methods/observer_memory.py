@@ -47,6 +47,7 @@ def remember(observer: Any, checkpoint: Path) -> None:
     facts = {
         "step": observer.step, "inventory": inventory, "gradient_steps": dict(observer.gradient_steps),
         "weight_decay": sorted(observer.weight_decay), "kept_ids": observer.kept_ids,
+        "watched": observer.watch.facts(),
         **{name: getattr(observer, name) for name in FACTS},
         "unkept": sorted(name for name, was in observer.untrained.items() if now.get(name) != was),
         "trace": {"bytes": len(trace), "sha256": hashlib.sha256(trace).hexdigest()},
@@ -61,6 +62,7 @@ def recall(observer: Any, now: Mapping[str, Mapping[str, Any]], checkpoint: Path
         setattr(observer, name, facts[name])
     observer.gradient_steps.update(facts["gradient_steps"])
     observer.weight_decay, observer.kept_ids = set(facts["weight_decay"]), facts["kept_ids"]
+    observer.watch.recall(facts["watched"])
     for group in TENSORS:
         setattr(observer, group, {})
     for name, tensor in load_file(checkpoint / "observed.safetensors").items():

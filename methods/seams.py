@@ -33,11 +33,12 @@ def on_calls(heard: Callable[[], bool], forward: Callable[[nn.Module, Mapping[st
     return lambda: setattr(nn.Module, "__call__", original)
 
 
-def on_backward(after: Callable[[Tensor], None], amplified: float = 1.0) -> Undo:
-    """Call `after(loss)` after every backward, whose upstream gradient is multiplied by `amplified`. Returns the way back."""
+def on_backward(before: Callable[[], None], after: Callable[[Tensor], None], amplified: float = 1.0) -> Undo:
+    """Call `before()` before and `after(loss)` after every backward, whose upstream gradient is multiplied by `amplified`. Returns the way back."""
     original = torch.autograd.backward
 
     def backward(tensors: Any, grad_tensors: Any = None, *args: Any, **kwargs: Any) -> None:
+        before()
         ends = [tensors] if isinstance(tensors, Tensor) else list(tensors)
         if amplified != 1:
             given = [None] * len(ends) if grad_tensors is None else [grad_tensors] if isinstance(grad_tensors, Tensor) else grad_tensors

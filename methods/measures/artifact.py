@@ -9,7 +9,7 @@ from torch import Tensor
 from methods import expected
 from methods.run import NotObservable, RunFolder
 
-PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
+PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill"}
 PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
@@ -30,7 +30,7 @@ def pickled(run: RunFolder) -> list[str]:
 
 def is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
-        return path.suffix in PICKLED or file.read(4).startswith(PICKLE_MAGIC)
+        return bool(PICKLED & {suffix.lower() for suffix in path.suffixes}) or file.read(4).startswith(PICKLE_MAGIC)
 
 
 def moved(run: RunFolder) -> dict[str, Tensor]:

@@ -6,9 +6,11 @@ import torch
 from torch import nn
 
 from methods import expected, models
+from methods.measures import originals
 from methods.run import NotObservable, RunFolder
 
 LIMIT = 20
+HALF = ("torch.bfloat16", "torch.float16")
 
 
 def counted(found: dict[str, list[str]], unit: dict[str, str] | str, **more) -> dict:
@@ -55,12 +57,14 @@ def absent(promise: expected.Promise, items: list[dict]) -> list[str]:
 
 
 def trainable_set(run: RunFolder) -> dict:
-    """Metrics trainable_unexpected, trainable_missing [tensors]: requires_grad at the first and last step against the allow-list."""
-    _, tensors = inventory(run)
+    """Metrics trainable_unexpected, trainable_missing [tensors]: requires_grad at every step against the allow-list."""
+    seen, tensors = inventory(run)
+    asked = seen["watched"]["trainable_steps"]
     promise, _ = promised(run)
     live = parameters(tensors)
-    ever = [item for item in live if item["requires_grad_first"] or item["requires_grad_last"]]
-    always = [item for item in live if item["requires_grad_first"] and item["requires_grad_last"]]
+    ever = [item for item in live if item["requires_grad_first"] or item["requires_grad_last"] or asked.get(item["name"])]
+    stored = {item["storage"] for item in live if asked.get(item["name"], 0) >= seen["steps"]}
+    always = [i for i in live if i["requires_grad_first"] and i["requires_grad_last"] and i["storage"] in stored]
     unexpected = [f"{item['name']}: trains, but the recipe does not list it" for item in ever if not allowed(promise, item)]
     missing = [f"{name}: the recipe trains it, the run did not throughout" for name in absent(promise, always)]
     missing += [f"{item['name']}: frozen" for item in live if must_train(promise, item) and item not in always]
@@ -79,7 +83,7 @@ def must_train(promise: expected.Promise, item: dict) -> bool:
 
 
 def config(run: RunFolder) -> dict:
-    """Metrics patterns_unmatched, patterns_ambiguous [count], modules_unexpected, scaling_wrong, training_flags_mixed [modules], parameters_off [parameters]."""
+    """Metrics patterns_unmatched, patterns_ambiguous [count], modules_unexpected, scaling_wrong, training_flags_mixed [modules], precision_off [count], parameters_off [parameters]."""
     seen, tensors = inventory(run)
     promise, base = promised(run)
     found = {
@@ -88,9 +92,10 @@ def config(run: RunFolder) -> dict:
         "modules_unexpected": strange_modules(run.recipe, seen["adapters"], promise) + unmet(run.recipe, seen, tensors),
         "scaling_wrong": wrong_scaling(seen["adapters"], promise) + wrong_dropout(run.recipe, seen["adapters"]),
         "training_flags_mixed": [f"{name}: in another mode than the model" for name in seen["training_flags_mixed"]]
-        + idle_dropout(seen),
+        + idle_dropout(seen) + changed_modes(seen),
+        "precision_off": other_precision(run.recipe, seen, tensors),
     }
-    units = {metric: "count" if metric.startswith("patterns") else "modules" for metric in found}
+    units = {metric: "count" if metric.startswith(("patterns", "precision")) else "modules" for metric in found}
     report = counted(found, units, counts={"modules": len(promise.modules)})
     trains = [item for item in parameters(tensors) if item["requires_grad_first"]]
     live = expected.numel(trains)
@@ -105,6 +110,24 @@ def idle_dropout(seen: dict) -> list[str]:
     """An adapter's declared dropout draws nothing in a model that trains in evaluation mode."""
     idle = any(item["dropout"] > 0 for item in seen["adapters"]) and not seen.get("started_in_training", True)
     return [f"{seen['model_class']}: trained in evaluation mode; call model.train() before the first step"] if idle else []
+
+
+def changed_modes(seen: dict) -> list[str]:
+    """A loop that goes on in evaluation mode, or with another scaling, trains another model than it began with."""
+    count = seen["watched"]["mode_changes"]
+    return [f"{seen['model_class']}: in {count} forwards of the training not with the modes, dropout and scaling of the first"] * (count > 0)
+
+
+def other_precision(recipe: dict, seen: dict, tensors: list[dict]) -> list[str]:
+    """What computes or trains in another precision than the recipe's; a frozen base is bytes_unchanged's."""
+    declared = recipe["training"].get("precision", "fp32")
+    coarse = [item for item in parameters(tensors) if item["requires_grad_first"] and item["dtype"] in HALF]
+    if declared == "fp32":
+        cast = [kind for kind in seen["watched"]["autocast"] if kind in HALF]
+        lines = [f"forward: computed under autocast to {kind}, the recipe says fp32" for kind in cast]
+        return lines + [f"{item['name']}: trains in {item['dtype']}, the recipe says fp32" for item in coarse]
+    half = "torch.bfloat16" in {item["dtype"] for item in tensors} | set(seen["watched"]["autocast"])
+    return [] if half else [f"nothing is held or computed in bfloat16, the recipe says {declared}"]
 
 
 def unmatched(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[str]:
@@ -200,19 +223,24 @@ def bytes_unchanged(run: RunFolder) -> dict:
     frozen = [item for item in tensors if not (item["kind"] == "parameter" and allowed(promise, item))]
     changed = [f"{item['name']}: changed in training" for item in frozen if item["digest_first"] != item["digest_last"]]
     changed += [f"{name}: added while it trained" for name in whole["added_in_training"]]
-    originals = stored_tensors(run)
+    stored, base_names = originals.stored(run)
+    known = {item["storage"] for item in tensors if expected.base_name(item["name"]) in base_names}
     differs, drawn, compared = [], 0, 0
+    as_held = run.recipe["training"].get("precision", "fp32") == "bf16"
     for item in tensors:
-        original = originals.get(expected.base_name(item["name"]))
+        original = stored.get(expected.base_name(item["name"]))
         if original is None:
             drawn += 1
+            if item["storage"] not in known and not promise.allows(item["name"]):
+                differs.append(f"{item['name']}: neither the base's nor asked for by the recipe")
             continue
         compared += 1
         dtype = getattr(torch, item["dtype"].removeprefix("torch."))
-        if item["digest_first"] != expected.tensor_digest(original.to(dtype)):
-            differs.append(f"{item['name']}: not the base's value at the first step")
-    lost = set(originals) - {expected.base_name(item["name"]) for item in tensors}
-    differs += [f"{name}: the base has it, the run's model does not" for name in sorted(lost - tied(originals, lost))]
+        if item["digest_first"] != expected.tensor_digest(original.to(dtype) if as_held else original):
+            held = f", held in {item['dtype']}" * (dtype != original.dtype)
+            differs.append(f"{item['name']}: not the base's value at the first step{held}")
+    lost = set(stored) - {expected.base_name(item["name"]) for item in tensors}
+    differs += [f"{name}: the base has it, the run's model does not" for name in sorted(lost - originals.tied(stored, lost))]
     found = {"frozen_changed": changed, "base_differs": differs}
     return counted(
         found, "tensors", counts={"frozen": len(frozen), "compared": compared},
@@ -220,25 +248,11 @@ def bytes_unchanged(run: RunFolder) -> dict:
     )
 
 
-def stored_tensors(run: RunFolder) -> dict[str, torch.Tensor]:
-    """The base's tensors that come from its files: the rest differs between two loads with other head seeds."""
-    mine, other = (all_tensors(models.load_base(run.recipe, head_seed=seed)) for seed in (123_456_789, 987_654_321))
-    drawn = {name.rpartition(".")[0] for name, value in mine.items() if not torch.equal(value, other[name])}
-    return {name: value for name, value in mine.items() if name.rpartition(".")[0] not in drawn}
-
-
-def all_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
-
-
-def tied(originals: dict[str, torch.Tensor], lost: set[str]) -> set[str]:
-    """Of these names, those whose storage the inventory lists under another name."""
-    kept = {originals[name].data_ptr() for name in originals if name not in lost}
-    return {name for name in lost if originals[name].data_ptr() in kept}
-
-
 def optimizer(run: RunFolder) -> dict:
-    """Metrics missing_from_optimizer, frozen_in_optimizer, strangers [tensors]."""
+    """Metrics missing_from_optimizer, frozen_in_optimizer, strangers [tensors], written_elsewhere [count].
+
+    `written_elsewhere`: between two steps, or after the last, the trained tensors were not what an optimizer step had left.
+    """
     seen, tensors = inventory(run)
     promise, _ = promised(run)
     held = [item for item in parameters(tensors) if item["in_optimizer"]]
@@ -252,11 +266,16 @@ def optimizer(run: RunFolder) -> dict:
     report = counted(found, "tensors", counts={"held": len(held)})
     report["values"]["strangers"] = [float(seen["optimizer_strangers"])]
     report["unit"]["strangers"] = "tensors"
+    count = seen["watched"]["written_elsewhere"]
+    report["values"]["written_elsewhere"], report["unit"]["written_elsewhere"] = [float(count)], "count"
+    report["findings"] += [f"trained tensors changed {count} times outside of an optimizer step"] * (count > 0)
     return report
 
 
 def gradient_flow(run: RunFolder, within: int = 3) -> dict:
     """Metrics without_gradient, without_update [tensors]: first non-zero gradient and first change by step `within` (from 1).
+
+    stale_gradients [steps]: steps that added to a gradient which an earlier one had left.
 
     silent_share [1]: the largest share, over the tensors, of the steps since the first gradient that had none. The partner of a zero-initialised LoRA factor may be one step later, and steps at learning rate 0 move nothing.
     """
@@ -275,6 +294,9 @@ def gradient_flow(run: RunFolder, within: int = 3) -> dict:
     gone = [f"{name}: not in the model" for name in absent(promise, parameters(tensors))]
     found = {"without_gradient": still + gone, "without_update": unmoved + gone}
     report = counted(found, "tensors", counts={"watched": len(watched), "idle_steps": idle})
+    stale = seen["watched"]["stale_gradients"]
+    report["values"]["stale_gradients"], report["unit"]["stale_gradients"] = [float(stale)], "steps"
+    report["findings"] += [f"{stale} steps began with a gradient left from before: call zero_grad() after every step"] * (stale > 0)
     silent = {item["name"]: silent_share(item, seen["steps"]) for item in watched}
     report["values"]["silent_share"], report["unit"]["silent_share"] = [max(silent.values(), default=1.0)], "1"
     quietest = sorted((name for name in silent if silent[name] > 0), key=lambda name: -silent[name])

@@ -3,7 +3,7 @@
 import os
 import random
 import time
-from math import exp, log, sqrt
+from math import exp, log, prod, sqrt
 from statistics import mean, stdev
 
 import torch
@@ -45,8 +45,23 @@ def memory(run_lora: RunFolder, run_full: RunFolder) -> dict:
         "unit": {"peak_bytes": "bytes", "ratio_to_full": "ratio"},
         "sampling_unit": "run",
         "counts": {"peak_bytes": own, "peak_bytes_full": full},
-        "vetoes": [] if min(own, full) > 0 else ["a run shows no memory above its start: the peak was not recorded"],
+        "vetoes": implausible(run_lora, own) + implausible(run_full, full) + other_load(run_lora, run_full),
     }
+
+
+def implausible(run: RunFolder, seen: float) -> list[str]:
+    """A peak that is no peak: below what the model's own tensors, which training holds all at once, take."""
+    tensors = {item["storage"]: item for item in run.json("inventory.json")["tensors"] if item["kind"] == "parameter"}
+    held = sum(prod(i["shape"]) * getattr(torch, i["dtype"].removeprefix("torch.")).itemsize for i in tensors.values())
+    why = f"the peak of {seen:.4g} bytes above the start is less than the {held:.4g} of the parameters: it was not recorded"
+    return [] if seen >= held else [why]
+
+
+def other_load(run: RunFolder, other: RunFolder) -> list[str]:
+    """Memory is compared at one size of micro-batch."""
+    sizes = [{-(-line["rows"] // max(1, line["micro_batches"])) for line in r.lines("trace.jsonl")} for r in (run, other)]
+    largest = [max(size, default=0) for size in sizes]
+    return [] if largest[0] == largest[1] > 0 else [f"rows per micro-batch: {largest[0]} in the run, {largest[1]} in full fine-tuning"]
 
 
 def peak(run: RunFolder) -> float:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import combinations, product
@@ -23,11 +24,15 @@ TYPES = {
     "list": list,
 }
 
+PLACEHOLDERS = {"nan", "none", "null", "n/a", "#n/a", "na", "<na>", "undefined", "nat"}
+"""What a table writes where it has nothing; as a whole text it is a missing one."""
+UNREADABLE = re.compile("[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f]")
+"""Traces of bytes that were read in another encoding, and control characters that no text holds."""
 
 
 # ------------------------------------------------------------------------------------------------ reading
 def _lines(run: Any, split: str) -> Iterator[tuple[int, Row | None]]:
-    """Line number and row; None for a line that is no JSON object."""
+    """Line number and row; None for a line that is no JSON object. A byte that is not UTF-8 becomes U+FFFD."""
     path = run.data / f"{split}.jsonl"
     if not path.exists():
         return
@@ -80,21 +85,39 @@ def _faults(row: Row, labels: list[str], columns: dict[str, Any]) -> Iterator[st
     """What is wrong with one row, in words."""
     if not isinstance(row.get("id"), str) or not row["id"]:
         yield "id is not a non-empty string"
-    if "group" in row and not isinstance(row["group"], str):
+    if not isinstance(row.get("group"), str | None):
         yield "group is not a string"
     if "messages" in row:
-        if not _dialogue(row) or not str(answer_of(row) or "").strip() or not input_of(row).strip():
-            yield "messages need role and content, a question and a last answer that are not empty"
+        dialogue = _dialogue(row)
+        if not dialogue or _missing(answer_of(row)) or not input_of(row).strip() or dialogue[-1]["role"] != "assistant":
+            yield "messages need role and content, a question, and at the end an answer that is not empty"
     else:
-        if not isinstance(row.get("text"), str) or not row["text"].strip():
-            yield "text is empty or no string"
+        if not isinstance(row.get("text"), str) or _missing(row["text"]):
+            yield "text is empty, a placeholder or no string"
         label = row.get("label")
         if type(label) is not int or not 0 <= label < (len(labels) or math.inf):
             yield f"label {label!r} is no integer within the {len(labels)} declared labels"
+    if UNREADABLE.search(f"{input_of(row)}{answer_of(row)}"):
+        yield "holds characters of a broken encoding"
     for name, declared in columns.items():
         wanted = TYPES.get(str(declared).lower())
         if name in row and wanted and not isinstance(row[name], wanted):
             yield f"{name} is {type(row[name]).__name__}, declared {declared}"
+
+
+def _missing(text: Any) -> bool:
+    said = str(text or "").strip()
+    return not said or said.casefold() in PLACEHOLDERS
+
+
+def _lost(meta: dict[str, Any], seen: Counter[str]) -> list[str]:
+    """Where the reader kept count: splits that hold other numbers of rows than it wrote, and rows that are nowhere."""
+    wrote, read = meta.get("rows"), meta.get("rows_read")
+    if not isinstance(wrote, dict):
+        return []
+    lines = [f"{s}.jsonl: {seen[s]} rows, {wrote[s]} were written" for s in SPLITS if s in wrote and seen[s] != wrote[s]]
+    kept = sum(wrote.values()) + sum((meta.get("dropped") or {}).values())
+    return lines + ([f"meta.json: {read} rows read, {kept} written or dropped"] if read and kept != read else [])
 
 
 def _refused(meta: dict[str, Any]) -> int:
@@ -109,10 +132,13 @@ def schema(run: Any) -> dict[str, Any]:
 
     rows_loaded_fraction : two numbers where the reader kept count (`rows_read`, `bad_rows` of meta.json): split files,
         source file. Rows dropped for a declared reason (`dropped`) are choices, not failures; they are only counted.
-    schema_violations : one total; ids must be unique over all splits together. A missing split file is a violation.
+    schema_violations : one total; ids must be unique over all splits together; either every row has a group or none.
+        A missing split file is a violation, and so is a split with other rows than the reader wrote.
     """
     meta, seen, found, total, good = _meta(run), {}, [], 0, 0
     labels, columns = meta.get("labels") or [], meta.get("columns")
+    sizes: Counter[str] = Counter()
+    ungrouped: Counter[str] = Counter()
     for split in SPLITS:
         before = total
         for number, row in _lines(run, split):
@@ -127,9 +153,14 @@ def schema(run: Any) -> dict[str, Any]:
             elif row is not None:
                 seen[str(row.get("id"))] = f"{split}:{number}"
             good += not faults
+            sizes[split] += 1
+            ungrouped[split] += not faults and row is not None and not row.get("group")
             found += [f"{split}.jsonl:{number}: {'; '.join(faults)}"] if faults else []
         if total == before:
             found.append(f"{split}.jsonl: missing or empty")
+    if ungrouped.total() < good:
+        found += [f"{split}.jsonl: {n} rows have no group, others do" for split, n in ungrouped.items() if n]
+    found += _lost(meta, sizes)
     refused, read = _refused(meta), int(meta.get("rows_read") or 0)
     fractions = [good / total if total else math.nan] + ([1 - refused / read] if read else [])
     return {
@@ -151,6 +182,11 @@ def _read(run: Any) -> list[Text]:
     return [(split, row, w) for (split, row), w in zip(rows, words, strict=True)]
 
 
+def _group(row: Row) -> str:
+    """A row's group without what tables add on their way: case and blanks, and the `.0` of a whole number."""
+    return re.sub(r"^(\d+)\.0+$", r"\1", " ".join(str(row.get("group") or "").casefold().split()))
+
+
 # ------------------------------------------------------------------------------------------------ the measures
 def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, Any]:
     """`exact_duplicates`, `near_duplicates`, `shared_groups`, `label_in_input`: totals in hits; a hit is evidence.
@@ -168,13 +204,13 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
     exact, near = overlaps(texts, similarity, shingle)
     where: dict[str, set[str]] = defaultdict(set)
     for split, row, _ in texts:
-        if row.get("group"):
-            where[str(row["group"])].add(split)
+        if name := _group(row):
+            where[name].add(split)
     groups = [f"group {g} is in {', '.join(sorted(s))}" for g, s in sorted(where.items()) if len(s) > 1]
     inputs = [input_of(row) for _, row, _ in texts]
     answers = [str(answer_of(row) or "").strip() if "messages" in row else "" for _, row, _ in texts]
     rendered = tells.rendered(inputs, answers, meta.get("label_fields") or [], meta.get("labels") or [])
-    told = tells.give_aways(inputs, [str(answer_of(row)) for _, row, _ in texts])
+    told = tells.give_aways(tells.without_prompt(inputs, answers), [str(answer_of(row)) for _, row, _ in texts])
     labelled = [
         f"{texts[i][0]}:{texts[i][1].get('id')}: {told.get(i, 'a rendered label')}: {input_of(texts[i][1])[:60]!r}"
         for i in sorted(rendered | set(told))
@@ -182,7 +218,8 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
     hits = {"exact_duplicates": exact, "near_duplicates": near, "shared_groups": groups, "label_in_input": labelled}
     sizes = Counter(split for split, _, _ in texts)
     blind = "paraphrase, translation and synonyms: no lexical method sees them"
-    ungrouped = sum(not row.get("group") for _, row, _ in texts)
+    ungrouped = sum(not _group(row) for _, row, _ in texts)
+    unseen = [f"{ungrouped} of {len(texts)} rows have no group: what they share with the others is not seen"]
     return {
         "values": {name: [float(len(found))] for name, found in hits.items()},
         "unit": dict.fromkeys(hits, "hits"),
@@ -194,6 +231,7 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
         },
         "not_scored": {blind: len(texts)} | ({"rows without a group": ungrouped} if ungrouped else {}),
         "findings": [f"{name}: {line}" for name, found in hits.items() for line in found[:5]],
+        "vetoes": unseen if 0 < ungrouped < len(texts) else [],
         "digests": _digests(run),
     }
 

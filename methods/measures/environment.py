@@ -74,13 +74,19 @@ def _asked_threads(run: Any) -> Any:
     return (getattr(run, "recipe", None) or {}).get("training", {}).get("threads")
 
 
+def _seen_threads(run: Any) -> list[int]:
+    """torch's threads as the observer saw them at the optimizer steps: a loop may set others than it was started with."""
+    path = run.path / "inventory.json"
+    return json.loads(path.read_text("utf-8"))["watched"]["threads"] if path.exists() else []
+
+
 def check(run: Any) -> dict[str, Any]:
     """`unrecorded` and `mismatched`, totals in checks.
 
     unrecorded : fields that are unknown now, or missing in the run's `environment.json`; a run without that file
         has every field unrecorded.
     mismatched : fields of DETERMINING whose recorded value differs from now. `threads` is compared with the recipe
-        (the trainer sets it), with this process only if the recipe is silent.
+        (the trainer sets it), with this process only if the recipe is silent; so are the threads seen at every step.
     """
     now, then = record(), _recorded(run)
     expected = {**now, "threads": _asked_threads(run) or now["threads"]}
@@ -92,6 +98,7 @@ def check(run: Any) -> dict[str, Any]:
         for name in DETERMINING
         if then and then.get(name) is not None and expected[name] is not None and then[name] != expected[name]
     ]
+    changed += [f"threads: {seen} at a step, {expected['threads']} declared" for seen in _seen_threads(run) if seen != expected["threads"]]
     unrecorded = sorted({line.split(":")[0] for line in unknown_now + unknown_then})
     return {
         "values": {"unrecorded": [float(len(unrecorded))], "mismatched": [float(len(changed))]},

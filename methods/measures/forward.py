@@ -1,6 +1,7 @@
 """Fresh copies of a run's model and of its base, and what they answer on the probe rows."""
 
 from contextlib import contextmanager
+from math import isnan
 
 import torch
 from torch import Tensor, nn
@@ -58,8 +59,8 @@ def largest(difference: Tensor) -> float:
 
 
 def over(error: float, effect: float) -> float:
-    """error / effect; an effect of nothing makes any error infinite and no error zero."""
-    if effect > 0:
+    """error / effect; an effect of nothing makes any error infinite and no error zero; one that is no number stays so."""
+    if effect > 0 or isnan(effect):
         return error / effect
     return 0.0 if error == 0 else float("inf")
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from methods import expected
-from methods.measures import forward, scoring
+from methods.measures import forward, scoring, tokens
 from methods.rows import read
 from methods.run import NotObservable, RunFolder
 
@@ -19,18 +19,35 @@ COIN_SEED = 20_261
 
 
 def gradient_accumulation(run: RunFolder) -> dict:
-    """Metrics norm_ratio_error [1] = |‖accumulated‖ / ‖one batch‖ − 1|, one_minus_cosine [1]."""
+    """Metrics norm_ratio_error [1] = |‖accumulated‖ / ‖one batch‖ − 1|, one_minus_cosine, worst_tensor_error, slope_error [1], left_behind [count].
+
+    worst_tensor_error: the largest relative error of one tensor's gradient, of those above a thousandth of the whole.
+    slope_error: how far the loss along the accumulated gradient changes otherwise than that gradient promises, beyond
+    what two step widths agree on. left_behind: 1 if the second step begins with the first one's gradient.
+    """
     seen = run.json("gradients.json")
     ratio, cosine = float(seen["norm_ratio"]), float(seen["cosine"])
+    fine = run.recipe["training"].get("precision", "fp32") == "fp32"
     return {
-        "values": {"norm_ratio_error": [abs(ratio - 1)], "one_minus_cosine": [1 - cosine]},
-        "unit": {"norm_ratio_error": "1", "one_minus_cosine": "1"},
+        "values": {
+            "norm_ratio_error": [abs(ratio - 1)], "one_minus_cosine": [1 - cosine],
+            "worst_tensor_error": [float(seen["max_rel_error"])],
+            "slope_error": [slope_error(seen) if fine else 0.0], "left_behind": [float(seen.get("left_behind", "nan"))],
+        },
+        "unit": {"norm_ratio_error": "1", "one_minus_cosine": "1", "worst_tensor_error": "1", "slope_error": "1", "left_behind": "count"},
+        "not_scored": {} if fine else {"slope: the loss in this precision is coarser than the difference": 1},
         "sampling_unit": "run",
         "counts": {"norm_ratio": ratio, "micro_batches": seen.get("micro_batches", 0), "tensors": seen.get("tensors", 0)},
         "findings": [*diagnosis(ratio, cosine, seen.get("micro_batches", 0)),
                      f"{seen['worst']}: relative error {float(seen['max_rel_error']):.3g}, norm ratio {ratio:.4g}"],
-        "vetoes": ["only one micro-batch: nothing was accumulated"] if seen.get("micro_batches") == 1 else [],
+        "vetoes": ["only one micro-batch: nothing was accumulated"] * (seen.get("micro_batches") == 1)
+        + ["the loop ended before a second step: what it leaves of a gradient was not seen"] * ("left_behind" not in seen),
     }
+
+
+def slope_error(seen: dict) -> float:
+    wide, narrow = (float(share) for share in seen["slopes"])
+    return max(0.0, abs(narrow - 1) - 4 * abs(narrow - wide)) if isfinite(wide) and isfinite(narrow) else float("inf")
 
 
 def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
@@ -45,7 +62,7 @@ def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
 
 
 def curve(run: RunFolder, width: float = 8.0) -> dict:
-    """Metrics nonfinite, spikes [count], late_over_early, peak_over_start [ratio], divergence [1].
+    """Metrics nonfinite, spikes [count] (a negative loss is no cross-entropy and counts as nonfinite), late_over_early, peak_over_start [ratio], divergence [1].
 
     A spike is a rise by more than `width` robust standard deviations (1.4826 · MAD of the successive differences);
     divergence is the rise of the smoothed end over its minimum, in the same noise (per single loss). A run that is
@@ -56,7 +73,7 @@ def curve(run: RunFolder, width: float = 8.0) -> dict:
     losses = [float(line["loss"]) for line in trace]
     if len(losses) < 6:
         raise NotObservable(f"{len(losses)} steps are too few to judge a curve; train at least 6")
-    bad = [line["step"] for line in trace if not (isfinite(float(line["loss"])) and isfinite(float(line["grad_norm"])))]
+    bad = [line["step"] for line in trace if not (0 <= float(line["loss"]) < float("inf") and isfinite(float(line["grad_norm"])))]
     finite = [loss for loss in losses if isfinite(loss)]
     shape = shape_of(finite, width) if len(finite) > 5 else (0, [], float("inf"), float("inf"), [])
     scale, spikes, late, rise, smooth = shape
@@ -69,7 +86,7 @@ def curve(run: RunFolder, width: float = 8.0) -> dict:
         "unit": {"nonfinite": "count", "spikes": "count", "late_over_early": "ratio", "peak_over_start": "ratio", "divergence": "1"},
         "sampling_unit": "run",
         "counts": {"steps": len(losses), "noise": scale},
-        "findings": [f"step {n}: loss or gradient not finite" for n in bad[:10]]
+        "findings": [f"step {n}: loss negative, or loss or gradient not finite" for n in bad[:10]]
         + [f"step {trace[n]['step']}: loss rises by {finite[n] - finite[n - 1]:.3g}" for n in spikes[:10]],
         "arrays": {"loss": losses, "smooth": smooth},
     }
@@ -83,11 +100,15 @@ def shape_of(losses: list[float], width: float) -> tuple[float, list[int], float
     third, window = max(1, len(losses) // 3), max(3, len(losses) // 10)
     smooth = [median(losses[n : n + window]) for n in range(len(losses) - window + 1)]
     early, late, noise = median(losses[:third]), median(losses[-third:]), scale / sqrt(2)
-    return scale, spikes, forward.over(late, early), forward.over(smooth[-1] - min(smooth), noise), smooth
+    fall = late / early if early > 0 else float("inf")  # a loss of nothing from the start teaches nothing
+    return scale, spikes, fall, forward.over(smooth[-1] - min(smooth), noise), smooth
 
 
 def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 200, train_rows: int | None = None) -> dict:
     """Metrics final_loss [nats], train_accuracy, heldout_correct and their `…_control` [accuracy] per row 0/1.
+
+    control_fall [ratio]: the control's own loss in training, last third over first. trained_on [rows]: held-out rows that
+    entered the training of either.
 
     Held-out rows are the first of the overfit run's own test split. The control with shuffled labels answers the same
     rows, and is scored by the true labels: on the training rows, what it learned by heart is wrong for about half.
@@ -104,10 +125,12 @@ def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int =
             "final_loss": [sum(own.loss) / len(own.loss)], "train_accuracy": own.correct,
             "train_accuracy_control": control_own.correct,
             "heldout_correct": real.correct, "heldout_correct_control": control.correct,
+            "control_fall": [curve(shuffled_run)["values"]["late_over_early"][0]],
+            "trained_on": [float(sum(trained_on(run, heldout) for run in (overfit_run, shuffled_run)))],
         },
         "unit": {
             "final_loss": "nats", "train_accuracy": "accuracy", "train_accuracy_control": "accuracy",
-            "heldout_correct": "accuracy", "heldout_correct_control": "accuracy",
+            "heldout_correct": "accuracy", "heldout_correct_control": "accuracy", "control_fall": "ratio", "trained_on": "rows",
         },
         "sampling_unit": "row",
         "counts": {"train_rows": len(items), "heldout_rows": len(heldout)},
@@ -116,13 +139,15 @@ def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int =
 
 
 def baselines(run: RunFolder, split: str = "test", limit: int | None = None) -> dict:
-    """Metrics correct, majority_correct, random_correct [accuracy] per row 0/1, on the same rows; constant [count].
+    """Metrics correct, majority_correct, random_correct [accuracy] per row 0/1, on the same rows; constant [count],
+    trained_on [rows]: of the scored rows, those that entered the training.
 
     `constant` is 1 for a model that answers every row alike where the truth does not: it is a baseline, not above one.
     """
     truth = [answer_of(row) for row in read(run.data, split)[:limit]]
     train = [answer_of(row) for row in read(run.data, "train")]
-    seen = evaluate(run, split, limit)
+    items, tokenizer = scoring.encoded(run, split, limit)
+    seen, known = scoring.evaluate(forward.trained(run), items, tokenizer), trained_on(run, items)
     majority, coin = Counter(train).most_common(1)[0][0], random.Random(COIN_SEED)
     kinds = sorted(set(train))
     constant = len(set(seen.predicted)) == 1 and len(set(truth)) > 1
@@ -131,12 +156,14 @@ def baselines(run: RunFolder, split: str = "test", limit: int | None = None) -> 
             "correct": seen.correct,
             "majority_correct": [float(answer == majority) for answer in truth],
             "random_correct": [float(answer == coin.choice(kinds)) for answer in truth],
-            "constant": [float(constant)],
+            "constant": [float(constant)], "trained_on": [float(known)],
         },
-        "unit": {**dict.fromkeys(("correct", "majority_correct", "random_correct"), "accuracy"), "constant": "count"},
+        "unit": dict.fromkeys(("correct", "majority_correct", "random_correct"), "accuracy")
+        | {"constant": "count", "trained_on": "rows"},
         "sampling_unit": "row",
         "counts": {"rows": len(truth), "accuracy": sum(seen.correct) / len(truth), "kinds": len(kinds)},
-        "findings": [f"every one of {len(truth)} predictions is the same"] if constant else [],
+        "findings": [f"every one of {len(truth)} predictions is the same"] * constant
+        + [f"{known} of {len(items)} scored rows entered the training"] * (known > 0),
     }
 
 
@@ -144,9 +171,11 @@ def answer_of(row: dict) -> str:
     return json.dumps(row["label"]) if "label" in row else row["messages"][-1]["content"]
 
 
-def evaluate(run: RunFolder, split: str = "test", limit: int | None = None) -> scoring.Answers:
-    items, tokenizer = scoring.encoded(run, split, limit)
-    return scoring.evaluate(forward.trained(run), items, tokenizer)
+def trained_on(run: RunFolder, items: list[dict]) -> int:
+    """How many of the encoded rows were seen to enter the run's training, token by token."""
+    seen = {tuple(fed.kept) for fed in tokens.observed(run)}
+    rows = (tuple(i for i, m in zip(item["input_ids"], item["attention_mask"], strict=True) if m) for item in items)
+    return sum(row in seen for row in rows)
 
 
 def null_adapters(run: RunFolder, draws: int = 39, rows: int = 200, split: str = "test") -> dict:

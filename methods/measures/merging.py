@@ -17,6 +17,7 @@ from methods.run import NotObservable, RunFolder
 def merge(run: RunFolder) -> dict:
     """Metrics error_over_effect, reload_error_over_effect, delta_error [1], outside_changed [tensors].
 
+    outside_changed counts tensors that are no target and were changed by merging, and any that saving changed.
     Functions are compared as trained and after N(0, 0.1²) on the adapter, each error over max |adapter − base|;
     weights per module in float64: ‖(W_merged − W) − ΔW‖ / ‖ΔW‖ with ΔW from the stored factors and adapter_config.json.
     """
@@ -28,7 +29,7 @@ def merge(run: RunFolder) -> dict:
     cases = {"trained": Case(run, batch, plain, None), "perturbed": Case(run, batch, plain, promise)}
     merged = cases["trained"].model
     errors, floors = delta_errors(run, base, merged, promise)
-    outside = outside_changed(run, base, merged, promise)
+    outside = outside_changed(run, base, merged, promise) + cases["trained"].altered
     worst = sorted(errors, key=errors.get, reverse=True)[:3]
     return {
         "values": {
@@ -57,15 +58,25 @@ class Case:
         self.effect = forward.largest(before - plain)
         self.model = models.merged(model)
         self.error = forward.over(forward.largest(forward.logits(run, self.model, batch) - before), self.effect)
-        self.reload_error = forward.over(
-            forward.largest(forward.logits(run, saved_and_loaded(self.model), batch) - before), self.effect
-        )
+        loaded = saved_and_loaded(self.model)
+        self.reload_error = forward.over(forward.largest(forward.logits(run, loaded, batch) - before), self.effect)
+        self.altered = altered_by_saving(self.model, loaded)
 
 
 def saved_and_loaded(model: nn.Module) -> nn.Module:
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, safe_serialization=True)
         return type(model).from_pretrained(folder, local_files_only=True).eval()
+
+
+def altered_by_saving(model: nn.Module, loaded: nn.Module) -> list[str]:
+    """Parameters that the saved file gives back with other values, also where no probe row reads them."""
+    wanted, seen = dict(model.named_parameters()), dict(loaded.named_parameters())
+    return [
+        f"{name}: {'saved with other values' if name in seen else 'gone from the saved model'}"
+        for name, tensor in wanted.items()
+        if name not in seen or seen[name].shape != tensor.shape or not torch.equal(seen[name].to(tensor), tensor)
+    ]
 
 
 def saved_config(run: RunFolder) -> dict:

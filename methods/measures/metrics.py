@@ -62,6 +62,40 @@ def _known_answers() -> dict[str, Check]:
     }
 
 
+def _edges() -> dict[str, Check]:
+    """Where shortcuts differ: another positive class, a class only predicted, a second truth, nothing to count, no number."""
+    ragged = [*TOKEN_LABELS, [-100, -100]], [*TOKEN_PREDICTIONS, [-100, 3]]
+    return {
+        "precision: of class 2, known answer 1/2": lambda: _same(scores.precision(LABELS, PREDICTIONS, 2), 1 / 2),
+        "recall: of class 2, known answer 1": lambda: _same(scores.recall(LABELS, PREDICTIONS, 2), 1.0),
+        "f1: of class 2, known answer 2/3": lambda: _same(scores.f1(LABELS, PREDICTIONS, 2), 2 / 3),
+        "macro f1: a class that is only predicted counts": lambda: _same(scores.macro_f1([0, 0, 1], [0, 2, 1]), 5 / 9),
+        "recall: 0 when nothing is positive": lambda: scores.recall([0, 0], [1, 0]) == 0.0,
+        "f1: 0 when nothing is positive": lambda: scores.f1([0, 0], [0, 0]) == 0.0,
+        "squad exact: the best of several truths counts": lambda: scores.exact_match(["x y", "rome"], "Rome") == 1.0,
+        "squad exact: part of a truth is not the truth": lambda: scores.exact_match(["new york city"], "new york") == 0.0,
+        "token accuracy: a row without scored tokens counts nowhere": lambda: _same(scores.token_accuracy(*ragged), 5 / 8),
+        "loss: a batch that is no number stays visible": lambda: math.isnan(scores.token_mean_loss([[1.0], [math.nan]])),
+        "perplexity: a batch that is no number stays visible": lambda: math.isnan(scores.perplexity([[math.nan], [1.0]])),
+        "accuracy: a row without prediction is refused": lambda: _refused(scores.accuracy, LABELS, PREDICTIONS[:-1]),
+        "f1: a row without prediction is refused": lambda: _refused(scores.f1, LABELS, PREDICTIONS[:-1]),
+        "squad: a question without answer is refused": lambda: _refused(scores.squad_v2, TRUTHS, ANSWERS[:-1]),
+        "token accuracy: a row without prediction is refused": lambda: _refused(
+            scores.token_accuracy, TOKEN_LABELS, TOKEN_PREDICTIONS[:-1]
+        ),
+        "loss: no scored token is refused": lambda: _refused(scores.token_mean_loss, [[], []]),
+    }
+
+
+def _refused(metric: Callable[..., Any], *arguments: Any) -> bool:
+    """True if the metric raises ValueError instead of scoring what is left."""
+    try:
+        metric(*arguments)
+    except ValueError:
+        return True
+    return False
+
+
 def _against_library() -> dict[str, Check]:
     """scikit-learn on 300 lopsided rows drawn once; the draw is seeded here and nowhere else."""
     from sklearn import metrics as library
@@ -127,7 +161,7 @@ def correct(run: Any) -> dict[str, Any]:
 
     run : run folder with `.path`; `evaluation.json` there is recomputed if it exists.
     """
-    checks = {**_known_answers(), **_against_library(), **_invariances()}
+    checks = {**_known_answers(), **_edges(), **_against_library(), **_invariances()}
     reported = _reported(run)
     outcomes = {name: _outcome(check) for name, check in {**checks, **reported}.items()}
     failed = [f"{name}: {why}" for name, why in outcomes.items() if why]

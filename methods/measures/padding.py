@@ -19,6 +19,9 @@ def views(run: RunFolder, model: nn.Module, batch: dict[str, Tensor], extra: int
         "alone": torch.cat([ask(run, model, alone(batch, row)) for row in range(len(batch["input_ids"]))]),
         "padded further": ask(run, model, widened(batch, extra, pad, "right")),
     }
+    room = (run.recipe["training"].get("length") or 0) - batch["input_ids"].shape[1]
+    if room > extra:
+        answer["padded to the recipe's length"] = ask(run, model, widened(batch, room, pad, "right"))
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     if reads_first_token(inner) or not accepts_positions(model):
         return answer, {"left padding: the model reads its first token or takes no position_ids": 1}

@@ -3,11 +3,15 @@
 import torch
 
 from methods import expected
+from methods.measures import artifact
 from methods.run import RunFolder
 
 
 def same_seed(run_a: RunFolder, run_b: RunFolder) -> dict:
-    """Metrics tensors_differing [tensors], loss_trace_differing [steps]: two runs of one recipe."""
+    """Metrics tensors_differing [tensors], loss_trace_differing [steps]: two runs of one recipe.
+
+    Compared are the trained tensors as the run ended with them and as it saved them.
+    """
     return compared(run_a, run_b, {line["step"] for run in (run_a, run_b) for line in run.lines("trace.jsonl")})
 
 
@@ -23,7 +27,7 @@ def resume(run_straight: RunFolder, run_resumed: RunFolder) -> dict:
 
 
 def compared(run_a: RunFolder, run_b: RunFolder, steps: set[int]) -> dict:
-    first, second = (run.tensors("final.safetensors") for run in (run_a, run_b))
+    first, second = (everything(run) for run in (run_a, run_b))
     names = sorted(first.keys() | second.keys())
     differing = [name for name in names if not identical(first.get(name), second.get(name))]
     losses = [{line["step"]: line["losses"] for line in run.lines("trace.jsonl")} for run in (run_a, run_b)]
@@ -36,6 +40,11 @@ def compared(run_a: RunFolder, run_b: RunFolder, steps: set[int]) -> dict:
         "findings": ([f"step {step}: other losses" for step in apart[:5]] + [f"{n}: other bytes" for n in differing])[:20],
         "vetoes": [] if names and steps else ["nothing was recorded to compare"],
     }
+
+
+def everything(run: RunFolder) -> dict[str, torch.Tensor]:
+    saved = artifact.tensors(run) if any(run.artifact.rglob("*.safetensors")) else {}
+    return run.tensors("final.safetensors") | {f"artifact: {name}": tensor for name, tensor in saved.items()}
 
 
 def identical(first: torch.Tensor | None, second: torch.Tensor | None) -> bool:

@@ -85,14 +85,20 @@ def rows_off(trace: list[dict], plan: dict, count: int) -> dict[int, int]:
     return off
 
 
-def clip_off(trace: list[dict], clip: float | None, slack: float = 1e-3) -> list[str]:
-    """Steps at which the optimizer got another gradient norm than min(norm before clipping, clip norm)."""
+def clip_off(trace: list[dict], clip: float | None, slack: float = 1e-3, turn: float = 2e-2) -> list[str]:
+    """Steps at which the optimizer got another gradient norm than min(norm before clipping, clip norm), or another direction.
+
+    Only a factor common to all tensors may lie between the accumulated gradient and the step's; slack: of a tensor's
+    norm, turn: of its sum, in units of its norm (a sum's own rounding grows with the tensor).
+    """
     lines = []
     for line in trace:
         before, seen = float(line["grad_norm"]), float(line["grad_norm_at_step"])
         wanted = min(before, clip) if clip else before
         if not abs(seen - wanted) <= slack * wanted:
             lines.append(f"step {line['step']}: gradient norm {before:.4g}, {seen:.4g} at the step, planned {wanted:.4g}")
+        elif not all(float(off) <= most for off, most in zip(line["grad_bent"], (slack, turn), strict=True)):
+            lines.append(f"step {line['step']}: the gradient at the step is not the accumulated one times one factor")
     return lines
 
 

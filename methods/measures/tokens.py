@@ -53,7 +53,7 @@ class Fed:
 
 @dataclass(frozen=True)
 class Truth:
-    """What the row should be: ids of the inference prompt and of the answer (causal), or the class.
+    """What the row should be: ids of the inference prompt and of the answer (causal), or all ids and the class.
 
     `length` is the recipe's limit: only a conversation beyond it may be cut.
     """
@@ -62,6 +62,7 @@ class Truth:
     answer: Ids
     label: int | None = None
     length: int = 0
+    whole: Ids | None = None
 
 
 # ------------------------------------------------------------------------------------------------ the truth
@@ -74,7 +75,8 @@ def _template(tokenizer: Any, messages: list[dict[str, str]], generation: bool) 
 
 def _truth(row: dict[str, Any], tokenizer: Any, length: int) -> Truth:
     if "messages" not in row:
-        return Truth([], [], int(row["label"]))
+        limit = {"truncation": True, "max_length": length} if length else {}
+        return Truth([], [], int(row["label"]), length, list(tokenizer(row["text"], **limit)["input_ids"]))
     prompt = _template(tokenizer, row["messages"][:-1], True)
     answer = _template(tokenizer, row["messages"], False)[len(prompt) :]
     end = tokenizer.eos_token_id
@@ -150,8 +152,11 @@ def _causal_faults(fed: Fed, truth: Truth | None, tokenizer: Any) -> set[str]:
         return faults
     if not supervised:
         faults.add("unsupervised_rows")
+    unlearned = start is not None and truth is not None and set(range(start, start + len(truth.answer))) - set(supervised)
     if any(labels[i] != ids[i] for i in supervised) or _labels_on_padding(fed):
         faults.add("labels_misplaced")
+    if supervised and unlearned:
+        faults.add("unsupervised_rows")
     if supervised and supervised[0] < (start if start is not None else 1):
         faults.add("prompt_supervised")
     ends = _ends(truth, tokenizer)
@@ -177,7 +182,8 @@ def _faults(fed: Fed, truth: Truth | None, tokenizer: Any, habit: int | None, ta
         faults.add("bos_wrong")
     if task == "classification":
         wrong = truth is not None and fed.labels is not None and fed.labels != truth.label
-        return faults | ({"labels_misplaced"} if wrong else set())
+        other = truth is not None and truth.whole is not None and fed.kept != truth.whole
+        return faults | ({"labels_misplaced"} if wrong else set()) | ({"prefix_violations"} if other else set())
     return faults | _causal_faults(fed, truth, tokenizer)
 
 
@@ -246,9 +252,10 @@ def template(run: Any) -> dict[str, Any]:
     bos_wrong : not one leading BOS; BERT: not one [CLS] first and one [SEP] last
     eos_unlearnable : the token that ends the answer is not supervised (causal)
     labels_misplaced : a supervised label differs from the id at its place, or lies on padding; the wrong class
-    prompt_supervised, unsupervised_rows : loss on a prompt token; loss on no token at all
+    prompt_supervised, unsupervised_rows : loss on a prompt token; an answer token without loss
     answer_truncated : the answer is cut, or gone
-    prefix_violations : the inference prompt is not what the training row begins with, or the encoder refuses the row
+    prefix_violations : the inference prompt is not what the training row begins with (classification: the row is not
+        what the tokenizer makes of its text at the recipe's length), or the encoder refuses the row
     padding_attended : attention on padding, a hole in it, or none on a word
     observed_unknown : a row that entered forward is no encoded training row
 

@@ -266,3 +266,56 @@ def test_answers_of_dialogues_are_classes_only_while_they_are_few(tmp_path):
         row["messages"][1]["content"] = row["id"]
     with pytest.raises(data.NotObservable, match="no classes"):
         data.balance(folder(tmp_path, free))
+
+
+def bare(text):
+    return lambda row: row | {"text": text}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [bare("nan"), bare("N/A"), bare("caf\ufffd was closed"), bare("cut\x00off"), lambda row: {k: v for k, v in row.items() if k != "group"}],
+)
+def test_a_row_that_lost_its_content_on_the_way_is_a_violation(tmp_path, change):
+    splits = rows()
+    splits["test"][3] = change(splits["test"][3])
+    assert data.schema(folder(tmp_path, splits))["values"]["schema_violations"] == [1.0]
+
+
+def test_data_without_any_group_is_no_violation(tmp_path):
+    splits = {split: [row | {"group": None} for row in held] for split, held in rows().items()}
+    assert data.schema(folder(tmp_path, splits))["values"]["schema_violations"] == [0.0]
+
+
+def test_rows_that_the_reader_wrote_must_still_be_there(tmp_path):
+    splits, wrote = rows(), {"train": 60, "dev": 20, "test": 40}
+    assert data.schema(folder(tmp_path, splits, rows=wrote, rows_read=122))["values"]["schema_violations"] == [0.0]
+    splits["train"] = splits["train"][:30]
+    assert data.schema(folder(tmp_path, splits, rows=wrote, rows_read=122))["values"]["schema_violations"] == [1.0]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        lambda text: text.replace(" ", ""),
+        lambda text: text.replace(" ", "&nbsp;"),
+        lambda text: text.translate(str.maketrans("aeo", "аео")),
+        lambda text: " ".join(w[0] + w[2] + w[1] + w[3:] if n % 6 == 0 else w for n, w in enumerate(text.split())),
+    ],
+)
+def test_a_copy_is_found_whatever_became_of_its_letters(tmp_path, edit):
+    splits = rows()
+    splits["test"][0]["text"] = edit(splits["train"][0]["text"])
+    assert sum(leaks(tmp_path, splits).values()) == 1
+
+
+def test_a_group_is_the_same_however_it_is_spelled(tmp_path):
+    splits = rows()
+    splits["train"][0]["group"], splits["test"][0]["group"] = "1077", " 1077.0"
+    assert leaks(tmp_path, splits) == {"shared_groups": 1}
+
+
+def test_rows_without_a_group_beside_others_cannot_be_go(tmp_path):
+    splits = rows()
+    splits["test"] = [{k: v for k, v in row.items() if k != "group"} for row in splits["test"]]
+    assert data.leakage(folder(tmp_path, splits))["vetoes"]

@@ -33,8 +33,9 @@ class Toy:
 class Bert(Toy):
     bos_token_id, eos_token_id, cls_token_id, sep_token_id = None, None, 5, 6
 
-    def __call__(self, text):
-        return {"input_ids": [5, *(10 + len(w) for w in text.split()), 6]}
+    def __call__(self, text, truncation=False, max_length=None):
+        words = [10 + len(w) for w in text.split()]
+        return {"input_ids": [5, *words[: max_length and max_length - 2], 6]}
 
 
 def right(row):
@@ -107,6 +108,11 @@ def test_a_planted_fault_is_counted_in_every_row(monkeypatch, tmp_path, fault):
     assert offences(measure(monkeypatch, tmp_path, edited(PLANTED[fault])))[fault] == len(ROWS)
 
 
+def test_an_answer_of_which_only_the_end_is_trained_is_a_fault(monkeypatch, tmp_path):
+    partly = edited(lambda i, m, y: (i, m, [t if t == EOS else -100 for t in y]))
+    assert offences(measure(monkeypatch, tmp_path, partly)) == {"unsupervised_rows": len(ROWS)}
+
+
 def test_a_hole_in_the_attention_is_a_fault(monkeypatch, tmp_path):
     holed = edited(lambda i, m, y: (i, [1, 0, *m[2:]], y))
     assert offences(measure(monkeypatch, tmp_path, holed))["padding_attended"] == len(ROWS)
@@ -158,27 +164,32 @@ def test_a_row_the_encoder_refuses_is_a_prefix_violation(monkeypatch, tmp_path):
 CLASSES = [{"id": str(n), "text": "w " * n, "label": n % 2} for n in range(1, 5)]
 
 
+def with_ids(encoded, ids):
+    return {**encoded, "input_ids": ids, "attention_mask": [1] * len(ids)}
+
+
 def bert(row):
     ids = Bert()(row["text"])["input_ids"]
     return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": row["label"]}
 
 
 @pytest.mark.parametrize(
-    ("change", "fault"),
+    ("change", "faults"),
     [
-        (lambda e: e, None),
-        (lambda e: {**e, "labels": 1 - e["labels"]}, "labels_misplaced"),
-        (lambda e: {**e, "input_ids": [5, *e["input_ids"]], "attention_mask": [1, *e["attention_mask"]]}, "bos_wrong"),
-        (lambda e: {**e, "input_ids": e["input_ids"][:-1], "attention_mask": e["attention_mask"][1:]}, "bos_wrong"),
+        (lambda e: e, []),
+        (lambda e: {**e, "labels": 1 - e["labels"]}, ["labels_misplaced"]),
+        (lambda e: with_ids(e, [5, *e["input_ids"]]), ["bos_wrong", "prefix_violations"]),
+        (lambda e: with_ids(e, e["input_ids"][:-1]), ["bos_wrong", "prefix_violations"]),
+        (lambda e: with_ids(e, [*e["input_ids"][:2], 6]), ["prefix_violations"]),
     ],
 )
-def test_classification_rows(monkeypatch, tmp_path, change, fault):
+def test_classification_rows(monkeypatch, tmp_path, change, faults):
     result = measure(
         monkeypatch, tmp_path, lambda r: change(bert(r)), CLASSES, Bert(), "classification", [bert(CLASSES[0])]
     )
     found = offences(result)
     found.pop("observed_unknown", None)
-    assert found == ({fault: len(CLASSES)} if fault else {})
+    assert found == dict.fromkeys(faults, len(CLASSES))
 
 
 def test_no_rows_of_the_task_is_not_run(monkeypatch, tmp_path):

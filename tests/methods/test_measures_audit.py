@@ -1,5 +1,6 @@
 import pytest
 import tiny_runs
+import torch
 from tiny_runs import copied, value
 
 from methods.measures import audit
@@ -115,3 +116,36 @@ def test_variants_match_what_peft_makes(folders, tmp_path, config):
     for report in (audit.trainable_set(run), audit.config(run)):
         offenders = {metric: max(numbers) for metric, numbers in report["values"].items()}
         assert not any(offenders.values()), (offenders, report["findings"])
+
+
+def test_the_files_of_the_base_count_and_not_what_a_loader_makes_of_them(clean, monkeypatch):
+    kept = audit.models.load_base
+
+    def rounded(*args, **kwargs):
+        model = kept(*args, **kwargs)
+        for parameter in model.parameters():
+            parameter.data = parameter.data.bfloat16().float()
+        return model
+
+    monkeypatch.setattr(audit.models, "load_base", rounded)
+    assert value(audit.bytes_unchanged(clean), "base_differs") == 0
+
+
+def test_a_frozen_tensor_of_unknown_origin_is_counted(folders, tmp_path):
+    _, base, data = folders
+    run = tiny_runs.train(
+        tmp_path / "run", tiny_runs.recipe(base, data, steps=2), lambda model: model.register_buffer("scratch", torch.ones(3))
+    )
+    assert value(audit.bytes_unchanged(run), "base_differs") == 1
+
+
+def test_a_backbone_held_in_half_precision_is_not_the_base(folders, tmp_path):
+    _, base, data = folders
+
+    def halve(model):
+        table = model.base_model.model.bert.embeddings.word_embeddings
+        table.weight.data = table.weight.data.bfloat16()
+        table.register_forward_hook(lambda _m, _i, out: out.float())
+
+    run = tiny_runs.train(tmp_path / "run", tiny_runs.recipe(base, data, steps=2), halve)
+    assert value(audit.bytes_unchanged(run), "base_differs") == 1

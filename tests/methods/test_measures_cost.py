@@ -25,9 +25,22 @@ def test_a_stored_tensor_too_many_is_counted(clean, tmp_path):
 def test_memory_is_the_rise_above_the_start(clean, tmp_path):
     runs = [copied(clean, tmp_path / name) for name in ("lora", "full")]
     for run, peak in zip(runs, (300, 500), strict=True):
-        (run.path / "memory.json").write_text(json.dumps({"rss_before_model": 100, "peak_rss": peak, "cuda_peak": 0}))
-    assert value(cost.memory(*runs), "ratio_to_full") == 0.5
-    assert cost.memory(runs[0], copied(runs[0], tmp_path / "x", memory=lambda c: c.update(peak_rss=100)))["vetoes"]
+        (run.path / "memory.json").write_text(json.dumps({"rss_before_model": 10**6, "peak_rss": (1 + peak) * 10**6, "cuda_peak": 0}))
+    assert value(cost.memory(*runs), "ratio_to_full") == 0.6
+    assert cost.memory(*runs)["vetoes"] == []
+    for peak in (10**6, 10**6 + 1000):
+        run = copied(runs[0], tmp_path / f"x{peak}", memory=lambda c, peak=peak: c.update(peak_rss=peak))
+        assert "not recorded" in cost.memory(runs[0], run)["vetoes"][0]
+
+
+def test_memory_is_compared_at_one_size_of_micro_batch(clean, tmp_path):
+    other = copied(clean, tmp_path / "other")
+    (other.path / "memory.json").write_text(json.dumps({"rss_before_model": 0, "peak_rss": 10**9}))
+    own = copied(other, tmp_path / "own")
+    lines = [line | {"micro_batches": 2 * line["micro_batches"]} for line in other.lines("trace.jsonl")]
+    (other.path / "trace.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert cost.memory(own, own)["vetoes"] == []
+    assert "rows per micro-batch" in cost.memory(own, other)["vetoes"][0]
 
 
 def test_an_adapter_needs_fewer_flops_than_full_tuning(clean):

@@ -75,7 +75,7 @@ def test_a_tensor_that_falls_silent_is_a_share_of_its_steps(clean, tmp_path):
 
 
 def test_accumulated_gradients_are_read(clean, tmp_path):
-    seen = {"norm_ratio": "8.0", "cosine": "1.0", "worst": "x", "max_rel_error": "7", "micro_batches": 8, "tensors": 3}
+    seen = {"norm_ratio": "8.0", "cosine": "1.0", "worst": "x", "max_rel_error": "7", "micro_batches": 8, "tensors": 3, "slopes": ["1.1", "1.0"]}
     run = copied(clean, tmp_path / "run")
     (run.path / "gradients.json").write_text(json.dumps(seen))
     assert value(learning.gradient_accumulation(run), "norm_ratio_error") == 7
@@ -166,3 +166,43 @@ def test_a_resumed_run_is_compared_from_where_it_went_on(clean, tmp_path):
     assert value(repro.resume(clean, resumed), "loss_trace_differing") == 0
     short = retraced(clean, tmp_path / "short", lambda lines: lines.__delitem__(slice(30, 40)))
     assert value(repro.resume(clean, short), "loss_trace_differing") == 10
+
+
+def test_a_loss_of_nothing_and_a_negative_one_are_no_stable_curve(clean, tmp_path):
+    nothing = retraced(clean, tmp_path / "nothing", lambda lines: [line.update(loss=0.0) for line in lines])
+    assert value(learning.curve(nothing), "late_over_early") == float("inf")
+    negative = retraced(clean, tmp_path / "negative", lambda lines: lines[7].update(loss=-1.0))
+    assert value(learning.curve(negative), "nonfinite") == 1
+
+
+def test_scored_rows_that_were_trained_on_are_counted(clean, monkeypatch):
+    items, _ = learning.scoring.encoded(clean, "train")
+    assert learning.trained_on(clean, items) == len(items)
+    before = value(learning.baselines(clean), "trained_on")
+    kept = learning.read
+    for owner in (learning, learning.scoring.rows):
+        monkeypatch.setattr(owner, "read", lambda folder, _split: kept(folder, "train"))
+    assert value(learning.baselines(clean), "trained_on") == len(items) > before
+
+
+def test_a_control_that_was_not_trained_does_not_fall(clean, tmp_path):
+    idle = retraced(clean, tmp_path / "idle", lambda lines: [line.update(loss=0.69 + 0.01 * (n % 3)) for n, line in enumerate(lines)])
+    assert value(learning.overfit(clean, idle, heldout_rows=8), "control_fall") > 0.9
+    assert value(learning.overfit(clean, clean, heldout_rows=8), "control_fall") < 0.9
+
+
+def test_what_was_saved_is_compared_as_well(clean, tmp_path):
+    again = copied(clean, tmp_path / "again")
+    path = again.artifact / "adapter_model.safetensors"
+    tensors = load_file(path)
+    tensors[min(tensors)] *= 1.001
+    save_file(tensors, path)
+    assert value(repro.same_seed(clean, copied(clean, tmp_path / "same")), "tensors_differing") == 0
+    assert value(repro.same_seed(clean, again), "tensors_differing") == 1
+
+
+def test_a_loop_that_ends_after_one_step_shows_nothing_of_zeroing(clean, tmp_path):
+    seen = {"norm_ratio": "1", "cosine": "1", "worst": "x", "max_rel_error": "0", "micro_batches": 4, "slopes": ["1", "1"]}
+    run = copied(clean, tmp_path / "run")
+    (run.path / "gradients.json").write_text(json.dumps(seen))
+    assert "second step" in learning.gradient_accumulation(run)["vetoes"][0]

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import tiny_runs
 import torch
@@ -5,7 +7,7 @@ from safetensors.torch import load_file, save_file
 from tiny_runs import copied, value
 
 from methods import models
-from methods.measures import parity
+from methods.measures import forward, merging, parity
 
 
 def test_a_clean_run_is_the_same_function_everywhere(clean):
@@ -106,3 +108,20 @@ def test_a_model_that_sees_its_padding_is_caught(clean, monkeypatch):
 
     monkeypatch.setattr(models, "load_trained", wide)
     assert value(parity.batch_invariance(clean), "difference_over_effect") > 1e-2
+
+
+def test_a_merged_file_that_differs_where_no_row_looks_is_seen(clean, monkeypatch):
+    honest = merging.saved_and_loaded
+
+    def altered(model):
+        loaded = honest(model)
+        loaded.get_input_embeddings().weight.data[1] += 1.0
+        return loaded
+
+    monkeypatch.setattr(merging, "saved_and_loaded", altered)
+    assert value(parity.merge(clean), "outside_changed") == 1
+
+
+@pytest.mark.parametrize("effect", [math.nan, 0.0])
+def test_an_error_over_an_effect_that_is_none_never_passes(effect):
+    assert not forward.over(1e-9, effect) <= 1e9

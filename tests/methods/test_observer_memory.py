@@ -8,6 +8,7 @@ from torch import nn
 
 from methods import observer_memory
 from methods.inventory import inventory
+from methods.observer_watch import Watch
 
 
 def observer(folder, model: nn.Module) -> SimpleNamespace:
@@ -15,7 +16,7 @@ def observer(folder, model: nn.Module) -> SimpleNamespace:
     return SimpleNamespace(
         folder=folder, model=model, step=3, tensors=rows, untrained=observer_memory.untrained(model),
         first_grad={}, first_update={}, mixed_flags=[], started_in_training=True, evaluated={}, members=set(),
-        held_steps=Counter(), gradient_steps=Counter(), weight_decay=set(), kept_ids=0, initial={}, live={}, batches={},
+        held_steps=Counter(), gradient_steps=Counter(), weight_decay=set(), kept_ids=0, watch=Watch(), initial={}, live={}, batches={},
     )  # fmt: skip
 
 
@@ -24,6 +25,8 @@ def test_what_was_seen_once_is_known_for_ever(tmp_path):
     pointer = first.tensors["weight"]["data_ptr"]
     first.first_grad, first.first_update, first.evaluated = {"weight": 1}, {"weight": 2}, {"forwards": 4, "with_dropout": 1}
     first.mixed_flags, first.started_in_training, first.weight_decay, first.kept_ids = ["0"], False, {0.0, 0.1}, 7
+    first.watch.mode_changes, first.watch.stale_gradients, first.watch.threads = 2, 3, {1, 4}
+    first.watch.trainable_steps["weight"] = 3
     first.members.add(pointer)
     first.held_steps[pointer], first.gradient_steps["weight"] = 2, 1
     first.initial, first.batches = {"weight": torch.ones(2)}, {"step1.micro0.input_ids": torch.tensor([[5]])}
@@ -37,6 +40,7 @@ def test_what_was_seen_once_is_known_for_ever(tmp_path):
     assert (later.members, later.held_steps[moved], later.gradient_steps) == ({moved}, 2, Counter(weight=1))
     for name in ("first_grad", "first_update", "mixed_flags", "started_in_training", "evaluated", "weight_decay", "kept_ids"):
         assert getattr(later, name) == getattr(first, name), name
+    assert later.watch.facts() == first.watch.facts()
     for group in ("initial", "batches", "live"):
         kept = {name: tensor for name, tensor in getattr(first, group).items() if tensor is not None}
         assert kept.keys() == getattr(later, group).keys()

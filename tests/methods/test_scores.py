@@ -113,3 +113,17 @@ def test_the_reported_accuracy_is_recomputed(tmp_path, said, wrong):
     report = {"labels": [1, 1, 0, 0], "predictions": [1, 1, 0, 1], "accuracy": said}
     (tmp_path / "evaluation.json").write_text(json.dumps(report))
     assert len(failed(tmp_path)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "shortcut"),
+    [
+        ("accuracy", lambda y, p: sum(a == b for a, b in zip(y, p, strict=False)) / len(p)),
+        ("token_mean_loss", lambda batches: sum(x for b in batches for x in b if x == x) / sum(x == x for b in batches for x in b)),
+        ("exact_match", lambda truths, answer: float(scores.normalise_answer((truths or [""])[0]) == scores.normalise_answer(answer))),
+        ("macro_f1", lambda y, p: sum(scores.f1(y, p, c) for c in set(y)) / len(set(y))),
+    ],
+)
+def test_a_shortcut_that_the_common_case_hides_is_seen(monkeypatch, tmp_path, name, shortcut):
+    monkeypatch.setattr(scores, name, shortcut)
+    assert sum(metrics.correct(SimpleNamespace(path=tmp_path))["values"]["failed_checks"]) >= 1

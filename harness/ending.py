@@ -1,0 +1,62 @@
+"""The end of a session, on the controller: what the reports brought, what is judged last, the exit status."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from harness import verdict as verdicts
+from harness.criteria import Criterion
+from harness.evidence import Measurement
+from harness.session import Session, evidence_of
+
+POWER = "harness.power.sabotage"
+
+
+def status_of(by_pytest: int, by_verdicts: int) -> int:
+    """A session that pytest calls failed or interrupted is never 0: a crashed worker leaves no verdict behind."""
+    if by_verdicts == 0 and by_pytest != pytest.ExitCode.OK:
+        return 10 if by_pytest == pytest.ExitCode.TESTS_FAILED else int(by_pytest)
+    return by_verdicts
+
+
+def gather(state: Session, rows: Sequence[dict[str, Any]]) -> None:
+    """Rows that came with the workers' reports; and NOT RUN for the gates whose reports brought none, or ended badly."""
+    for row in rows:
+        if "unjudged" in row:
+            settle_unjudged(state, state.criteria[row["id"]], row["unjudged"])
+        elif row.get("defect"):
+            state.sabotaged.append({"defect": row["defect"], "criterion": row["id"], "seconds": row["seconds"],
+                                    "outcome": row.get("sabotage", "error"), "what": row["verdict"]["reason"]})  # fmt: skip
+        else:
+            state.keep(row)
+
+
+def settle_unjudged(state: Session, criterion: Criterion, reason: str) -> None:
+    told = json.loads(verdicts.not_run(criterion, reason).to_json())
+    state.store.put_verdict(state.name, criterion.id, state.subject, "", json.loads(criterion.to_json()), told, 0.0)
+    state.keep({"id": criterion.id, "verdict": told, "evidence": evidence_of(None), "key": "", "reused": False, "seconds": 0.0})
+
+
+def judge_power(state: Session) -> None:
+    """`harness.power.sabotage`, from this session's table, on the controller, last."""
+    criterion = state.criteria.get(POWER)
+    if criterion is None or not state.sabotaged:
+        return
+    missed = [0.0 if r["outcome"] == "caught" else 1.0 for r in state.sabotaged]
+    plain: dict[str, Any] = {
+        "values": {"defect_missed": missed}, "unit": {"defect_missed": "count"}, "sampling_unit": "defect",
+        "counts": {"planted": len(missed), "missed": sum(missed)},
+        "findings": [f"{r['defect']} at {r['criterion']}: {r['outcome']}" for r in state.sabotaged if r["outcome"] != "caught"],
+    }  # fmt: skip
+    if len(missed) < state.planted:
+        plain["vetoes"] = [f"only {len(missed)} of {state.planted} planted defects were run; select the whole stage"]
+    measurement = Measurement.from_mapping(plain)
+    verdict = verdicts.judge(criterion, measurement)
+    told = json.loads(verdict.to_json())
+    state.store.put_verdict(state.name, criterion.id, state.subject, "", json.loads(criterion.to_json()), told, 0.0)
+    state.keep({"id": criterion.id, "verdict": told, "evidence": evidence_of(measurement), "key": "",
+                "reused": False, "seconds": 0.0})  # fmt: skip

@@ -1,0 +1,47 @@
+"""What stands in `gates/`, read without importing it: every `@gate("id")`, against the criteria."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+from harness.criteria import Criteria, CriteriaError, nearest
+
+
+def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
+    """Static: every `@gate("id")` has its criterion and every criterion its gate. Raises CriteriaError."""
+    claimed = [(path, id_) for path in sorted(gates.rglob("*.py")) for id_ in gate_ids(path)]
+    problems = []
+    for path, id_ in claimed:
+        if id_ not in criteria:
+            near = nearest(id_, criteria)
+            hint = f"; did you mean {near}?" if near else ""
+            problems.append(f"{path.name}: gate {id_!r} has no entry in {criteria.path.name}; add it or mend the id{hint}")
+    ids = [id_ for _, id_ in claimed]
+    problems += [f"gates: {id_} is judged by two gates; keep one" for id_ in sorted({i for i in ids if ids.count(i) > 1})]
+    if complete:
+        problems += [f"{criteria.path.name}: no gate judges {id_}; write it or delete the entry" for id_ in criteria if id_ not in ids]
+    if problems:
+        raise CriteriaError("\n".join(problems))
+
+
+def gate_ids(path: Path) -> list[str]:
+    """The ids that the file's gates judge. Raises CriteriaError for a file that is no Python, or an id that is no literal."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError, OSError) as error:
+        where = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+        raise CriteriaError(f"{path.name}{where}: cannot be read as Python ({error}); mend the file") from None
+    return [_id(path, node) for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) == "gate"]
+
+
+def _name(function: ast.expr) -> str:
+    return function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+
+
+def _id(path: Path, call: ast.Call) -> str:
+    """The literal first argument of a gate."""
+    first = call.args[0] if call.args else None
+    if isinstance(first, ast.Constant) and isinstance(first.value, str):
+        return first.value
+    raise CriteriaError(f'{path.name} line {call.lineno}: a gate\'s id must stand there as text, as in @gate("core.parity.merge")')
