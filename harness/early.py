@@ -20,7 +20,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, args: list[str]) 
 
 def refusal(args: list[str], here: Path) -> str | None:
     """One line for a call that cannot work, None for a call that is not gonogo's."""
-    for option, value in zip(args, [*args[1:], ""], strict=True):
+    for option, value in zip(args, [*args[1:], ""], strict=False):
         if option in VALUED:
             return f"{option} {value}: pytest takes a path after a blank for its root folder; write {option}={value}"
         if option.startswith(tuple(f"{name}=" for name in VALUED)):

@@ -5,7 +5,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 from zlib import crc32
 
@@ -20,7 +20,7 @@ LOOK_ALIKES = str.maketrans("аеорсухіјѕһӏԛԝαορνικτυχ", "a
 """Cyrillic and Greek small letters that are drawn like a Latin one (Unicode TR39, confusables)."""
 RUN, FEW, LEAST, COPIED = 9, 8, 24, 0.45
 """Letters of a run; in how many texts it may stand to be telling; how many two texts must share, and which share of the
-shorter one's. Over the splits of clean draws of real reviews no two shared more than 0.3 of them."""
+shorter one's. Over the splits of clean draws of real reviews no two texts as a whole shared more than 0.3 of them."""
 
 
 def normalise(text: str) -> Words:
@@ -120,7 +120,20 @@ def copied_letters(texts: list[Text], budget: int = 2_000_000) -> dict[tuple[int
         if len(bucket) <= FEW:
             shared.update(pair for pair in combinations(bucket, 2) if texts[pair[0]][0] != texts[pair[1]][0])
     found = {(i, j): n / min(len(runs[i]), len(runs[j])) for (i, j), n in shared.items() if n * step >= LEAST}
-    return {pair: share for pair, share in found.items() if share >= COPIED}
+    return {(i, j): share for (i, j), share in found.items() if share >= COPIED and throughout(texts[i][2], texts[j][2])}
+
+
+def throughout(a: Words, b: Words, parts: int = 3, least: float = 0.2) -> bool:
+    """Whether each part of either text shares runs with the other: a copy does, and a sentence that one person writes
+    under every review lies in one part only."""
+
+    def covered(letters: str, other: str) -> bool:
+        held, size = {other[at : at + RUN] for at in range(len(other) - RUN + 1)}, len(letters) - RUN + 1
+        shared = [letters[at : at + RUN] in held for at in range(size)]
+        cuts = [size * part // parts for part in range(parts + 1)]
+        return all(sum(shared[x:y]) >= least * (y - x) for x, y in pairwise(cuts))
+
+    return covered("".join(a), "".join(b)) and covered("".join(b), "".join(a))
 
 
 def overlaps(texts: list[Text], similarity: float, shingle: int) -> tuple[list[str], list[str]]:

@@ -4,14 +4,18 @@ import os
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
 
 from harness.criteria import CriteriaError, load
+from harness.early import refusal
 from harness.plugin import ROOT, check_gates, group_of, status_of
 
 CRITERIA = load(ROOT / "criteria.toml")
+INSTALLED = any(point.value == "harness.early" for point in entry_points(group="pytest11"))
+EARLY = () if INSTALLED else ("-p", "harness.early")
 
 
 def pytest_in(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
@@ -74,7 +78,7 @@ def test_a_missing_subject_is_one_message_and_status_4(tmp_path, workers):
 def test_a_path_outside_the_clone_after_a_blank_is_refused_with_the_form_that_works(tmp_path, option, workers):
     file = tmp_path / "mine.toml"
     file.write_text("schema = 1\n")
-    done = pytest_in(ROOT, "-p", "harness.early", "-m", "gate_stageA", option, str(file), *workers)
+    done = pytest_in(ROOT, *EARLY, "-m", "gate_stageA", option, str(file), *workers)
     assert done.returncode == 4
     assert f"write {option}={file}" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
@@ -83,10 +87,10 @@ def test_a_path_outside_the_clone_after_a_blank_is_refused_with_the_form_that_wo
 def test_a_call_outside_the_clone_is_refused_and_other_projects_are_left_alone(tmp_path):
     (tmp_path / "test_theirs.py").write_text("def test_theirs(): ...\n")
     path = {"PYTHONPATH": str(ROOT)}
-    refused = pytest_in(tmp_path, "-p", "harness.early", "-m", "gate_stageA", "--subject=mine.toml", **path)
+    refused = pytest_in(tmp_path, *EARLY, "-m", "gate_stageA", "--subject=mine.toml", **path)
     assert refused.returncode == 4
     assert "no gonogo clone" in refused.stderr
-    assert pytest_in(tmp_path, "-p", "harness.early", **path).returncode == 0
+    assert pytest_in(tmp_path, *EARLY, **path).returncode == 0
 
 
 def test_the_early_refusal_is_loaded_by_entry_point():
@@ -113,3 +117,7 @@ def test_collecting_and_planning_end_well_and_import_nothing_heavy(tmp_path, how
 @pytest.mark.parametrize(("by_pytest", "by_verdicts", "wanted"), [(0, 0, 0), (1, 0, 10), (2, 0, 2), (1, 1, 1), (0, 10, 10), (2, 1, 1)])
 def test_a_failed_session_is_never_status_0(by_pytest, by_verdicts, wanted):
     assert status_of(by_pytest, by_verdicts) == wanted
+
+
+def test_a_call_without_any_argument_is_no_gonogo_call():
+    assert refusal([], ROOT) is None
