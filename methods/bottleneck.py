@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from methods.models import task_type
 from methods.run import check_names
+from methods.trained_tensors import load_tensors, save_tensors
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
 TENSORS, CONFIG = "bottleneck.safetensors", "bottleneck_config.json"
@@ -107,19 +107,12 @@ def enable(model: nn.Module, on: bool) -> None:
 
 
 def save(model: nn.Module, folder: str | Path) -> None:
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
-    save_file(tensors, folder / TENSORS)
-    (folder / CONFIG).write_text(json.dumps(asdict(model.bottleneck)) + "\n", "utf-8")
+    save_tensors(model, Path(folder) / TENSORS)
+    (Path(folder) / CONFIG).write_text(json.dumps(asdict(model.bottleneck)) + "\n", "utf-8")
 
 
 def load(model: nn.Module, folder: str | Path) -> nn.Module:
     """Raises ValueError when a stored tensor has no place in the model."""
     model = wrap(model, json.loads((Path(folder) / CONFIG).read_text("utf-8")))
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in load_file(Path(folder) / TENSORS).items():
-            check_names([name], parameters, f"{folder}/{TENSORS}")
-            parameters[name].copy_(tensor)
+    load_tensors(model, Path(folder) / TENSORS)
     return model.eval()

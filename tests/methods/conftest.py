@@ -1,5 +1,22 @@
-"""The tiny runs are fixtures of every test here."""
+"""Tiny runs, bases and rows, made once for all tests here; nobody writes into them."""
 
+import pytest
+import small_models
 from tiny_runs import clean, folders
 
-__all__ = ["clean", "folders"]
+__all__ = ["bert", "clean", "data", "folders", "llama"]
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    return small_models.write_data(tmp_path_factory.mktemp("data") / "rows")
+
+
+@pytest.fixture(scope="session")
+def bert(tmp_path_factory):
+    return small_models.write_bert(tmp_path_factory.mktemp("base") / "bert")
+
+
+@pytest.fixture(scope="session")
+def llama(tmp_path_factory):
+    return small_models.write_llama(tmp_path_factory.mktemp("base") / "llama")

@@ -19,21 +19,6 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return small_models.write_data(tmp_path_factory.mktemp("data") / "rows")
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return small_models.write_bert(tmp_path_factory.mktemp("base") / "bert")
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return small_models.write_llama(tmp_path_factory.mktemp("base") / "llama")
-
-
 def batch_of(recipe: dict) -> dict[str, torch.Tensor]:
     tokenizer = models.load_tokenizer(recipe)
     return rows.collate(rows.encode(rows.read(recipe["data"]["path"], "test")[:6], tokenizer, recipe), tokenizer)

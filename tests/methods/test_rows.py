@@ -12,16 +12,6 @@ from methods.models import load_tokenizer
 BOS, EOS = 2, 3
 
 
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return small_models.write_llama(tmp_path_factory.mktemp("base") / "llama")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return small_models.write_data(tmp_path_factory.mktemp("data") / "rows")
-
-
 @pytest.fixture
 def recipe(llama, data):
     return small_models.recipe(llama, data)

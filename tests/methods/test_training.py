@@ -13,21 +13,6 @@ from methods import models, rows, training
 from methods.run import RunFolder
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return small_models.write_data(tmp_path_factory.mktemp("data") / "rows")
-
-
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory):
-    return small_models.write_bert(tmp_path_factory.mktemp("base") / "bert")
-
-
-@pytest.fixture(scope="module")
-def llama(tmp_path_factory):
-    return small_models.write_llama(tmp_path_factory.mktemp("base") / "llama")
-
-
 def trained(folder: Path, recipe: dict, **options) -> dict[str, bytes]:
     """Train and read the bytes of every tensor file of the artefact."""
     training.train(small_models.run(folder, recipe, **options))
