@@ -12,4 +12,4 @@ for room in ("harness", "methods", "fixtures", "gates"):
     if not found.is_relative_to(ROOT):
         raise pytest.UsageError(f"`{room}` resolves to {found}, not to {ROOT / room}; pip uninstall the package of that name")
 
-pytest_plugins = ["harness.plugin", "fixtures.launch"]
+pytest_plugins = ["harness.plugin", "fixtures.launch", "fixtures.simulations"]

@@ -7,51 +7,36 @@ import tomllib
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from difflib import get_close_matches
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from harness.rules import (
+    COMPOSITE,
+    COMPOUND,
+    DIRECTIONS,
+    INTERVALS,
+    NUMBERS,
+    RELATIVE_TO,
+    STATISTICS,
+    TEXTS,
+    disagreements,
+    needed,
+    out_of_range,
+)
+from harness.rules import GOOD as GOOD
+from harness.rules import RULES as RULES
+from harness.rules import SCHEMA as SCHEMA
+from harness.rules import SEVERITIES as SEVERITIES
+from harness.rules import STAGES as STAGES
+from harness.rules import UNITS as UNITS
 from harness.toml_words import shown, toml_words
 
-SCHEMA = 1
-STAGES = ("A", "B", "C")
-SEVERITIES = ("blocker", "critical", "normal", "minor", "trivial")
-DIRECTIONS = ("at_most", "at_least")
-STATISTICS = ("each", "mean")
-COMPOUND = ("all_of", "any_of")
-UNITS = (
-    "1", "count", "tensors", "rows", "parameters", "bytes", "logits", "nats", "nats/token", "steps", "seconds",
-    "FLOPs", "%", "accuracy", "hits", "ratio", "modules", "checks",
-)  # fmt: skip
-
-# rule -> (keys it needs, keys it may have); `metric`, `unit` and `rule` always, `level` always allowed
-RULES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "exact": (("bound",), ()),
-    "at_most": (("bound",), ("statistic",)),
-    "at_least": (("bound",), ("statistic",)),
-    "proportion": (("bound", "direction"), ("interval",)),
-    "ratio": (("bound",), ("direction", "reference")),
-    "quantile": (("bound", "quantile"), ("direction",)),
-    "superior": (("reference",), ("bound", "margin", "direction", "interval")),
-    "non_inferior": (("reference", "margin"), ("direction", "interval")),
-    "equivalent": (("reference", "margin"), ("interval",)),
-    "spread": (("bound",), ()),
-}
-# which way is good where the file does not say
-GOOD = {
-    "at_most": "at_most", "at_least": "at_least", "ratio": "at_most", "quantile": "at_most", "superior": "at_least",
-    "non_inferior": "at_least", "spread": "at_most",
-}  # fmt: skip
-INTERVALS = {
-    "proportion": ("clopper-pearson", "wilson"),
-    "superior": ("t", "tango"),
-    "non_inferior": ("t", "tango"),
-    "equivalent": ("t", "tango"),
-}
 HEAD = ("claim", "stage", "severity", "why", "rule")
 PART_KEYS = (
-    "metric", "unit", "rule", "bound", "direction", "statistic", "reference", "margin", "quantile", "level", "interval",
+    "metric", "unit", "rule", "bound", "direction", "statistic", "reference", "margin", "margin_relative", "quantile", "level",
+    "interval", "relative_to", "floor", "floor_times",
 )  # fmt: skip
+EVERY = "@*"
 ID = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
 
 
@@ -74,11 +59,24 @@ class Part:
     quantile: float | None = None
     level: float = 0.95
     interval: str | None = None
+    margin_relative: float | None = None
+    relative_to: str | None = None
+    floor: str | None = None
+    floor_times: float | None = None
+
+    @property
+    def everywhere(self) -> bool:
+        """Judged once for every suffix of its metric, such as every task."""
+        return self.metric.endswith(EVERY)
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One Go criterion; a simple one has one part, which bears its rule."""
+    """One Go criterion; a simple one has one part, which bears its rule.
+
+    A composite has no parts: it is decided from the verdicts on other criteria, `all` of which must hold and at least
+    one of `any`, at `level`.
+    """
 
     id: str
     claim: str
@@ -87,6 +85,9 @@ class Criterion:
     why: str
     rule: str
     parts: tuple[Part, ...]
+    all: tuple[str, ...] = ()
+    any: tuple[str, ...] = ()
+    level: float = 0.95
 
     @property
     def system(self) -> str:
@@ -134,6 +135,7 @@ def load(path: str | Path) -> Criteria:
     tables = _tables(path.name, raw)
     reader = _Reader(path.name)
     by_id = {name: criterion for name, table in tables.items() if (criterion := reader.criterion(name, table))}
+    reader.composites(by_id, tables)
     if reader.problems:
         raise CriteriaError("\n".join(reader.problems))
     return Criteria(path, hashlib.sha256(raw).hexdigest(), by_id)
@@ -192,10 +194,16 @@ class _Reader:
             self._bad_id(where, name, table)
             return None
         self._head(where, table)
+        head: dict[str, Any] = {key: table.get(key) for key in HEAD}
+        if table.get("rule") == COMPOSITE:
+            self._composite(where, table)
+            if len(self.problems) > before:
+                return None
+            named: dict[str, Any] = {key: tuple(table.get(key, ())) for key in ("all", "any")}
+            return Criterion(id=name, parts=(), level=float(table.get("level", 0.95)), **named, **head)
         parts = self._parts(where, table)
         if len(self.problems) > before:
             return None
-        head = {key: table[key] for key in HEAD}
         return Criterion(id=name, parts=tuple(parts), **head)
 
     def _say(self, where: str, what: str) -> None:
@@ -213,8 +221,35 @@ class _Reader:
         for key, words in (("stage", STAGES), ("severity", SEVERITIES)):
             self._word(where, table, key, words)
 
+    def _composite(self, where: str, table: Mapping[str, Any]) -> None:
+        known = (*HEAD, "all", "any", "level")
+        for key in sorted(table.keys() - set(known)):
+            self._say(where, f"has {'' if key in PART_KEYS else 'unknown '}key `{key}`{_hint(key, known)}, because its rule is \"{COMPOSITE}\"")
+        named: list[object] = []
+        for key in ("all", "any"):
+            ids = table.get(key, [])
+            if not isinstance(ids, list) or not all(isinstance(one, str) for one in ids):
+                self._say(where, f"`{key}` is {shown(ids)}, wanted a list of ids of criteria")
+            else:
+                named += ids
+        if len(set(named)) < max(2, len(named)):
+            self._say(where, "names fewer than two criteria, or one of them twice, in `all` and `any`; name each of two or more once")
+        if "level" in table:
+            self._number(where, table, COMPOSITE, "level")
+
+    def composites(self, by_id: Mapping[str, Criterion], tables: Mapping[str, Any]) -> None:
+        """What every composite names is there, and is no composite."""
+        for criterion in by_id.values():
+            where = f"[criteria.{json.dumps(criterion.id)}]"
+            for name in (*criterion.all, *criterion.any):
+                if name not in tables:
+                    near = nearest(name, tables)
+                    self._say(where, f"is composed of {shown(name)}, which is not there; {f'did you mean {shown(near)}?' if near else 'add it or take it out'}")
+                elif name in by_id and by_id[name].rule == COMPOSITE:
+                    self._say(where, f"is composed of {shown(name)}, which is a composite itself; name the criteria behind it")
+
     def _parts(self, where: str, table: Mapping[str, Any]) -> list[Part]:
-        if not self._word(where, table, "rule", (*RULES, *COMPOUND)):
+        if not self._word(where, table, "rule", (*RULES, *COMPOUND, COMPOSITE)):
             return []
         if table["rule"] not in COMPOUND:
             part = {key: value for key, value in table.items() if key not in HEAD or key == "rule"}
@@ -236,23 +271,26 @@ class _Reader:
         if inner and not self._word(where, table, "rule", tuple(RULES)):
             return None
         rule = table["rule"]
-        needs, may = RULES[rule]
-        self._keys(where, table, rule, ("metric", "unit", "rule", "level", *needs, *may))
+        needs, may = needed(rule, table), RULES[rule][1]
+        self._keys(where, table, rule, ("metric", "unit", "rule", "level", *RULES[rule][0], *may))
         self._text(where, table, "metric")
         self._word(where, table, "unit", UNITS)
-        for key, words in (("direction", DIRECTIONS), ("statistic", STATISTICS), ("interval", INTERVALS.get(rule, ()))):
+        words = {"direction": DIRECTIONS, "statistic": STATISTICS.get(rule, ()), "interval": INTERVALS.get(rule, ()), "relative_to": RELATIVE_TO}
+        for key, known in words.items():
             if key in needs or (key in table and key in may):
-                self._word(where, table, key, words)
-        if "reference" in needs or ("reference" in table and "reference" in may):
-            self._text(where, table, "reference")
-        for key in ("bound", "margin", "quantile", "level"):
-            if key in needs or (key in table and key in (*may, "level")):
+                self._word(where, table, key, known)
+        for key in TEXTS:
+            if key in needs or (key in table and key in may):
+                self._text(where, table, key)
+        for key in NUMBERS:
+            if key in needs or (key in table and key in (*RULES[rule][0], *may, "level")):
                 self._number(where, table, rule, key)
         self._together(where, table, rule)
         if len(self.problems) > before:
             return None
-        numbers = {key: float(table[key]) for key in ("bound", "margin", "quantile", "level") if key in table}
-        return Part(**{"direction": GOOD.get(rule), **table, **numbers})
+        numbers = {key: float(table[key]) for key in NUMBERS if key in table}
+        own = {"statistic": STATISTICS[rule][0]} if rule in STATISTICS else {}
+        return Part(**{"direction": GOOD.get(rule), **own, **table, **numbers})
 
     def _keys(self, where: str, table: Mapping[str, Any], rule: str, allowed: tuple[str, ...]) -> None:
         for key in sorted(table.keys() - set(allowed)):
@@ -264,10 +302,17 @@ class _Reader:
                 self._say(where, f"has unknown key `{key}`{_hint(key, sorted({*allowed, *HEAD}))}")
 
     def _together(self, where: str, table: Mapping[str, Any], rule: str) -> None:
-        if rule == "superior" and "bound" in table and "margin" in table:
-            self._say(where, "has `bound` and `margin`; keep one, the difference that must be exceeded")
+        for what in disagreements(table, rule):
+            self._say(where, what)
+        for key in TEXTS:
+            if isinstance(table.get(key), str) and isinstance(table.get("metric"), str) and key in table:
+                self._suffixes(where, table, key)
         if "reference" in table and table["reference"] == table.get("metric"):
             self._say(where, f"`reference` is the metric itself, {shown(table['metric'])}; name the other arm's metric")
+
+    def _suffixes(self, where: str, table: Mapping[str, Any], key: str) -> None:
+        if table[key].endswith(EVERY) != table["metric"].endswith(EVERY):
+            self._say(where, f"`metric` is {shown(table['metric'])} and `{key}` is {shown(table[key])}; both end in {shown(EVERY)} or none does")
 
     def _text(self, where: str, table: Mapping[str, Any], key: str) -> None:
         value = table.get(key)
@@ -294,35 +339,5 @@ class _Reader:
             self._say(where, f'has no `{key}`, which rule "{rule}" needs; add a number')
         elif isinstance(value, bool) or not isinstance(value, int | float):
             self._say(where, f"`{key}` is {shown(value)}, wanted a number")
-        elif (wanted := _out_of_range(rule, key, value)) is not None:
+        elif (wanted := out_of_range(rule, key, value)) is not None:
             self._say(where, f"`{key}` is {shown(value)}, wanted {wanted}")
-
-
-def _out_of_range(rule: str, key: str, value: int | float) -> str | None:
-    """What `key` should have been, or None where `value` will do."""
-    if not _finite(value):
-        return "a finite number"
-    good = {
-        "level": (0.5 < value < 1, "a number above 0.5 and below 1, such as 0.95"),
-        "quantile": (0 < value < 1, "a number above 0 and below 1, such as 0.95"),
-        "margin": (value > 0 or (value == 0 and rule != "equivalent"), f"a number {'above 0' if rule == 'equivalent' else 'of 0 or more'}"),
-        "bound": _bound_range(rule, value),
-    }[key]
-    return None if good[0] else good[1]
-
-
-def _bound_range(rule: str, value: int | float) -> tuple[bool, str]:
-    if rule == "proportion":
-        return 0 <= value <= 1, "a proportion from 0 to 1"
-    if rule == "ratio":
-        return value > 0, "a ratio above 0"
-    if rule == "spread":
-        return value > 0, "a standard deviation above 0"
-    return True, ""
-
-
-def _finite(value: int | float) -> bool:
-    try:
-        return isfinite(value)
-    except OverflowError:
-        return False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +14,13 @@ from harness.criteria import Criteria, CriteriaError, Criterion, load
 from harness.ending import POWER, gather, judge_power
 from harness.ending import status_of as status_of
 from harness.evidence import EvidenceError, Measurement, Store
+from harness.evidence.measurement import strict
 from harness.gate import Broken, NoGo, NotRun, Undecided
 from harness.reports import allure, lines, power_table, write_all
 from harness.reports.checklist import ChecklistError
 from harness.reports.words import neutral, tame, writable
 from harness.scan import check_gates as check_gates
-from harness.session import Session, badness, environment_facts, evidence_of
+from harness.session import Session, badness, environment_facts, evidence_of, plain_of
 from harness.verdict import Outcome, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -90,7 +90,7 @@ def pytest_collection(session: pytest.Session) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    state = config.stash[STATE]
+    state, labelled = config.stash[STATE], allure.asked(config)
     for item in items:
         marker = item.get_closest_marker("gate")
         if marker is None:
@@ -102,7 +102,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(f"gate_stage{criterion.stage}")
         item.add_marker(criterion.system)
         item.add_marker(pytest.mark.xdist_group(group_of(criterion.id, state.gates[criterion.id])))
-        for label in allure.labels(criterion):
+        for label in allure.labels(criterion) if labelled else ():
             item.add_marker(label)
 
 
@@ -162,7 +162,7 @@ def judge(request: pytest.FixtureRequest) -> Callable[[Measurement], Verdict]:
 def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Measurement | None, source: Any) -> None:
     """Store the verdict, hand it to the controller with the report, then raise what pytest should see."""
     __tracebackhide__ = True
-    plain = writable(json.loads(verdict.to_json()))
+    plain = writable(strict(plain_of(verdict)))
     seconds = getattr(source, "seconds", 0.0)
     key, reused = getattr(source, "last_key", ""), getattr(source, "reused", False)
     defect = defect_of(item)
@@ -173,9 +173,10 @@ def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Me
         settle_defect(state, verdict, row)
         return
     criterion = state.criteria[verdict.criterion_id]
-    state.store.put_verdict(state.name, criterion.id, state.subject, key, json.loads(criterion.to_json()), plain, seconds)
+    state.store.put_verdict(state.name, criterion.id, state.subject, key, plain_of(criterion), plain, seconds)
     state.keep(row)
-    allure.attach(state.row(criterion))
+    if allure.active():
+        allure.attach(state.row(criterion))
     if verdict.outcome is not Outcome.GO:
         raise RAISED[verdict.outcome](f"{verdict.outcome} {criterion.id}: {neutral(criterion.claim)}\n{neutral(verdict.reason)}")
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import platform
 import subprocess
 import time
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.criteria import Criteria, Criterion
 from harness.evidence import Measurement, Store
+from harness.evidence.measurement import strict
 from harness.verdict import Launch, Outcome, Verdict, roll_up
 
 
@@ -47,7 +48,7 @@ class Session:
         return [c for c in due if c.system in self.systems or c.id in self.rows]
 
     def launch(self) -> Launch:
-        verdicts = {id_: Verdict.from_json(json.dumps(row["verdict"])) for id_, row in self.rows.items()}
+        verdicts = {id_: Verdict.from_json(row["verdict"]) for id_, row in self.rows.items()}
         missing = [c.id for c in self.applicable() if c.id not in self.selected]
         return roll_up(self.applicable(), verdicts, missing)
 
@@ -116,9 +117,14 @@ def evidence_of(measurement: Measurement | None) -> dict[str, Any]:
     """The part of a measurement that a reader of the checklist wants."""
     if measurement is None:
         return {"findings": [], "counts": {}, "not_scored": {}, "arrays": {}}
-    plain = json.loads(measurement.to_json())
-    return {name: plain.get(name) or empty for name, empty in
-            (("findings", []), ("counts", {}), ("not_scored", {}), ("arrays", {}))}  # fmt: skip
+    return {name: strict(getattr(measurement, name), name) for name in ("findings", "counts", "not_scored", "arrays")}
+
+
+def plain_of(record: Any) -> Any:
+    """A frozen record, and those inside it, as mappings and lists; the store and the checklist take it from there."""
+    if isinstance(record, list | tuple):
+        return [plain_of(item) for item in record]
+    return {name: plain_of(item) for name, item in vars(record).items()} if is_dataclass(record) else record
 
 
 def git_state(root: Path) -> dict[str, Any]:

@@ -1,67 +1,33 @@
 """Criterion × measurement → verdict, and verdicts → launch. Pure; an interval decides, never a point."""
 
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from enum import StrEnum
-from math import inf, isfinite, isnan
-from typing import Any, Protocol
+from math import isfinite
+from typing import Any
 
-from harness.criteria import Criterion, Part, nearest
-from harness.estimators import ESTIMATORS, number
-from harness.statistics import Interval, Region, Side, decide, quantile_needs
+from harness.criteria import Criterion, Part
+from harness.doubts import FEW as FEW
+from harness.parts import Measured as Measured
+from harness.parts import Outcome as Outcome
+from harness.parts import PartVerdict as PartVerdict
+from harness.parts import bound_text as bound_text
+from harness.parts import expanded, judge_part
+from harness.rules import COMPOSITE
+from harness.statistics import composite_p
 
-FEW = 5  # under this many units a t limit alone may not say GO: every unit must be inside too
-OPEN = ("superior", "non_inferior", "equivalent")
-PAIRED = (*OPEN, "ratio")
-
-
-class Outcome(StrEnum):
-    GO = "GO"
-    NO_GO = "NO-GO"
-    UNDECIDED = "UNDECIDED"
-    NOT_RUN = "NOT RUN"
-
-
-class Measured(Protocol):
-    """What `judge` looks at in a measurement."""
-
-    @property
-    def values(self) -> Mapping[str, tuple[float, ...]]: ...
-    @property
-    def unit(self) -> Mapping[str, str]: ...
-    @property
-    def sampling_unit(self) -> str: ...
-    @property
-    def vetoes(self) -> tuple[str, ...]: ...
-    @property
-    def provenance(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class PartVerdict:
-    """One comparison: `margin` is the signed distance of the limit that decides to the bound, positive inside."""
-
-    metric: str
-    unit: str
-    rule: str
-    bound: str
-    estimate: float | None
-    low: float | None
-    high: float | None
-    n: int
-    margin: float | None
-    outcome: Outcome
-    reason: str
-    needs: str | None = None
+OPTIONAL = ("needs", "p")
 
 
 @dataclass(frozen=True)
 class Verdict:
+    """`p`: one-sided p-value of the whole, 1 where it is undecided or was not run; None where nothing was sampled."""
+
     criterion_id: str
     outcome: Outcome
     parts: tuple[PartVerdict, ...]
     reason: str
+    p: float | None = None
 
     def to_json(self) -> str:
         """Strict JSON; numbers that are not finite become the texts "nan", "inf" and "-inf"."""
@@ -71,7 +37,8 @@ class Verdict:
     def from_json(cls, text: str | Mapping[str, Any]) -> "Verdict":
         plain = json.loads(text) if isinstance(text, str) else text
         parts = tuple(_part_from(part) for part in plain["parts"])
-        return cls(plain["criterion_id"], Outcome(plain["outcome"]), parts, plain["reason"])
+        p = plain.get("p")
+        return cls(plain["criterion_id"], Outcome(plain["outcome"]), parts, plain["reason"], None if p is None else float(p))
 
 
 @dataclass(frozen=True)
@@ -84,16 +51,66 @@ class Launch:
 
 def judge(criterion: Criterion, measurement: Measured) -> Verdict:
     """The verdict on one criterion. A veto or a number that was not measured can take a GO away, never give one."""
-    parts = tuple(_judge_part(_at_level(criterion, part), measurement) for part in criterion.parts)
-    outcome, reason = _together(criterion.rule, parts)
+    if criterion.rule == COMPOSITE:
+        raise ValueError(f"{criterion.id} is decided from the verdicts on other criteria; use judge_composite")
+    groups = [tuple(judge_part(one, measurement) for one in expanded(_at_level(criterion, part), measurement)) for part in criterion.parts]
+    parts = tuple(part for group in groups for part in group)
+    wholes = [_together("all_of", group) for group in groups]
+    outcome, reason = _joined("any_of", wholes) if criterion.rule == "any_of" else _together("all_of", parts)
     against = _vetoes(measurement) + [part.reason for part in parts if _broken(part, measurement)]
     if outcome is Outcome.GO and against:
-        return Verdict(criterion.id, Outcome.UNDECIDED, parts, "would be GO, but " + "; ".join(against))
-    return Verdict(criterion.id, outcome, parts, reason)
+        return Verdict(criterion.id, Outcome.UNDECIDED, parts, "would be GO, but " + "; ".join(against), 1.0)
+    return Verdict(criterion.id, outcome, parts, reason, _p(criterion.rule, outcome, groups))
+
+
+def judge_composite(criterion: Criterion, verdicts: Mapping[str, Verdict]) -> Verdict:
+    """The verdict on "all of these, and any of those", from the verdicts on each; one that is missing was not run.
+
+    A part that is vetoed, UNDECIDED or NOT RUN enters with p = 1. NO-GO where one of `all` is, or every one of `any`.
+    """
+    alpha, among = 1 - criterion.level, len(criterion.any)
+    every = [_entry(id_, f"≤ {alpha:.4g}, all of {len(criterion.all)}", alpha, verdicts.get(id_)) for id_ in criterion.all]
+    one = [_entry(id_, f"≤ {alpha / among:.4g}, one of {among}", alpha / among, verdicts.get(id_)) for id_ in criterion.any]
+    parts = (*every, *one)
+    if not parts:
+        return Verdict(criterion.id, Outcome.UNDECIDED, (), "the composite names no criterion; nothing was shown", 1.0)
+    p = composite_p([_p_of(part) for part in every], [_p_of(part) for part in one])
+    red = [part.outcome is Outcome.NO_GO for part in one]
+    if any(part.outcome is Outcome.NO_GO for part in every) or (red and all(red)):
+        outcome = Outcome.NO_GO
+    else:
+        outcome = Outcome.GO if p <= alpha else Outcome.UNDECIDED
+    told = "; ".join(f"{part.metric} {part.outcome}, p = {part.p:.3g}, wanted {part.bound}" for part in parts)
+    return Verdict(criterion.id, outcome, parts, f"p = {p:.3g}, wanted ≤ {alpha:.4g}: {told}", p)
+
+
+def _entry(id_: str, bound: str, alpha: float, verdict: Verdict | None) -> PartVerdict:
+    """One criterion as a part of a composite, judged on its p-value; what holds exactly enters with p = 0."""
+    outcome = Outcome.NOT_RUN if verdict is None else verdict.outcome
+    p = 1.0 if verdict is None or outcome in (Outcome.UNDECIDED, Outcome.NOT_RUN) else verdict.p
+    entered = (0.0 if outcome is Outcome.GO else 1.0) if p is None else p
+    reason = "it was not run" if verdict is None else verdict.reason
+    return PartVerdict(id_, "1", COMPOSITE, bound, entered, None, None, 1, alpha - entered, outcome, f"{id_}: {reason}", None, entered)
+
+
+def _p(rule: str, outcome: Outcome, groups: Sequence[Sequence[PartVerdict]]) -> float | None:
+    """Of what must all hold the largest p; of what may hold the least, times their number. None where no part was sampled."""
+    if outcome in (Outcome.UNDECIDED, Outcome.NOT_RUN):
+        return 1.0
+    if all(part.p is None for group in groups for part in group):
+        return None
+    wholes = [max(_p_of(part) for part in group) for group in groups]
+    return composite_p([], wholes) if rule == "any_of" else composite_p(wholes)
+
+
+def _p_of(part: PartVerdict) -> float:
+    if part.outcome in (Outcome.UNDECIDED, Outcome.NOT_RUN):
+        return 1.0
+    return part.p if part.p is not None else 0.0 if part.outcome is Outcome.GO else 1.0
 
 
 def not_run(criterion: Criterion, reason: str) -> Verdict:
-    return Verdict(criterion.id, Outcome.NOT_RUN, (), reason)
+    return Verdict(criterion.id, Outcome.NOT_RUN, (), reason, 1.0)
 
 
 def roll_up(criteria_of_stage: Sequence[Criterion], verdicts: Mapping[str, Verdict], not_selected: Collection[str]) -> Launch:
@@ -132,12 +149,16 @@ def _at_level(criterion: Criterion, part: Part) -> Part:
 
 
 def _together(rule: str, parts: Sequence[PartVerdict]) -> tuple[Outcome, str]:
+    return _joined(rule, [(part.outcome, part.reason) for part in parts])
+
+
+def _joined(rule: str, parts: Sequence[tuple[Outcome, str]]) -> tuple[Outcome, str]:
     """The outcome of the whole and the reasons of the parts that made it so."""
     if not parts:
         return Outcome.UNDECIDED, "the criterion has no part; nothing was shown"
     order = [Outcome.GO, Outcome.UNDECIDED, Outcome.NO_GO] if rule == "any_of" else [Outcome.NO_GO, Outcome.UNDECIDED, Outcome.GO]
-    outcome = next(outcome for outcome in order if any(part.outcome is outcome for part in parts))
-    return outcome, "; ".join(part.reason for part in parts if part.outcome is outcome)
+    outcome = next(outcome for outcome in order if any(one is outcome for one, _ in parts))
+    return outcome, "; ".join(reason for one, reason in parts if one is outcome)
 
 
 def _vetoes(measurement: Measured) -> list[str]:
@@ -152,150 +173,8 @@ def _broken(part: PartVerdict, measurement: Measured) -> bool:
     return not all(isfinite(value) for value in measurement.values.get(part.metric, ()))
 
 
-def _judge_part(part: Part, measurement: Measured) -> PartVerdict:
-    values = tuple(float(value) for value in measurement.values.get(part.metric, ()))
-    open_part = PartVerdict(
-        part.metric, part.unit, part.rule, bound_text(part), None, None, None, len(values), None, Outcome.UNDECIDED, ""
-    )
-    broken = next((word for test, word in ((isnan, "not a number"), (_infinite, "infinite")) if any(map(test, values))), None)
-    if broken:
-        reason = f"{part.metric}: a value is {broken}; it can never pass, so look at the run that gave it"
-        return replace(open_part, outcome=Outcome.NO_GO, reason=reason)
-    gap = _gap(part, measurement)
-    if gap:
-        return replace(open_part, reason=f"{part.metric}: {gap}")
-    if part.rule == "exact" or (part.rule in ("at_most", "at_least") and part.statistic == "each"):
-        return _judge_each(part, values, open_part)
-    return _judge_interval(part, values, measurement, open_part)
-
-
-def _gap(part: Part, measurement: Measured) -> str | None:
-    """Why these numbers cannot be judged at all, and what to do; None if they can."""
-    names = [part.metric] if part.reference is None else [part.metric, part.reference]
-    for name in names:
-        if name not in measurement.values:
-            near = nearest(name, measurement.values)
-            hint = f"; did you mean {near}?" if near else "; check the metric's name in criteria.toml and in the measure"
-            return f"the measure gave no {name}{hint}"
-        if not measurement.values[name]:
-            return f"the sample of {name} is empty; check what was left out, and measure again"
-        if measurement.unit.get(name) != part.unit:
-            return f"{name} is in {measurement.unit.get(name)}, the criterion is in {part.unit}; make them agree"
-    if part.reference and not all(isfinite(value) for value in measurement.values[part.reference]):
-        return f"the reference {part.reference} has a value that is not finite; repair the reference arm and measure again"
-    return None
-
-
-def _judge_each(part: Part, values: tuple[float, ...], open_part: PartVerdict) -> PartVerdict:
-    """Every value on its own: no sampling, so no interval."""
-    bound = number(part.bound)
-    if part.rule == "exact":
-        worst = max(values, key=lambda value: (abs(value - bound), value))
-        margin, off = 0.0 - abs(worst - bound), sum(value != bound for value in values)
-    else:
-        sign = 1.0 if part.rule == "at_most" else -1.0
-        worst = max(values, key=lambda value: sign * value)
-        margin, off = sign * (bound - worst), sum(sign * value > sign * bound for value in values)
-    outcome = Outcome.NO_GO if off else Outcome.GO
-    told = f"{off} of {len(values)} are not" if off else f"all {len(values)} are"
-    reason = f"{part.metric} {open_part.bound}: {told}, the worst is {worst:.4g}{_unit(part)}"
-    return replace(open_part, estimate=worst, margin=margin, outcome=outcome, reason=reason)
-
-
-def _judge_interval(part: Part, values: tuple[float, ...], measurement: Measured, open_part: PartVerdict) -> PartVerdict:
-    reference = measurement.values[part.reference] if part.reference else None
-    unit = measurement.sampling_unit or "unit"
-    try:
-        interval = ESTIMATORS[part.rule](part, values, reference)
-    except ValueError as error:
-        needs = f"about {2 - len(values)} more {_plural(unit, 2 - len(values))}" if len(values) < 2 else None
-        return replace(open_part, reason=f"{part.metric}: {error}; measure again with what it needs", needs=needs)
-    region = _region(part)
-    decision = decide(interval, region)
-    outcome = {Side.INSIDE: Outcome.GO, Side.OUTSIDE: Outcome.NO_GO, Side.BETWEEN: Outcome.UNDECIDED}[decision.side]
-    seen = f"{part.metric} {open_part.bound}{_unit(part)}: {_interval_text(interval)}"
-    judged = replace(
-        open_part, estimate=interval.estimate, low=interval.low, high=interval.high, n=interval.n, margin=decision.margin,
-        outcome=outcome, reason=seen,
-    )  # fmt: skip
-    if outcome is Outcome.GO and (doubt := _doubt(interval, region, values, reference)):
-        return replace(judged, outcome=Outcome.UNDECIDED, reason=f"{seen}; {doubt}")
-    if outcome is Outcome.UNDECIDED:
-        needs = _needs(part, interval, decision.more, unit)
-        return replace(judged, reason=f"{seen}; the limits lie on both sides{f', {needs} would decide' if needs else ''}", needs=needs)
-    return judged
-
-
-def _doubt(interval: Interval, region: Region, values: Sequence[float], reference: Sequence[float] | None) -> str | None:
-    """Why limits that clear the bound may still not say GO."""
-    if interval.collapsed:
-        return "nothing varied, so the limit knows nothing; check that the units differ, or judge each value"
-    if interval.n < FEW and interval.method in ("t", "paired t", "t of log ratio"):
-        combine: Callable[[float, float], float] = (lambda a, b: a / b) if interval.method == "t of log ratio" else (lambda a, b: a - b)
-        units = values if reference is None else [combine(a, b) for a, b in zip(values, reference, strict=True)]
-        if not all(value in region for value in units):
-            return f"with fewer than {FEW} units each must be inside the bound, and one is not"
-    return None
-
-
-def _needs(part: Part, interval: Interval, more: int | None, unit: str) -> str | None:
-    if part.rule == "quantile" and not isfinite(interval.high if part.direction == "at_most" else interval.low):
-        more = quantile_needs(number(part.quantile), part.level, upper=part.direction == "at_most") - interval.n
-    return None if more is None or more < 1 else f"about {more} more {_plural(unit, more)}"
-
-
-def _region(part: Part) -> Region:
-    """What the criterion accepts of the estimand."""
-    if part.rule == "equivalent":
-        return Region(-number(part.margin), number(part.margin), open=True)
-    edge = _edge(part)
-    return Region(high=edge, open=part.rule in OPEN) if part.direction == "at_most" else Region(low=edge, open=part.rule in OPEN)
-
-
-def _edge(part: Part) -> float:
-    """The end of a one-sided region. A margin is given without sign: how much worse is tolerable, or how much better is asked."""
-    sign = -1.0 if part.direction == "at_most" else 1.0
-    if part.rule == "non_inferior":
-        return 0.0 - sign * number(part.margin)
-    if part.rule == "superior" and part.bound is None:
-        return sign * (part.margin or 0.0) + 0.0
-    return number(part.bound)
-
-
-def bound_text(part: Part) -> str:
-    """The bound as a person reads it, such as "≤ 0.05"."""
-    if part.rule == "exact":
-        return f"= {number(part.bound):g}"
-    if part.rule == "equivalent":
-        return f"within ±{number(part.margin):g} of {part.reference}"
-    sign = "≤≥<>"[(part.direction != "at_most") + 2 * (part.rule in OPEN)]
-    text = f"{sign} {_edge(part):g}"
-    if part.rule in OPEN:
-        return f"{text} against {part.reference}"
-    if part.rule == "quantile":
-        return f"q{100 * number(part.quantile):g} {text}"
-    return f"SD {text}" if part.rule == "spread" else text
-
-
-def _interval_text(interval: Interval) -> str:
-    return f"{interval.estimate:.4g} [{interval.low:.4g}, {interval.high:.4g}] from {interval.n} at {interval.level:g} ({interval.method})"
-
-
-def _unit(part: Part) -> str:
-    """The unit of the judged number, after a blank; a plain number has none, and a ratio of two times is no time."""
-    return "" if part.unit == "1" else " times" if part.rule == "ratio" else f" {part.unit}"
-
-
 def _named(what: str, names: Sequence[str]) -> list[str]:
     return [f"{what}: {', '.join(names)}"] if names else []
-
-
-def _plural(unit: str, n: int) -> str:
-    return unit if n == 1 else f"{unit}s"
-
-
-def _infinite(value: float) -> bool:
-    return abs(value) == inf
 
 
 def _strict(value: Any) -> Any:
@@ -307,6 +186,7 @@ def _strict(value: Any) -> Any:
 
 
 def _part_from(plain: Mapping[str, Any]) -> PartVerdict:
-    numbers = {key: float(plain[key]) for key in ("estimate", "low", "high", "margin") if plain[key] is not None}
-    known = {field.name: plain[field.name] for field in fields(PartVerdict)}
+    """A stored part; one from before p-values were kept has none."""
+    numbers = {key: float(plain[key]) for key in ("estimate", "low", "high", "margin", "p") if plain.get(key) is not None}
+    known: dict[str, Any] = {field.name: plain.get(field.name) if field.name in OPTIONAL else plain[field.name] for field in fields(PartVerdict)}
     return PartVerdict(**{**known, **numbers, "outcome": Outcome(plain["outcome"])})

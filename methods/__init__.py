@@ -8,4 +8,6 @@ METHODS = {
     "head": "methods.head",
 }
 
-__all__ = ["METHODS"]
+OPTIMIZERS = ("adamw", "adam", "sgd")
+
+__all__ = ["METHODS", "OPTIMIZERS"]

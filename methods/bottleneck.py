@@ -20,7 +20,7 @@ PROMISES = {"identity_at_init": True, "mergeable": False}
 TENSORS, CONFIG = "bottleneck.safetensors", "bottleneck_config.json"
 ATTENTION = ("attention.output.dense", "self_attn.o_proj", "attn.c_proj", "attention.out_lin")
 FORWARD = ("mlp.down_proj", "mlp.c_proj", "ffn.lin2", "output.dense")
-HEADS = ("classifier", "score")
+HEADS = ("classifier", "score", "span_head")
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
         parent, _, child = name.rpartition(".")
         layer = model.get_submodule(name)
         setattr(model.get_submodule(parent), child, Adapter(layer, chosen).to(next(layer.parameters()).device))
-    if task_type(model) == "SEQ_CLS":
+    if task_type(model) != "CAUSAL_LM":
         for name in HEADS:
             getattr(model, name, nn.Module()).requires_grad_(True)
     model.bottleneck = chosen

@@ -10,7 +10,7 @@ from torch import nn
 
 from methods.bottleneck import places
 
-HEADS = {"classification": ("classifier", "score")}
+HEADS = {"classification": ("classifier", "score"), "span": ("span_head",)}
 WRAPPERS = ("base_layer.", "original_module.")
 IN_MODULE = re.compile(r"(^|\.)(lora_\w+|modules_to_save|prompt_encoder)\.[^.]+(?=\.)")
 IN_TABLE = re.compile(r"\.(lora_embedding_[AB])\.[^.]+$")

@@ -17,7 +17,7 @@ TENSORS, CONFIG = "head.safetensors", "head_config.json"
 
 @dataclass(frozen=True)
 class Head:
-    """`modules`: names of the children that are the head; empty: the first of classifier, score, lm_head."""
+    """`modules`: names of the children that are the head; empty: the first of classifier, score, span_head, lm_head."""
 
     modules: tuple[str, ...] = ()
 
@@ -36,7 +36,7 @@ def names(model: nn.Module, chosen: Head) -> tuple[str, ...]:
     """Raises ValueError when the model has no such child."""
     children = dict(model.named_children())
     if not chosen.modules:
-        found = tuple(name for name in ("classifier", "score", "lm_head") if name in children)[:1]
+        found = tuple(name for name in ("classifier", "score", "span_head", "lm_head") if name in children)[:1]
         if not found:
             raise ValueError(f"adapter (head): no head among {', '.join(children)}; name it in `modules`")
         return found

@@ -12,8 +12,10 @@ from torch import nn
 
 from methods.models import task_type
 from methods.run import check_names
+from methods.span import HEAD as SPAN_HEAD
 
 PROMISES = {"identity_at_init": True, "mergeable": True}
+CLASSIFIERS = ("classifier", "score")
 BASE_REWRITING = ("pissa", "olora", "corda", "loftq")
 
 
@@ -65,6 +67,9 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
     values = {entry.name: getattr(chosen, entry.name) for entry in fields(Lora)}
     if values["task_type"] == "from the model":
         values["task_type"] = task_type(model)
+    if hasattr(model, SPAN_HEAD):
+        kept = {SPAN_HEAD, *(chosen.modules_to_save or ())} - set(CLASSIFIERS)
+        values |= {"task_type": None, "modules_to_save": sorted(kept)}
     return get_peft_model(model, LoraConfig(**values)).eval()
 
 

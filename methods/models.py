@@ -13,6 +13,8 @@ from transformers.utils import logging
 
 from methods import METHODS
 from methods.run import NotObservable, RunFolder, check_names
+from methods.span import HEAD as SPAN_HEAD
+from methods.span import SpanModel
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -43,6 +45,8 @@ def _read(recipe: Mapping[str, Any]) -> nn.Module:
         return function(recipe["factory"])(dict(recipe))
     options = {**LOCAL, "use_safetensors": True, "dtype": torch.float32, "attn_implementation": "sdpa"}
     folder = str(Path(recipe["base"]["path"]))
+    if recipe["task"] == "span":
+        return SpanModel.on_base(folder, **options)
     if recipe["task"] == "classification":
         options |= _labels(recipe)
         return AutoModelForSequenceClassification.from_pretrained(folder, **options)
@@ -99,6 +103,8 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
-def task_type(model: nn.Module) -> str:
-    """peft's name of the model's task."""
+def task_type(model: nn.Module) -> str | None:
+    """peft's name of the model's task; None where the head is none that peft knows."""
+    if hasattr(model, SPAN_HEAD):
+        return None
     return "SEQ_CLS" if type(model).__name__.endswith("ForSequenceClassification") else "CAUSAL_LM"

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
 
-from methods import accumulated, observer_memory, seams
+from methods import accumulated, observer_memory, rows, seams
 from methods.accumulated import against_one_batch, fill_zeros, total_norm
 from methods.inventory import adapters, holds_adapter, inventory
 from methods.observer_watch import Watch
@@ -161,6 +161,7 @@ class Observer:
         if self.gradients:
             self._compare_gradients()
         self._sees_groups(optimizer.param_groups)
+        self.watch.steps_with(optimizer)
         given, self.bent = self.watch.before_step(self.trainable())
         self.gradient_steps.update(name for name, (size, _) in given.items() if size != 0)
         self.norm_at_step = sum(size**2 for size, _ in given.values()) ** 0.5
@@ -324,8 +325,8 @@ class Observer:
         device = next(model.parameters()).device
         with put_back(model), torch.no_grad():
             model.eval()
-            inputs = {n: self.probe[n].to(device) for n in ("input_ids", "attention_mask")}
-            logits = model(**inputs).logits.float().cpu()
+            read = {n: t.to(device) for n, t in rows.inputs(self.probe).items()}
+            logits = model(**read).logits.float().cpu()
         self.looking = False
         return logits
 

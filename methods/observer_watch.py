@@ -26,12 +26,14 @@ class Watch:
     stale_gradients   : steps whose first backward found a gradient that an earlier step had left behind.
     written_elsewhere : times that the trainable tensors were found in a state in which no optimizer step had left them.
     trainable_steps   : per tensor, the optimizer steps at which it asked for a gradient.
+    optimizers        : (class, betas, eps, momentum) of every group at every step; None where a group has no such setting.
     threads, autocast : torch's threads at the steps; precisions that an inner module computed in, "none" for its own.
     """
 
     def __init__(self) -> None:
         self.mode_changes = self.stale_gradients = self.written_elsewhere = 0
         self.trainable_steps: Counter[str] = Counter()
+        self.optimizers: set[tuple[Any, ...]] = set()
         self.threads: set[int] = set()
         self.autocast: set[str] = set()
         self.modes: tuple[Any, ...] | None = None
@@ -64,6 +66,10 @@ class Watch:
     def after_backward(self, trainable: Named) -> None:
         self.accumulated = sketch(trainable)
 
+    def steps_with(self, optimizer: Any) -> None:
+        names, kind = ("betas", "eps", "momentum"), type(optimizer).__name__
+        self.optimizers |= {(kind, *(number(group.get(name)) for name in names)) for group in optimizer.param_groups}
+
     def before_step(self, trainable: Named) -> tuple[Sketch, tuple[float, float]]:
         """The gradient that the step gets, and how far it is from the accumulated one times a common factor (`bent`)."""
         self._compare(trainable)
@@ -91,6 +97,7 @@ class Watch:
         return {
             **{name: getattr(self, name) for name in KEPT},
             "trainable_steps": dict(self.trainable_steps),
+            "optimizers": sorted(self.optimizers, key=repr),
             "threads": sorted(self.threads),
             "autocast": sorted(self.autocast),
         }
@@ -99,8 +106,16 @@ class Watch:
         for name in KEPT:
             setattr(self, name, facts[name])
         self.trainable_steps.update(facts["trainable_steps"])
+        self.optimizers |= {(kind, *map(number, values)) for kind, *values in facts["optimizers"]}
         self.threads |= set(facts["threads"])
         self.autocast |= set(facts["autocast"])
+
+
+def number(value: Any) -> Any:
+    """A setting of an optimizer as a float or a tuple of them."""
+    if value is None:
+        return None
+    return tuple(map(float, value)) if isinstance(value, list | tuple) else float(value)
 
 
 def settings(module: nn.Module) -> tuple[Any, ...]:

@@ -8,7 +8,15 @@ from typing import Any
 
 import torch
 
+from methods import windows
+
 IGNORED = -100
+INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+
+
+def inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What a model reads of a batch: everything but the labels."""
+    return {name: batch[name] for name in INPUTS if name in batch}
 
 
 def read(data_folder: str | Path, split: str) -> list[dict[str, Any]]:
@@ -18,7 +26,9 @@ def read(data_folder: str | Path, split: str) -> list[dict[str, Any]]:
 
 
 def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Rows as `{id, input_ids, attention_mask, labels}`; labels are an int (classification) or a list (causal).
+    """Rows as `{id, input_ids, attention_mask, labels}`; labels are an int (classification, span) or a list (causal).
+
+    A pair also has token_type_ids where its tokenizer gives them; a question over a context is one item per window.
 
     Raises:
         ValueError: a chat template is missing, or its prompt is not a prefix of the whole conversation.
@@ -26,14 +36,24 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Mapping[st
     length = recipe["training"]["length"]
     if recipe["task"] == "classification":
         return _classification(rows, tokenizer, length)
+    if recipe["task"] == "span":
+        return windows.encode(rows, tokenizer, length)
     if tokenizer.chat_template is None:
         raise ValueError("the tokenizer has no chat template; give the base model folder a chat_template.jinja")
     return [_conversation(row, tokenizer, length) for row in rows]
 
 
 def _classification(rows: Sequence[Mapping[str, Any]], tokenizer: Any, length: int) -> list[dict[str, Any]]:
+    if any("pair" in row for row in rows):
+        return [_paired(row, tokenizer, length) for row in rows]
     ids = tokenizer([row["text"] for row in rows], truncation=True, max_length=length)["input_ids"] if rows else []
     return [_item(row, tokens, int(row["label"])) for row, tokens in zip(rows, ids, strict=True)]
+
+
+def _paired(row: Mapping[str, Any], tokenizer: Any, length: int) -> dict[str, Any]:
+    told = tokenizer(row["text"] + windows.separator(tokenizer), row["pair"], truncation=True, max_length=length)
+    kinds = {"token_type_ids": list(told["token_type_ids"])} if "token_type_ids" in told else {}
+    return {**_item(row, told["input_ids"], int(row["label"])), **kinds}
 
 
 def _conversation(row: Mapping[str, Any], tokenizer: Any, length: int) -> dict[str, Any]:
@@ -100,6 +120,8 @@ def collate(
         return torch.tensor(lists, dtype=torch.long)
 
     tokens = {"input_ids": padded("input_ids", pad), "attention_mask": padded("attention_mask", 0)}
+    if "token_type_ids" in batch[0]:
+        tokens["token_type_ids"] = padded("token_type_ids", 0)
     if isinstance(batch[0]["labels"], int):
         return {**tokens, "labels": torch.tensor([row["labels"] for row in batch], dtype=torch.long)}
     return {**tokens, "labels": padded("labels", IGNORED)}

@@ -19,6 +19,7 @@ class Run:
 
     checkpoint_share: part of the time that checkpoints may cost where the recipe declares no `checkpoint_every`.
     also_keep: called with the folder of each checkpoint while it is being written, for what else belongs in it.
+    look: called with (optimizer steps done, steps of the schedule, model) before the first step and after each.
     """
 
     seed: int
@@ -31,6 +32,7 @@ class Run:
     subject: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_share: float = 0.0
     also_keep: Callable[[Path], None] | None = None
+    look: Callable[[int, int, Any], None] | None = None
 
     def __post_init__(self) -> None:
         for name in ("output", "base", "data", "resume_from"):

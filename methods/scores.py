@@ -69,14 +69,19 @@ def normalise_answer(text: str) -> str:
     return " ".join(re.sub(r"\b(a|an|the)\b", " ", plain).split())
 
 
+def _said(truths: Sequence[str]) -> list[str]:
+    """The truths of which normalisation leaves something; [""] if there is none, as in the official script."""
+    return [t for t in truths if normalise_answer(t)] or [""]
+
+
 def exact_match(truths: Sequence[str], answer: str) -> float:
     """1.0 if the answer equals one of the truths after normalisation. No truth = unanswerable: only "" is right."""
-    return float(any(normalise_answer(t) == normalise_answer(answer) for t in (truths or [""])))
+    return float(any(normalise_answer(t) == normalise_answer(answer) for t in _said(truths)))
 
 
 def answer_f1(truths: Sequence[str], answer: str) -> float:
     """Best token F1 against any truth; abstention ("" on either side) is all or nothing (SQuAD v2)."""
-    return max(_token_f1(t, answer) for t in (truths or [""]))
+    return max(_token_f1(t, answer) for t in _said(truths))
 
 
 def _token_f1(truth: str, answer: str) -> float:

@@ -21,8 +21,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
 
-from methods import checkpoints, models, rows
+from methods import checkpoints, models, optimizers, rows
+from methods.dropout import quick_masks
 from methods.run import Run
+from methods.span import joint_loss
 
 # bf16 kernels are made anew for every shape, and kept: few widths save their time and their memory
 WIDTHS = {"fp32": 1, "bf16": 8}
@@ -104,12 +106,15 @@ def learning_rate(step: int, recipe: Mapping[str, Any]) -> float:
 
 
 def count_items(labels: torch.Tensor) -> int:
-    """What the loss is averaged over: rows of a classification, predicted label tokens of a causal batch."""
+    """What the loss is averaged over: rows of a classification, windows of spans, predicted label tokens of a causal batch."""
     return labels.shape[0] if labels.dim() == 1 else int((labels[:, 1:] != rows.IGNORED).sum())
 
 
-def summed_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Cross-entropy in fp32 summed over the items; causal logits at t are judged by the label at t + 1."""
+def summed_loss(logits: torch.Tensor, labels: torch.Tensor, task: str = "") -> torch.Tensor:
+    """Cross-entropy in fp32 summed over the items; causal logits at t are judged by the label at t + 1, windows of
+    task "span" by `joint_loss`."""
+    if task == "span":
+        return joint_loss(logits, labels)
     if labels.dim() == 2:
         logits, labels = logits[:, -labels.shape[1] :][:, :-1], labels[:, 1:]
         judged = labels != rows.IGNORED
@@ -145,12 +150,8 @@ class Loop:
         self.items, self.tokenizer = items, tokenizer
         self.multiple = WIDTHS[training["precision"]]
         self.parameters = models.trainable(model)
-        self.optimizer = torch.optim.AdamW(
-            self.parameters.values(),
-            lr=training["learning_rate"],
-            weight_decay=training.get("weight_decay", 0.0),
-            fused=accelerator.device.type in ("cpu", "cuda") or None,
-        )
+        fused = accelerator.device.type in ("cpu", "cuda")
+        self.optimizer = optimizers.build(self.parameters.values(), training, fused)
         self.step, self.position = 0, 0
         self.progress = Progress(run.output.parent, training["steps"])
         size = 3 * sum(p.numel() * p.element_size() for p in self.parameters.values())
@@ -161,11 +162,17 @@ class Loop:
         training = self.recipe["training"]
         last = min(training["steps"], self.run.max_steps if self.run.max_steps is not None else training["steps"])
         batches = self.batches()
+        self.look()
         while self.step < last:
             loss, tokens = self.advance(list(islice(batches, training["accumulation"])))
             self.progress.report(self.step, loss, tokens)
+            self.look()
             if self.due(last):
                 self.save()
+
+    def look(self) -> None:
+        if self.run.look is not None:
+            self.run.look(self.step, self.recipe["training"]["steps"], self.accelerator.unwrap_model(self.model))
 
     def due(self, last: int) -> bool:
         """Every `checkpoint_every` steps and at an early end if the recipe declares it, else at the run's own pace.
@@ -189,11 +196,12 @@ class Loop:
         total = max(1, sum(count_items(batch["labels"]) for batch in micro_batches))
         loss = torch.zeros((), device=self.accelerator.device)
         for batch in micro_batches:
-            with without_own_loss(self.model):
-                logits = self.model(**batch).logits
-            part = summed_loss(logits, batch["labels"]) / total
-            del logits
-            self.accelerator.backward(part)
+            with quick_masks():  # around the backward too: a checkpointed layer draws its masks again there
+                with without_own_loss(self.model):
+                    logits = self.model(**batch).logits
+                part = summed_loss(logits, batch["labels"], self.recipe["task"]) / total
+                del logits
+                self.accelerator.backward(part)
             loss += part.detach()
         clip = self.recipe["training"].get("clip_norm")
         if clip:

@@ -1,6 +1,6 @@
 """Evidence: what was measured, the keys it is remembered by, the database it is kept in, the locks around it."""
 
-from harness.evidence.database import StoreError
+from harness.evidence.connection import StoreError
 from harness.evidence.keys import (
     KEY_VERSION,
     content_key,

@@ -12,6 +12,7 @@ from typing import Any
 
 MEASUREMENT_SCHEMA = 1
 FINDINGS_KEPT = 20
+AXES = (["seed", "item"], ["item"])
 _WORDS = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -25,7 +26,11 @@ class EvidenceError(ValueError):
 
 @dataclass(frozen=True)
 class Measurement:
-    """One measure's answer. `values` holds one number per sampling unit; non-finite ones stay, the judge never passes them."""
+    """One measure's answer. `values` holds one number per sampling unit; non-finite ones stay, the judge never passes them.
+
+    `layout` says for a metric how its values lie: {"axes": ["seed", "item"], "shape": [S, n], "clusters": [cluster of each
+    item]}, row by row; ["item"] and [n] where there are no seeds. `clusters` may be left out.
+    """
 
     values: Mapping[str, tuple[float, ...]]
     unit: Mapping[str, str]
@@ -37,6 +42,7 @@ class Measurement:
     arrays: Mapping[str, Any] = field(default_factory=dict)
     digests: Mapping[str, str] = field(default_factory=dict)
     provenance: str = "measured"
+    layout: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any], provenance: str = "measured") -> Measurement:
@@ -49,11 +55,12 @@ class Measurement:
                 raise EvidenceError("measurement", f"no '{name}'", "both 'values' and 'unit'", f"add '{name}'")
         checked = {name: _CHECKS[name](name, value) for name, value in mapping.items()}
         _match_units(checked["values"], checked["unit"])
+        _match_layout(checked["values"], checked.get("layout", {}))
         return cls(**{"provenance": _text("provenance", provenance), **checked})
 
     def to_json(self) -> str:
-        """Strict JSON: the schema first, then sorted fields; non-finite numbers as "nan", "inf", "-inf"."""
-        plain = {name: strict(getattr(self, name), name) for name in sorted(_CHECKS)}
+        """Strict JSON: the schema first, then sorted fields; non-finite numbers as "nan", "inf", "-inf"; no empty layout."""
+        plain = {name: strict(getattr(self, name), name) for name in sorted(_CHECKS) if name != "layout" or self.layout}
         return json.dumps({"schema": MEASUREMENT_SCHEMA, **plain}, allow_nan=False)
 
     @classmethod
@@ -118,6 +125,45 @@ def _match_units(values: Mapping[str, Any], unit: Mapping[str, str]) -> None:
             near = get_close_matches(metric, list(values), n=1)
             do = f"did you mean '{near[0]}'?" if near else "remove it or add its values"
             raise EvidenceError(f"measurement unit of '{metric}'", "no values of that name", "a metric in 'values'", do)
+
+
+def _match_layout(values: Mapping[str, Any], layout: Mapping[str, Any]) -> None:
+    """Every layout belongs to a metric and accounts for each of its values."""
+    for metric, placed in layout.items():
+        where = f"measurement layout['{metric}']"
+        if metric not in values:
+            raise EvidenceError(where, "no values of that name", "a metric in 'values'", "remove it or add its values")
+        held, seen = math.prod(placed["shape"]), len(values[metric])
+        if held != seen:
+            raise EvidenceError(f"{where}['shape']", f"{placed['shape']}", f"{seen} values in all", "give one value for each place")
+
+
+def _layout(where: str, value: Any) -> dict[str, list[Any]]:
+    """{"axes", "shape"} and, where given, "clusters": a whole number for each item."""
+    if not isinstance(value, Mapping):
+        raise EvidenceError(where, _kind(value), "a mapping with 'axes' and 'shape'", "name the axes")
+    for name in value:
+        if name not in ("axes", "shape", "clusters"):
+            raise EvidenceError(where, f"unknown key {name!r}", "'axes', 'shape', 'clusters'", "remove it")
+    axes = [_text(f"{where}['axes']", axis) for axis in _items(f"{where}['axes']", value.get("axes"))]
+    if axes not in AXES:
+        wanted = " or ".join(map(str, AXES))
+        raise EvidenceError(f"{where}['axes']", f"{axes}", wanted, "lay the values out row by row, one row a seed")
+    shape = [_tally(f"{where}['shape']", size) for size in _items(f"{where}['shape']", value.get("shape"))]
+    if len(shape) != len(axes):
+        raise EvidenceError(f"{where}['shape']", f"{shape}", f"{len(axes)} sizes, one an axis", "give the size of each axis")
+    placed: dict[str, list[Any]] = {"axes": axes, "shape": shape}
+    if value.get("clusters") is not None:
+        placed["clusters"] = [_whole(f"{where}['clusters']", one) for one in _items(f"{where}['clusters']", value["clusters"])]
+        if len(placed["clusters"]) != shape[-1]:
+            raise EvidenceError(f"{where}['clusters']", f"{len(placed['clusters'])} numbers", f"{shape[-1]}, one an item", "number the cluster of each item")
+    return placed
+
+
+def _whole(where: str, value: Any) -> int:
+    if not isinstance(value, numbers.Integral):
+        raise EvidenceError(where, _kind(value), "a whole number", "number the clusters")
+    return int(value)
 
 
 def _number(where: str, value: Any) -> float:
@@ -197,4 +243,5 @@ _CHECKS: dict[str, Callable[[str, Any], Any]] = {
     "arrays": _each(_nested),
     "digests": _each(_text),
     "provenance": _text,
+    "layout": _each(_layout),
 }

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from harness.evidence.database import StoreError
+from harness.evidence.connection import StoreError
 from harness.evidence.measurement import strict
 
 

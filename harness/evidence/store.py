@@ -10,27 +10,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from harness.evidence import chain
-from harness.evidence.database import Database, StoreError
+from harness.evidence.connection import Connection, StoreError
+from harness.evidence.database import Database
 from harness.evidence.measurement import Measurement
 from harness.evidence.plain import dump, finite, load, part, point
-from harness.evidence.tables import (
-    RECORDS,
-    VIEWS,
-    curves,
-    datasets,
-    is_valid,
-    measurements,
-    models,
-    runs,
-    sabotage,
-    sessions,
-    verdicts,
-)
+from harness.evidence.tables import KEYS, RECORDS, VIEWS, change, insertion, is_valid
 
-_SEALED = (runs, measurements)
+_SEALED = ("runs", "measurements")
+_CURVE = f'SELECT c."row" FROM curves c JOIN runs r ON r.id = c.run_id WHERE r.{is_valid("runs")} ORDER BY c.at'
+_NEWEST = (
+    "SELECT * FROM sabotage WHERE id IN (SELECT MAX(id) FROM sabotage WHERE subject = :subject AND invalid_reason IS NULL"
+    " GROUP BY defect, criterion_id) ORDER BY defect, criterion_id"
+)
 
 
 class Store:
@@ -43,10 +35,6 @@ class Store:
         self._database = Database(url)
         self.artifacts = Path(artifacts)
 
-    @property
-    def url(self) -> sa.URL:
-        return self._database.url
-
     def close(self) -> None:
         """Close this process's connection; the next use opens a new one."""
         self._database.close()
@@ -56,15 +44,15 @@ class Store:
     def open_session(self, info: Mapping[str, Any]) -> str:
         name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + uuid.uuid4().hex[:8]
         with self._database.writing() as connection:
-            connection.execute(sa.insert(sessions), {"id": name, "opened_at": time.time(), "info": dump(info)})
+            _insert(connection, "sessions", {"id": name, "opened_at": time.time(), "info": dump(info)})
         return name
 
     def close_session(self, session: str, info: Mapping[str, Any]) -> None:
         """Add the ending, with the head of the verdict chain as it then was; a session is closed once."""
         with self._database.writing() as connection:
             ending = {"closed_at": time.time(), "closing": dump(info), "chain": chain.head(connection)}
-            where = (sessions.c.id == session) & sessions.c.closed_at.is_(None)
-            if not connection.execute(sa.update(sessions).where(where).values(ending)).rowcount:
+            closing = change("sessions", *ending) + " WHERE id = :id AND closed_at IS NULL"
+            if not connection.execute(closing, {**ending, "id": session}):
                 raise StoreError("close_session", f"no open session {session!r}", "an open one", "open_session first")
 
     # --- measurements and runs
@@ -74,11 +62,11 @@ class Store:
     ) -> None:
         row = {"name": name, "measurement": measurement.to_json(), "inputs": dump(inputs), "seconds": finite(seconds)}
         with self._database.writing() as connection:
-            _add(connection, measurements, {"key": key, **row})
+            _add(connection, "measurements", {"key": key, **row})
 
     def get_measurement(self, key: str) -> tuple[Measurement, float] | None:
         """The measurement of this key and its seconds. Raises StoreError if the row is not what was stored."""
-        row = self._valid(measurements, key)
+        row = self._valid("measurements", key)
         return row and (Measurement.from_json(row["measurement"]), row["seconds"])  # type: ignore[return-value]
 
     def put_run(
@@ -101,26 +89,26 @@ class Store:
         if old and not old["folder"].exists() and Path(folder).exists():
             self.invalidate("runs", key, "its folder is gone")
         with self._database.writing() as connection:
-            _add(connection, runs, row)
+            _add(connection, "runs", row)
             _add_curve(connection, key, curve)
-            for table, digest, place in ((models, row["base_digest"], base), (datasets, row["data_digest"], data)):
-                role = {"role": "base"} if table is models else {}
+            for table, digest, place in (("models", row["base_digest"], base), ("datasets", row["data_digest"], data)):
+                role = {"role": "base"} if table == "models" else {}
                 if digest:
                     more = {"place": str(place.get("path") or ""), "info": dump({}), **role}
                     _add(connection, table, {"key": digest, **more})
 
     def get_run(self, key: str) -> dict[str, Any] | None:
         """The stored run. Raises StoreError if the row is not what was stored."""
-        row = self._valid(runs, key)
+        row = self._valid("runs", key)
         return row and {**load(row, "recipe", "summary"), "folder": self._lengthen(row["folder"])}
 
     def put_model(self, digest: str, role: str, place: str, info: Mapping[str, Any]) -> None:
         with self._database.writing() as connection:
-            _add(connection, models, {"key": digest, "role": role, "place": place, "info": dump(info)})
+            _add(connection, "models", {"key": digest, "role": role, "place": place, "info": dump(info)})
 
     def put_dataset(self, digest: str, place: str, info: Mapping[str, Any]) -> None:
         with self._database.writing() as connection:
-            _add(connection, datasets, {"key": digest, "place": place, "info": dump(info)})
+            _add(connection, "datasets", {"key": digest, "place": place, "info": dump(info)})
 
     def put_curve(self, run_key: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add a stored run's training curve, once; later ones are ignored."""
@@ -128,19 +116,16 @@ class Store:
             _add_curve(connection, run_key, rows)
 
     def curve(self, run_key: str) -> list[dict[str, Any]]:
-        query = sa.select(curves.c.row).join(runs).where(is_valid(runs, run_key)).order_by(curves.c.at)
         with self._database.reading() as connection:
-            return [json.loads(row) for row in connection.scalars(query)]
+            return [json.loads(point["row"]) for point in connection.rows(_CURVE, {"key": run_key})]
 
     def invalidate(self, table: str, key: str, reason: str) -> int:
         """Mark every valid record of this key; returns how many. Verdicts go by their evidence key."""
-        record = RECORDS.get(table)
-        if record is None or "invalid_reason" not in record.c:
-            can = ", ".join(name for name, t in RECORDS.items() if "invalid_reason" in t.c)
-            raise StoreError("invalidate", f"table {table!r}", f"one of {can}", "name one of these")
+        if table not in KEYS:
+            raise StoreError("invalidate", f"table {table!r}", f"one of {', '.join(KEYS)}", "name one of these")
         mark = {"invalid_reason": reason, "invalid_at": time.time()}
         with self._database.writing() as connection:
-            return connection.execute(sa.update(record).where(is_valid(record, key)).values(mark)).rowcount
+            return connection.execute(f"{change(table, *mark)} WHERE {is_valid(table)}", {**mark, "key": key})
 
     # --- verdicts
 
@@ -162,8 +147,8 @@ class Store:
 
     def verdicts(self, session: str) -> list[dict[str, Any]]:
         with self._database.reading() as connection:
-            rows = connection.execute(sa.select(verdicts).where(verdicts.c.session == session).order_by("seq"))
-            return [load(dict(row), "criterion", "verdict") for row in rows.mappings()]
+            rows = connection.rows("SELECT * FROM verdicts WHERE session = :session ORDER BY seq", {"session": session})
+        return [load(row, "criterion", "verdict") for row in rows]
 
     def verify_chain(self) -> list[str]:
         """What is wrong with the records: verdicts changed, missing or inserted, runs and measurements changed.
@@ -171,9 +156,9 @@ class Store:
         Empty when all is as it was written.
         """
         with self._database.reading() as connection:
-            rows = [dict(row) for row in connection.execute(sa.select(verdicts).order_by("seq")).mappings()]
+            rows = connection.rows("SELECT * FROM verdicts ORDER BY seq")
             head = chain.head(connection)
-            closed = connection.execute(sa.select(sessions.c.id, sessions.c.chain)).all()
+            closed = connection.rows("SELECT id, chain FROM sessions WHERE chain IS NOT NULL")
             altered = [problem for table in _SEALED for problem in _unlike_their_seals(connection, table)]
         problems, prev, heads = [], chain.GENESIS, {f"0:{chain.GENESIS}"}
         for at, row in enumerate(rows, start=1):
@@ -184,7 +169,7 @@ class Store:
             problems.append(
                 f"chain head: the store wrote {head.split(':')[0]} verdicts, {len(rows)} are there, or the last changed"
             )
-        lost = [name for name, end in closed if end is not None and end not in heads]
+        lost = [session["id"] for session in closed if session["chain"] not in heads]
         problems += [f"session {name}: the verdict that was last at its end is gone or changed" for name in lost]
         return problems + altered
 
@@ -199,48 +184,44 @@ class Store:
             "expected": expected, "detail": detail, "key": key, "seconds": finite(seconds),
         }  # fmt: skip
         with self._database.writing() as connection:
-            connection.execute(sa.insert(sabotage), {**row, "created_at": time.time()})
+            _insert(connection, "sabotage", {**row, "created_at": time.time()})
 
     def sabotage_table(self, subject: str) -> list[dict[str, Any]]:
         """The newest valid outcome per defect and criterion, with its age in seconds."""
-        valid = (sabotage.c.subject == subject) & sabotage.c.invalid_reason.is_(None)
-        newest = sa.select(sa.func.max(sabotage.c.id)).where(valid).group_by("defect", "criterion_id")
-        query = sa.select(sabotage).where(sabotage.c.id.in_(newest)).order_by("defect", "criterion_id")
         with self._database.reading() as connection:
-            rows = [dict(row) for row in connection.execute(query).mappings()]
+            rows = connection.rows(_NEWEST, {"subject": subject})
         return [{**row, "age_s": max(0.0, time.time() - row["created_at"])} for row in rows]
 
     def history(self, name: str) -> float | None:
         """Median seconds of the newest fifty measurements of this name, or runs of this kind."""
         with self._database.reading() as connection:
-            for table, column in ((measurements, measurements.c.name), (runs, runs.c.kind)):
-                known = (column == name) & table.c.seconds.is_not(None) & table.c.invalid_reason.is_(None)
-                query = sa.select(table.c.seconds).where(known).order_by(table.c.id.desc()).limit(50)
-                spent = list(connection.scalars(query))
+            for table, column in (("measurements", "name"), ("runs", "kind")):
+                known = f"{column} = :name AND seconds IS NOT NULL AND invalid_reason IS NULL"
+                query = f"SELECT seconds FROM {table} WHERE {known} ORDER BY id DESC LIMIT 50"
+                spent = [row["seconds"] for row in connection.rows(query, {"name": name})]
                 if spent:
                     return float(statistics.median(spent))
         return None
 
     def counts(self) -> dict[str, int]:
         with self._database.reading() as connection:
-            count = sa.func.count()
-            return {n: connection.scalar(sa.select(count).select_from(t)) or 0 for n, t in RECORDS.items()}
+            return {name: int(connection.value(f"SELECT COUNT(*) FROM {name}")) for name in RECORDS}
 
     # --- rows
 
-    def _valid(self, table: sa.Table, key: str) -> dict[str, Any] | None:
+    def _valid(self, table: str, key: str) -> dict[str, Any] | None:
         with self._database.reading() as connection:
-            row = connection.execute(sa.select(table).where(is_valid(table, key))).mappings().first()
-        if row is None:
+            rows = connection.rows(f"SELECT * FROM {table} WHERE {is_valid(table)}", {"key": key})
+        if not rows:
             return None
-        found, seen = row["seal"], chain.seal(dict(row))
+        found, seen = rows[0]["seal"], chain.seal(rows[0])
         if seen != found:
             do = (
                 "restore a copy of the database, or have it made anew: "
-                f"UPDATE {table.name} SET invalid_reason = 'altered' WHERE key = '{key}'"
+                f"UPDATE {table} SET invalid_reason = 'altered' WHERE key = '{key}'"
             )
-            raise StoreError(f"{self._database}, {table.name} {key}", f"content {seen}", f"{found} as stored", do)
-        return dict(row)
+            raise StoreError(f"{self._database}, {table} {key}", f"content {seen}", f"{found} as stored", do)
+        return rows[0]
 
     def _shorten(self, folder: Path) -> str:
         here, root = Path(folder).resolve(), self.artifacts.resolve()
@@ -250,27 +231,35 @@ class Store:
         return self.artifacts.resolve() / folder
 
 
-def _add(connection: sa.Connection, table: sa.Table, row: dict[str, Any]) -> None:
+def _insert(connection: Connection, table: str, row: Mapping[str, Any]) -> None:
+    connection.execute(insertion(table, *row), row)
+
+
+def _id_of(connection: Connection, table: str, key: str) -> int | None:
+    found: int | None = connection.value(f"SELECT id FROM {table} WHERE {is_valid(table)}", {"key": key})
+    return found
+
+
+def _add(connection: Connection, table: str, row: dict[str, Any]) -> None:
     """Add a record unless its key has a valid one."""
-    if connection.scalar(sa.select(table.c.id).where(is_valid(table, row["key"]))) is None:
+    if _id_of(connection, table, row["key"]) is None:
         row = {**row, "created_at": time.time()}
-        sealed = {"seal": chain.seal(row)} if table in _SEALED else {}
-        connection.execute(sa.insert(table), {**row, **sealed})
+        _insert(connection, table, {**row, "seal": chain.seal(row)} if table in _SEALED else row)
 
 
-def _add_curve(connection: sa.Connection, run_key: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    run = connection.scalar(sa.select(runs.c.id).where(is_valid(runs, run_key)))
+def _add_curve(connection: Connection, run_key: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    run = _id_of(connection, "runs", run_key)
     if run is None:
         raise StoreError("put_curve", f"no valid run {run_key!r}", "a stored run", "put_run first")
-    if connection.scalar(sa.select(curves.c.at).where(curves.c.run_id == run).limit(1)) is None:
+    if connection.value("SELECT at FROM curves WHERE run_id = :run LIMIT 1", {"run": run}) is None:
         points = [{"run_id": run, "at": at, **point(row)} for at, row in enumerate(rows)]
         if points:
-            connection.execute(sa.insert(curves), points)
+            connection.execute_each(insertion("curves", *points[0]), points)
 
 
-def _unlike_their_seals(connection: sa.Connection, table: sa.Table) -> list[str]:
-    rows = connection.execute(sa.select(table).where(table.c.invalid_reason.is_(None)).order_by("id")).mappings()
-    return [f"{table.name} {row['key']}: its content is not what was stored" for row in rows if chain.seal(dict(row)) != row["seal"]]
+def _unlike_their_seals(connection: Connection, table: str) -> list[str]:
+    rows = connection.rows(f"SELECT * FROM {table} WHERE invalid_reason IS NULL ORDER BY id")
+    return [f"{table} {row['key']}: its content is not what was stored" for row in rows if chain.seal(row) != row["seal"]]
 
 
 __all__ = ["VIEWS", "Store", "StoreError"]

@@ -1,68 +1,58 @@
-"""Tables and views of the evidence database."""
+"""Tables and views of the evidence database, as SQL text that SQLite and PostgreSQL both take."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import sqlalchemy as sa
+from collections.abc import Iterator, Mapping
+from functools import cache
 
 SCHEMA = 2
 
-metadata = sa.MetaData()
+_MARKS = "invalid_reason TEXT, invalid_at {double}"
 
 
-def text(name: str, **more: Any) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=more.pop("nullable", False), **more)
+def _keyed(columns: str) -> str:
+    """A table with one valid row per key (see INDEXES); rows marked invalid stay beside it."""
+    return f'id {{id}} NOT NULL, "key" TEXT NOT NULL, {columns}, created_at {{double}} NOT NULL, {_MARKS}, PRIMARY KEY (id)'
 
 
-def number(name: str, **more: Any) -> sa.Column[float]:
-    return sa.Column(name, sa.Double, nullable=more.pop("nullable", False), **more)
-
-
-def keyed(name: str, *columns: sa.Column[Any]) -> sa.Table:
-    """A table with one valid row per key; rows marked invalid stay beside it."""
-    valid = sa.text("invalid_reason IS NULL")
-    table = sa.Table(
-        name, metadata, sa.Column("id", sa.Integer, primary_key=True), text("key"), *columns,
-        number("created_at"), text("invalid_reason", nullable=True), number("invalid_at", nullable=True),
-    )  # fmt: skip
-    sa.Index(f"{name}_key", table.c.key, unique=True, sqlite_where=valid, postgresql_where=valid)
-    return table
-
-
-meta = sa.Table("meta", metadata, text("name", primary_key=True), text("value"))
-sessions = sa.Table(
-    "sessions", metadata, text("id", primary_key=True), number("opened_at"), text("info"),
-    number("closed_at", nullable=True), text("closing", nullable=True), text("chain", nullable=True),
-)  # fmt: skip
-models = keyed("models", text("role"), text("place"), text("info"))
-datasets = keyed("datasets", text("place"), text("info"))
-runs = keyed(
-    "runs", text("kind"), text("subject"), text("method"), text("base_digest"), text("data_digest"),
-    text("recipe"), text("folder"), text("summary"), number("seconds", nullable=True),
-    text("seal", nullable=True),
-)  # fmt: skip
-curves = sa.Table(
-    "curves", metadata, sa.Column("run_id", sa.ForeignKey("runs.id"), primary_key=True),
-    sa.Column("at", sa.Integer, primary_key=True), sa.Column("step", sa.Integer), sa.Column("loss", sa.Double),
-    sa.Column("lr", sa.Double), sa.Column("grad_norm", sa.Double), text("row"),
-)  # fmt: skip
-measurements = keyed(
-    "measurements", text("name"), text("inputs"), text("measurement"), number("seconds"), text("seal", nullable=True),
-)  # fmt: skip
-verdicts = sa.Table(
-    "verdicts", metadata, sa.Column("seq", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("session", sa.ForeignKey("sessions.id"), nullable=False), text("criterion_id"), text("subject"),
-    text("evidence_key", index=True), text("criterion"), text("verdict"), number("seconds"), number("created_at"),
-    text("prev_hash"), text("hash"), text("invalid_reason", nullable=True), number("invalid_at", nullable=True),
-    sa.Index("verdicts_session", "session"),
-)  # fmt: skip
-sabotage = sa.Table(
-    "sabotage", metadata, sa.Column("id", sa.Integer, primary_key=True), text("key", index=True), text("defect"),
-    text("criterion_id"), text("subject", index=True), text("outcome"), text("expected"), number("seconds"),
-    text("detail"), number("created_at"), text("invalid_reason", nullable=True), number("invalid_at", nullable=True),
-)  # fmt: skip
-RECORDS = {t.name: t for t in (sessions, runs, curves, measurements, verdicts, sabotage, models, datasets)}
+# `{id}` counts up by itself, `{double}` is a float64; their names differ between databases.
+TABLES = {
+    "meta": "name TEXT NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name)",
+    "sessions": "id TEXT NOT NULL, opened_at {double} NOT NULL, info TEXT NOT NULL, closed_at {double}, closing TEXT,"
+    " chain TEXT, PRIMARY KEY (id)",
+    "models": _keyed("role TEXT NOT NULL, place TEXT NOT NULL, info TEXT NOT NULL"),
+    "datasets": _keyed("place TEXT NOT NULL, info TEXT NOT NULL"),
+    "runs": _keyed(
+        "kind TEXT NOT NULL, subject TEXT NOT NULL, method TEXT NOT NULL, base_digest TEXT NOT NULL, data_digest TEXT"
+        " NOT NULL, recipe TEXT NOT NULL, folder TEXT NOT NULL, summary TEXT NOT NULL, seconds {double}, seal TEXT"
+    ),
+    "measurements": _keyed(
+        "name TEXT NOT NULL, inputs TEXT NOT NULL, measurement TEXT NOT NULL, seconds {double} NOT NULL, seal TEXT"
+    ),
+    "sabotage": _keyed(
+        "defect TEXT NOT NULL, criterion_id TEXT NOT NULL, subject TEXT NOT NULL, outcome TEXT NOT NULL, expected TEXT"
+        " NOT NULL, seconds {double} NOT NULL, detail TEXT NOT NULL"
+    ),
+    "curves": "run_id INTEGER NOT NULL, at INTEGER NOT NULL, step INTEGER, loss {double}, lr {double}, grad_norm {double},"
+    ' "row" TEXT NOT NULL, PRIMARY KEY (run_id, at), FOREIGN KEY(run_id) REFERENCES runs (id)',
+    "verdicts": "seq INTEGER NOT NULL, session TEXT NOT NULL, criterion_id TEXT NOT NULL, subject TEXT NOT NULL,"
+    " evidence_key TEXT NOT NULL, criterion TEXT NOT NULL, verdict TEXT NOT NULL, seconds {double} NOT NULL,"
+    " created_at {double} NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL, " + _MARKS + ", PRIMARY KEY (seq),"
+    " FOREIGN KEY(session) REFERENCES sessions (id)",
+}
+INDEXES = (
+    *(
+        f'CREATE UNIQUE INDEX {name}_key ON {name} ("key") WHERE invalid_reason IS NULL'
+        for name in ("models", "datasets", "runs", "measurements")
+    ),
+    "CREATE INDEX ix_sabotage_subject ON sabotage (subject)",
+    'CREATE INDEX ix_sabotage_key ON sabotage ("key")',
+    "CREATE INDEX ix_verdicts_evidence_key ON verdicts (evidence_key)",
+    "CREATE INDEX verdicts_session ON verdicts (session)",
+)
+RECORDS = ("sessions", "runs", "curves", "measurements", "verdicts", "sabotage", "models", "datasets")
+# The column that a record goes by, of the tables whose records can be marked invalid.
+KEYS = {name: "evidence_key" if name == "verdicts" else "key" for name in RECORDS if name not in ("sessions", "curves")}
 
 _RUN_COSTS = "SELECT 'run' AS what, kind AS name, subject, seconds, created_at FROM runs WHERE invalid_reason IS NULL"
 _METRICS = (
@@ -89,7 +79,26 @@ VIEWS = {
 }  # fmt: skip
 
 
-def is_valid(table: sa.Table, key: str) -> sa.ColumnElement[bool]:
-    """The valid rows of this key; verdicts go by their evidence key."""
-    named = table.c.evidence_key if table is verdicts else table.c.key
-    return (named == key) & table.c.invalid_reason.is_(None)
+def creation(types: Mapping[str, str]) -> Iterator[str]:
+    """The statements that make an empty database into one of this schema, in order."""
+    for name, columns in TABLES.items():
+        yield f"CREATE TABLE {name} ({columns.format_map(types)})"
+    yield from INDEXES
+    for name, query in VIEWS.items():
+        yield f"CREATE VIEW {name} AS {query}"
+
+
+@cache
+def insertion(table: str, *columns: str) -> str:
+    names = ", ".join(f'"{column}"' for column in columns)
+    return f"INSERT INTO {table} ({names}) VALUES ({', '.join(f':{column}' for column in columns)})"
+
+
+def change(table: str, *columns: str) -> str:
+    """Without its condition, which the caller adds."""
+    return f"UPDATE {table} SET {', '.join(f'{column} = :{column}' for column in columns)}"
+
+
+def is_valid(table: str) -> str:
+    """The condition for the valid rows of `:key`."""
+    return f"{KEYS[table]} = :key AND invalid_reason IS NULL"

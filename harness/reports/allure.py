@@ -55,6 +55,12 @@ def active() -> bool:
     return any(isinstance(plugin, AllureFileLogger) for plugin in allure_commons.plugin_manager.get_plugins())
 
 
+def asked(config: pytest.Config) -> bool:
+    """Whether any of Allure's options, or its test plan, was given: nothing else reads its labels."""
+    given = (value for name, value in vars(config.option).items() if name.startswith("allure_"))
+    return any(given) or "ALLURE_TESTPLAN_PATH" in os.environ
+
+
 def labels(criterion: Labelled) -> list[pytest.MarkDecorator]:
     """The marks of a gate; Allure's own selection (`--allure-severities`) sees them too."""
     marks = [

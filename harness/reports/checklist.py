@@ -122,11 +122,22 @@ def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
     validate(checklist)
     content = plain(checklist)
     texts = {
-        "json": json.dumps(content, allow_nan=False, sort_keys=True, indent=1) + "\n",
+        "json": _lines(content),
         "md": markdown.render(content),
         "html": html.render(content),
     }
     return {kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text) for kind, text in texts.items()}
+
+
+def _lines(content: Checklist) -> str:
+    """Strict JSON with a line for each key, and for each row; an indent at every level costs twenty times as much."""
+    told = {key: _json(value) for key, value in content.items()}
+    told["rows"] = "[\n" + ",\n".join(map(_json, content["rows"])) + "\n]"
+    return "{\n" + ",\n".join(f"{_json(key)}: {text}" for key, text in sorted(told.items())) + "\n}\n"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, allow_nan=False, sort_keys=True)
 
 
 def write_atomically(path: Path, text: str) -> Path:

@@ -32,7 +32,9 @@ def render(criteria: Criteria) -> str:
 
 def _criterion(criterion: Criterion) -> str:
     joined = f" {JOINED[criterion.rule]}:" if criterion.rule in JOINED else ""
-    parts = "\n".join(f"  * {_part(part)}" for part in criterion.parts)
+    named = [("all of these hold", criterion.all), ("at least one of these holds", criterion.any)]
+    lines = [_part(part) for part in criterion.parts] + [f"{words}: {', '.join(f'`{id_}`' for id_ in ids)}" for words, ids in named if ids]
+    parts = "\n".join(f"  * {line}" for line in lines)
     return f"* **`{criterion.id}`** ({criterion.severity}): {neutral(criterion.claim)}{joined}\n{parts}\n  * why: {neutral(criterion.why)}\n"
 
 

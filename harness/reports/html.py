@@ -51,6 +51,8 @@ RULES: Final = {
     "non_inferior": "no worse than the reference, in pairs",
     "equivalent": "equivalent to the reference, in pairs",
     "spread": "spread",
+    "correlates": "correlation with the reference",
+    "composite": "p-value of that criterion",
 }
 LEGEND: Final = (
     '<section class="legend"><h2>How to read this page</h2><dl>'

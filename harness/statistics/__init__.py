@@ -1,9 +1,17 @@
 """How sure we are: every interval that a verdict may rest on. Pure functions of plain numbers."""
 
+from harness.statistics.composite import composite_p as composite_p
+from harness.statistics.correlates import correlation_limits as correlation_limits
+from harness.statistics.correlates import permutation_test as permutation_test
+from harness.statistics.crossed import Crossed as Crossed
+from harness.statistics.crossed import hierarchical_limits as hierarchical_limits
+from harness.statistics.crossed import planned_power as planned_power
+from harness.statistics.crossed import two_way_limits as two_way_limits
 from harness.statistics.decision import Decision as Decision
 from harness.statistics.decision import Region as Region
 from harness.statistics.decision import Side as Side
 from harness.statistics.decision import decide as decide
+from harness.statistics.decision import p_inside as p_inside
 from harness.statistics.interval import Interval as Interval
 from harness.statistics.limits import log_ratio_limits as log_ratio_limits
 from harness.statistics.limits import mean_limits as mean_limits
@@ -14,3 +22,6 @@ from harness.statistics.limits import sd_limits as sd_limits
 from harness.statistics.limits import wilson_limits as wilson_limits
 from harness.statistics.paired import paired_mean_limits as paired_mean_limits
 from harness.statistics.paired import tango_limits as tango_limits
+from harness.statistics.resampling import bca_difference as bca_difference
+from harness.statistics.resampling import bca_limits as bca_limits
+from harness.statistics.signflip import sign_flip_test as sign_flip_test

@@ -38,7 +38,12 @@ class Decision:
 
 
 def decide(interval: Interval, region: Region) -> Decision:
-    """Inside only if both limits are; outside only if no value between the limits is; else between."""
+    """Inside only if both limits are; outside only if no value between the limits is; else between.
+
+    Where there is a test and no limits, its p-value at the end of the region decides, at the same error.
+    """
+    if not interval.limits:
+        return _by_test(interval, region)
     if interval.low in region and interval.high in region:
         return Decision(Side.INSIDE, min(region.high - interval.high, interval.low - region.low))
     under, over = region.high - interval.low, interval.high - region.low
@@ -46,6 +51,24 @@ def decide(interval: Interval, region: Region) -> Decision:
         return Decision(Side.OUTSIDE, min(under, over))
     margin = min(region.high - interval.high, interval.low - region.low)
     return Decision(Side.BETWEEN, margin, _more(interval, region))
+
+
+def p_inside(interval: Interval, region: Region) -> float | None:
+    """One-sided p-value of "inside the region": the larger of the two where both ends are finite (intersection-union)."""
+    ends = [interval.p(end, above=above) for end, above in ((region.low, True), (region.high, False)) if isfinite(end)]
+    known = [p for p in ends if p is not None]
+    return max(known) if known and len(known) == len(ends) else None
+
+
+def _by_test(interval: Interval, region: Region) -> Decision:
+    inside = p_inside(interval, region)
+    outside = [interval.p(end, above=above) for end, above in ((region.low, False), (region.high, True)) if isfinite(end)]
+    alpha = 1 - interval.level
+    if inside is not None and inside <= alpha + 1e-12:
+        return Decision(Side.INSIDE, alpha - inside)
+    if any(p is not None and p <= alpha + 1e-12 for p in outside):
+        return Decision(Side.OUTSIDE, alpha - (1.0 if inside is None else inside))
+    return Decision(Side.BETWEEN, alpha - (1.0 if inside is None else inside))
 
 
 def _more(interval: Interval, region: Region) -> int | None:

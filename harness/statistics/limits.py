@@ -8,7 +8,7 @@ from math import ceil, exp, inf, log, log1p, sqrt
 
 import numpy as np
 
-from harness.statistics.interval import ORDER_STATISTIC, Interval, sample, tail
+from harness.statistics.interval import ORDER_STATISTIC, Interval, Test, sample, t_test, tail
 
 
 def mean_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1) -> Interval:
@@ -26,8 +26,9 @@ def mean_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1)
     units = np.sort(units)
     constant = bool(units[0] == units[-1])
     mean = float(units[0]) if constant else float(units.mean())
-    half = 0.0 if constant else float(special.stdtrit(n - 1, 1 - alpha)) * float(units.std(ddof=1)) / sqrt(n)
-    return Interval(mean, mean - half, mean + half, n, level, "t")
+    se = 0.0 if constant else float(units.std(ddof=1)) / sqrt(n)
+    half = float(special.stdtrit(n - 1, 1 - alpha)) * se
+    return Interval(mean, mean - half, mean + half, n, level, "t", t_test(mean, se, n - 1))
 
 
 def proportion_limits(successes: int, n: int, level: float = 0.95, *, sides: int = 1) -> Interval:
@@ -41,7 +42,14 @@ def proportion_limits(successes: int, n: int, level: float = 0.95, *, sides: int
     _check_count(successes, n)
     low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, alpha))
     high = 1.0 if successes == n else float(special.betaincinv(successes + 1, n - successes, 1 - alpha))
-    return Interval(successes / n, low, high, n, level, "Clopper-Pearson")
+
+    def test(bound: float, above: bool) -> float:
+        inside = min(1.0, max(0.0, bound))
+        if above:
+            return 1.0 if successes == 0 else float(special.bdtrc(successes - 1, n, inside))
+        return float(special.bdtr(successes, n, inside))
+
+    return Interval(successes / n, low, high, n, level, "Clopper-Pearson", test)
 
 
 def wilson_limits(successes: int, n: int, level: float = 0.95, *, sides: int = 1) -> Interval:
@@ -58,7 +66,13 @@ def wilson_limits(successes: int, n: int, level: float = 0.95, *, sides: int = 1
     half = z / (1 + z * z / n) * sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     low = 0.0 if successes == 0 else centre - half
     high = 1.0 if successes == n else centre + half
-    return Interval(p, low, high, n, level, "Wilson")
+
+    def test(bound: float, above: bool) -> float:
+        distance, variance = (p - bound if above else bound - p), bound * (1 - bound) / n
+        score = distance / sqrt(variance) if variance > 0 else (inf if distance > 0 else -inf)
+        return float(special.ndtr(-score))
+
+    return Interval(p, low, high, n, level, "Wilson", test)
 
 
 def quantile_limits(values: Sequence[float], quantile: float, level: float = 0.95, *, sides: int = 1) -> Interval:
@@ -80,7 +94,15 @@ def quantile_limits(values: Sequence[float], quantile: float, level: float = 0.9
     high = float(units[above[0]]) if above.size else inf
     low = float(units[under[-1]]) if under.size else -inf
     estimate = float(units[min(n - 1, ceil(n * quantile - 1e-9) - 1)])
-    return Interval(estimate, low, high, n, level, ORDER_STATISTIC)
+
+    def test(bound: float, above: bool) -> float:
+        if above:
+            rank = int(np.searchsorted(units, bound, side="left"))
+            return 1.0 if rank == n else float(below[rank])
+        rank = int(np.searchsorted(units, bound, side="right"))
+        return 1.0 if rank == 0 else 1 - float(below[rank - 1])
+
+    return Interval(estimate, low, high, n, level, ORDER_STATISTIC, test)
 
 
 def quantile_needs(quantile: float, level: float = 0.95, *, upper: bool = True) -> int:
@@ -101,7 +123,14 @@ def sd_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1) -
     sd = 0.0 if units[0] == units[-1] else float(units.std(ddof=1))
     low = sd * sqrt((n - 1) / float(special.chdtri(n - 1, alpha)))
     high = sd * sqrt((n - 1) / float(special.chdtri(n - 1, 1 - alpha)))
-    return Interval(sd, low, high, n, level, "chi-square")
+
+    def test(bound: float, above: bool) -> float:
+        if bound <= 0:
+            return 0.0 if above else 1.0
+        ratio = (n - 1) * (sd / bound) ** 2
+        return float(special.chdtrc(n - 1, ratio) if above else special.chdtr(n - 1, ratio))
+
+    return Interval(sd, low, high, n, level, "chi-square", test)
 
 
 def log_ratio_limits(
@@ -119,7 +148,17 @@ def log_ratio_limits(
     if not ((top > 0).all() and (bottom > 0).all()):
         raise ValueError("a ratio needs numbers above 0")
     logs = mean_limits((np.log(top) - np.log(bottom)).tolist(), level, sides=sides)
-    return Interval(_exp(logs.estimate), _exp(logs.low), _exp(logs.high), logs.n, level, "t of log ratio")
+    return Interval(_exp(logs.estimate), _exp(logs.low), _exp(logs.high), logs.n, level, "t of log ratio", _of_log(logs))
+
+
+def _of_log(logs: Interval) -> Test:
+    """The test of a ratio, made on the logarithm; every ratio lies above a bound of 0."""
+
+    def test(bound: float, above: bool) -> float:
+        p = logs.p(log(bound), above=above) if bound > 0 else (0.0 if above else 1.0)
+        return 1.0 if p is None else p
+
+    return test
 
 
 def _exp(x: float) -> float:

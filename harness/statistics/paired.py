@@ -1,7 +1,8 @@
 """Limits of a difference between two arms that saw the same units: value minus reference, unit by unit."""
 
 from collections.abc import Callable, Sequence
-from math import sqrt
+from dataclasses import replace
+from math import inf, sqrt
 
 import numpy as np
 
@@ -37,7 +38,14 @@ def tango_limits(
         raise ValueError("a paired proportion needs values that are 0 or 1 in both arms")
     gained, lost = int((ours > theirs).sum()), int((ours < theirs).sum())
     low, high = _tango(gained, lost, ours.size, float(special.ndtri(1 - tail(level, sides))))
-    return Interval((gained - lost) / ours.size, low, high, int(ours.size), level, "Tango")
+
+    def test(bound: float, above: bool) -> float:
+        distance = gained - lost - ours.size * bound
+        variance = _score_variance(bound, gained, lost, int(ours.size))
+        score = distance / sqrt(variance) if variance > 0 else (inf if distance > 0 else -inf if distance < 0 else 0.0)
+        return float(special.ndtr(-score if above else score))
+
+    return Interval((gained - lost) / ours.size, low, high, int(ours.size), level, "Tango", test)
 
 
 def _tango(gained: int, lost: int, n: int, z: float) -> tuple[float, float]:
@@ -72,7 +80,7 @@ def _score_variance(delta: float, gained: int, lost: int, n: int) -> float:
 
 
 def _renamed(interval: Interval, method: str) -> Interval:
-    return Interval(interval.estimate, interval.low, interval.high, interval.n, interval.level, method)
+    return replace(interval, method=method)
 
 
 def _check_paired(ours: int, theirs: int) -> None:

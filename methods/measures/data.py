@@ -64,7 +64,9 @@ def _dialogue(row: Row) -> list[dict[str, str]] | None:
 
 
 def answer_of(row: Row) -> Any:
-    """The class of a row: its label, or the last assistant message."""
+    """The class of a row: its label, whether its question has an answer, or the last assistant message."""
+    if "question" in row:
+        return row.get("answerable")
     if "messages" not in row:
         return row.get("label")
     said = [m["content"] for m in _dialogue(row) or [] if m["role"] == "assistant"]
@@ -72,9 +74,9 @@ def answer_of(row: Row) -> Any:
 
 
 def input_of(row: Row) -> str:
-    """What the model may read: the text, or every message before the last assistant message."""
+    """What the model may read: the text or texts, or every message before the last assistant message."""
     if "messages" not in row:
-        return row["text"] if isinstance(row.get("text"), str) else ""
+        return "\n".join(row[part] for part in ("text", "pair", "question", "context") if isinstance(row.get(part), str))
     messages = _dialogue(row) or []
     last = max((i for i, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))
     return "\n".join(m["content"] for m in messages[:last])
@@ -91,8 +93,10 @@ def _faults(row: Row, labels: list[str], columns: dict[str, Any]) -> Iterator[st
         dialogue = _dialogue(row)
         if not dialogue or _missing(answer_of(row)) or not input_of(row).strip() or dialogue[-1]["role"] != "assistant":
             yield "messages need role and content, a question, and at the end an answer that is not empty"
+    elif "question" in row:
+        yield from _span_faults(row)
     else:
-        if not isinstance(row.get("text"), str) or _missing(row["text"]):
+        if any(not isinstance(row.get(part), str) or _missing(row[part]) for part in ("text", "pair") if part in row or part == "text"):
             yield "text is empty, a placeholder or no string"
         label = row.get("label")
         if type(label) is not int or not 0 <= label < (len(labels) or math.inf):
@@ -103,6 +107,16 @@ def _faults(row: Row, labels: list[str], columns: dict[str, Any]) -> Iterator[st
         wanted = TYPES.get(str(declared).lower())
         if name in row and wanted and not isinstance(row[name], wanted):
             yield f"{name} is {type(row[name]).__name__}, declared {declared}"
+
+
+def _span_faults(row: Row) -> Iterator[str]:
+    texts, answers = [row.get(part) for part in ("question", "context")], row.get("answers")
+    if not all(isinstance(text, str) and text.strip() for text in texts):
+        yield "question or context is empty or no string"
+    elif not isinstance(answers, list) or row.get("answerable") is not bool(answers):
+        yield "answerable does not say whether there are answers"
+    elif any(texts[1][a["start"] : a["start"] + len(a["text"])] != a["text"] for a in answers):
+        yield "an answer is not where it is said to be"
 
 
 def _missing(text: Any) -> bool:

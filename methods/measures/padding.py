@@ -7,9 +7,10 @@ from torch import Tensor, nn
 
 from methods import models
 from methods.probe import supervised
+from methods.rows import inputs
 from methods.run import RunFolder
 
-FILL = {"attention_mask": 0, "labels": -100}
+FILL = {"attention_mask": 0, "token_type_ids": 0, "labels": -100}
 
 
 def views(run: RunFolder, model: nn.Module, batch: dict[str, Tensor], extra: int) -> tuple[dict[str, Tensor], dict[str, int]]:
@@ -35,7 +36,7 @@ def views(run: RunFolder, model: nn.Module, batch: dict[str, Tensor], extra: int
 def ask(run: RunFolder, model: nn.Module, batch: dict[str, Tensor], positions: bool = False) -> Tensor:
     model.eval()
     more = {"position_ids": from_mask(batch["attention_mask"])} if positions else {}
-    answer = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"], **more).logits
+    answer = model(**inputs(batch), **more).logits
     return supervised(answer, batch["labels"], run.recipe["task"])[0].float().cpu()
 
 

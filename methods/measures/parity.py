@@ -7,6 +7,7 @@ from methods import expected
 from methods.measures import artifact, forward, merging, padding
 from methods.measures.audit import LIMIT
 from methods.probe import probe_logits, reference_loss, supervised
+from methods.rows import inputs
 from methods.run import NotObservable, RunFolder
 
 MARGIN_TIE = 1e-4
@@ -109,7 +110,7 @@ def save_reload(run: RunFolder) -> dict:
 @torch.no_grad()
 def probe_loss(run: RunFolder, model: nn.Module, batch: dict[str, Tensor]) -> float:
     model.eval()
-    answer = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+    answer = model(**inputs(batch)).logits
     return float(reference_loss(answer, batch["labels"], run.recipe["task"]))
 
 
@@ -146,7 +147,7 @@ def deterministic_eval(run: RunFolder) -> dict:
 
 def with_gradient(run: RunFolder, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     with torch.enable_grad():
-        answer = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits
+        answer = model(**inputs(batch)).logits
     return supervised(answer.detach(), batch["labels"], run.recipe["task"])[0].float().cpu()
 
 

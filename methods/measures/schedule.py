@@ -1,4 +1,4 @@
-"""The learning rate, clipping, weight decay, steps and rows of the real run against the recipe."""
+"""The learning rate, clipping, weight decay, optimizer, steps and rows of the real run against the recipe."""
 
 from collections import Counter
 from math import ceil, cos, isfinite, pi
@@ -9,7 +9,7 @@ from methods.run import NotObservable, RunFolder
 
 
 def lr(run: RunFolder) -> dict:
-    """Metrics lr_error [1] (largest |seen − planned| / peak), steps_off, clip_off [steps], rows_off, rows_repeated [rows], peak_lr_missing [1], decay_off [count].
+    """Metrics lr_error [1] (largest |seen − planned| / peak), steps_off, clip_off [steps], rows_off, rows_repeated [rows], peak_lr_missing [1], decay_off, optimizer_off [count].
 
     Warm-up may start at 0 (n / warmup, as transformers does) or above it ((n + 1) / (warmup + 1)): the nearer one counts.
     """
@@ -24,6 +24,7 @@ def lr(run: RunFolder) -> dict:
     worst = max(range(len(seen)), key=lambda n: choices[start][n])
     off, unclipped = rows_off(trace, plan, count), clip_off(trace, plan.get("clip_norm"))
     decay = decay_off(run.json("inventory.json")["weight_decay"], plan.get("weight_decay") or 0.0)
+    other = optimizer_off(run.json("inventory.json")["watched"]["optimizers"], plan)
     repeated = rows_repeated(run, count)
     return {
         "values": {
@@ -32,18 +33,19 @@ def lr(run: RunFolder) -> dict:
             "rows_off": [float(sum(off.values()))],
             "clip_off": [float(len(unclipped))],
             "decay_off": [float(len(decay))],
+            "optimizer_off": [float(len(other))],
             "rows_repeated": [float(sum(repeated.values()))],
             "peak_lr_missing": [max(0.0, 1 - max(map(max, seen)) / peak) if plan.get("warmup_steps", 0) >= steps else 0.0],
         },
         "unit": {
             "lr_error": "1", "steps_off": "steps", "clip_off": "steps", "rows_off": "rows", "rows_repeated": "rows",
-            "peak_lr_missing": "1", "decay_off": "count",
+            "peak_lr_missing": "1", "decay_off": "count", "optimizer_off": "count",
         },
         "sampling_unit": "run",
         "counts": {"steps": len(trace), "planned_steps": steps, "rows": sum(line["rows"] for line in trace)},
         "findings": [f"step {worst + 1}: learning rate {seen[worst]}, planned {planned(worst, plan, steps, start):.6g}"]
         * (max(choices[start]) > 0)
-        + (decay + unclipped + [f"step {step}: {n} rows too many or too few" for step, n in off.items()])[:10]
+        + (other + decay + unclipped + [f"step {step}: {n} rows too many or too few" for step, n in off.items()])[:10]
         + [f"a row seen {n} times too often begins with the ids {ids[:8]}" for ids, n in repeated.most_common(5)],
         "arrays": {"lr": [max(rates) for rates in seen], "planned": [planned(n, plan, steps, start) for n in range(steps)]},
     }
@@ -106,6 +108,23 @@ def decay_off(seen: list[float], declared: float) -> list[str]:
     """Weight decays of the optimizer's groups that are not the declared one; some groups may have none, not all."""
     lines = [f"weight decay {value:g}, the recipe says {declared:g}" for value in seen if value not in (declared, 0.0)]
     return lines + [f"weight decay {declared:g} is declared and no group has it"] * (declared > 0 and declared not in seen)
+
+
+def optimizer_off(seen: list[list], plan: dict) -> list[str]:
+    """Classes, betas, epsilons and momenta of the optimizer's groups that are not the declared ones.
+
+    A setting that the class does not have, and an epsilon of several numbers, are not judged.
+    """
+    kind = plan.get("optimizer") or "adamw"
+    declared = {
+        "betas": list(plan.get("betas") or (0.9, 0.999)), "epsilon": plan.get("epsilon") or 1e-8, "momentum": plan.get("momentum") or 0.0,
+    }  # fmt: skip
+    lines = [f"the optimizer is {name}, the recipe says {kind}" for name in {row[0] for row in seen} if name.lower() != kind.lower()]
+    for _, *values in seen:
+        for (name, wanted), value in zip(declared.items(), values, strict=True):
+            if value is not None and (name == "betas" or not isinstance(value, list)) and value != wanted:
+                lines.append(f"{name} {value}, the recipe says {wanted}")
+    return lines
 
 
 def rows_repeated(run: RunFolder, count: int) -> Counter:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from methods import models, rows
+from methods import models, rows, span, windows
 from methods.run import RunFolder
 
 LEAST_OPENING = 8  # tokens; below, the extra pass costs more than it saves
@@ -57,6 +57,7 @@ class Scorer:
         cut = [without(item, len(self.opening)) for item in items]
         self.batches = batches(cut, tokenizer, batch_rows)
         self.size = len(items)
+        self.note = note_spans if items and "offsets" in items[0] else note
         self.below = still_layers(model, list(moving))
         self.records: dict[int, object] = {}
 
@@ -67,7 +68,7 @@ class Scorer:
             begun = self.begin() if self.opening else None
             for number, (chosen, batch) in enumerate(self.batches):
                 with self.recorded(number):
-                    note(answers, chosen, *self.asked(batch, begun))
+                    self.note(answers, chosen, *self.asked(batch, begun))
         return answers
 
     def begin(self) -> object:
@@ -161,9 +162,19 @@ def note(answers: Answers, chosen: list[int], logits: Tensor, labels: Tensor) ->
         answers.predicted[row] = tuple(best[own].tolist())
 
 
+def note_spans(answers: Answers, chosen: list[int], logits: Tensor, labels: Tensor) -> None:
+    """Enter what the logits (B, 1, 2T + 1) say about the packed labels (B, 1): right is the whole span, or no answer."""
+    logits, labels = logits[:, 0].float(), labels[:, 0]
+    starts, ends, answerable = span.parts(logits)
+    said = torch.where(answerable > 0, windows.packed(starts.argmax(1), ends.argmax(1)), 0)
+    losses = span.joint_loss(logits, labels, "none").double()
+    for row, loss, best, right in zip(chosen, losses.tolist(), said.tolist(), (said == labels).tolist(), strict=True):
+        answers.loss[row], answers.correct[row], answers.predicted[row] = loss, float(right), (best,)
+
+
 def asked(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Logits (B, T, V) and their labels (B, T). Of a causal batch only the places that some row scores."""
-    inputs = {name: batch[name] for name in ("input_ids", "attention_mask")}
+    """Logits (B, T, V) and their labels (B, T); (B, 1, C) and (B, 1) where a row has one label. Of a causal batch only the places that some row scores."""
+    inputs = rows.inputs(batch)
     if batch["labels"].dim() == 1:
         return model(**inputs).logits[:, None], batch["labels"][:, None]
     places, labels = scored_places(batch["labels"])

@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import Any
 
 from methods.run import NotObservable
+from methods.windows import separator
 
 IGNORED = -100
 METRICS = (
@@ -55,7 +56,7 @@ class Fed:
 class Truth:
     """What the row should be: ids of the inference prompt and of the answer (causal), or all ids and the class.
 
-    `length` is the recipe's limit: only a conversation beyond it may be cut.
+    `length` is the recipe's limit: only a conversation beyond it may be cut. `texts`: how many the row joins.
     """
 
     prompt: Ids
@@ -63,6 +64,7 @@ class Truth:
     label: int | None = None
     length: int = 0
     whole: Ids | None = None
+    texts: int = 1
 
 
 # ------------------------------------------------------------------------------------------------ the truth
@@ -76,7 +78,8 @@ def _template(tokenizer: Any, messages: list[dict[str, str]], generation: bool) 
 def _truth(row: dict[str, Any], tokenizer: Any, length: int) -> Truth:
     if "messages" not in row:
         limit = {"truncation": True, "max_length": length} if length else {}
-        return Truth([], [], int(row["label"]), length, list(tokenizer(row["text"], **limit)["input_ids"]))
+        texts = (row["text"] + separator(tokenizer), row["pair"]) if "pair" in row else (row["text"],)
+        return Truth([], [], int(row["label"]), length, list(tokenizer(*texts, **limit)["input_ids"]), len(texts))
     prompt = _template(tokenizer, row["messages"][:-1], True)
     answer = _template(tokenizer, row["messages"], False)[len(prompt) :]
     end = tokenizer.eos_token_id
@@ -107,7 +110,8 @@ def _bos_wrong(ids: Ids, truth: Truth | None, tokenizer: Any, habit: int | None)
     """Not exactly one leading BOS. Templates that open every turn with it (ChatML) may hold more further on."""
     cls, sep = getattr(tokenizer, "cls_token_id", None), getattr(tokenizer, "sep_token_id", None)
     if cls is not None and sep is not None and (truth is None or not truth.prompt):
-        return ids.count(cls) != 1 or ids[:1] != [cls] or ids.count(sep) != 1 or ids[-1:] != [sep]
+        texts = truth.texts if truth else 1
+        return ids.count(cls) != 1 or ids[:1] != [cls] or ids.count(sep) != texts or ids[-1:] != [sep]
     bos = tokenizer.bos_token_id
     if bos is None:
         return False

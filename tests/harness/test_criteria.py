@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.criteria import RULES, UNITS, CriteriaError, load, nearest
+from harness.reports import criteria_page
 
 BAD = sorted((Path(__file__).parent / "bad_criteria").glob("*.toml"))
 GOOD = """schema = 1
@@ -92,9 +93,9 @@ def test_nearest_suggests_only_what_is_near():
 
 
 SCALARS = st.one_of(
-    st.booleans(), st.integers(), st.floats(), st.sampled_from([*RULES, *UNITS, "A", "blocker", "all_of", "t"]), st.text(max_size=8)
+    st.booleans(), st.integers(), st.floats(), st.sampled_from([*RULES, *UNITS, "A", "blocker", "all_of", "composite", "two-way", "x@*", "t"]), st.text(max_size=8)
 )
-KEYS = ["claim", "stage", "severity", "why", "rule", "metric", "unit", "bound", "direction", "statistic", "reference", "margin", "quantile", "level", "interval", "odd"]
+KEYS = ["all", "any", "margin_relative", "relative_to", "floor", "floor_times", "claim", "stage", "severity", "why", "rule", "metric", "unit", "bound", "direction", "statistic", "reference", "margin", "quantile", "level", "interval", "odd"]
 TABLE = st.dictionaries(st.sampled_from(KEYS), SCALARS)
 
 
@@ -130,3 +131,58 @@ def test_any_table_is_read_or_refused_in_words(tmp_path_factory, tables, parts):
 @given(head=st.sampled_from([b"", b"schema = 1\n", GOOD.encode()]), rest=st.one_of(st.binary(), st.text(alphabet='[]{}"=.,\n#1ae ').map(str.encode)))
 def test_any_bytes_are_read_or_refused_in_words(tmp_path_factory, head, rest):
     outcome(tmp_path_factory.getbasetemp() / "fuzz.toml", head + rest)
+
+
+STUDY = GOOD + """
+[criteria."lora.h1"]
+claim = "Within 3 % of full fine-tuning."
+stage = "B"
+severity = "critical"
+why = "seed 003"
+rule = "non_inferior"
+metric = "accuracy@*"
+reference = "full_accuracy@*"
+unit = "accuracy"
+interval = "two-way"
+margin_relative = 0.03
+
+[criteria."lora.h2"]
+claim = "Less drift."
+stage = "B"
+severity = "critical"
+why = "seed 003"
+rule = "all_of"
+parts = [
+  { metric = "drift@*", unit = "1", rule = "ratio", bound = 0.8, reference = "full_drift@*", floor = "floor@*", floor_times = 2 },
+  { metric = "utility", unit = "1", rule = "correlates", bound = 0.5, reference = "gain", relative_to = "ceiling" },
+]
+
+[criteria."lora.composite"]
+claim = "H1 and H2 or the merge."
+stage = "C"
+severity = "critical"
+why = "seed 003"
+rule = "composite"
+all = ["lora.h1"]
+any = ["lora.h2", "core.parity.merge"]
+level = 0.9
+"""
+
+
+def test_the_keys_of_a_study_are_read_as_written(tmp_path):
+    criteria = load(written(tmp_path, STUDY))
+    (h1,) = criteria["lora.h1"].parts
+    assert (h1.margin, h1.margin_relative, h1.interval, h1.everywhere) == (None, 0.03, "two-way", True)
+    drift, utility = criteria["lora.h2"].parts
+    assert (drift.floor, drift.floor_times) == ("floor@*", 2.0)
+    assert (utility.statistic, utility.relative_to, utility.direction, utility.everywhere) == ("pearson", "ceiling", "at_least", False)
+    whole = criteria["lora.composite"]
+    assert (whole.all, whole.any, whole.level, whole.parts) == (("lora.h1",), ("lora.h2", "core.parity.merge"), 0.9, ())
+    assert json.loads(whole.to_json())["all"] == ["lora.h1"]
+
+
+def test_the_page_of_criteria_says_what_a_composite_is_made_of(tmp_path):
+    page = criteria_page.render(load(written(tmp_path, STUDY)))
+    assert "all of these hold: `lora.h1`" in page
+    assert "at least one of these holds: `lora.h2`, `core.parity.merge`" in page
+    assert "`accuracy@*` > 0 against 0.97 · full_accuracy@*" in page

@@ -104,3 +104,36 @@ def test_many_findings_keep_the_worst_and_say_how_many_more():
     assert taken.findings[0] == "tensor 0"
     assert taken.findings[-1] == "and 6 more"
     assert Measurement.from_json(taken.to_json()) == taken
+
+
+SEEDS_BY_ITEMS = {"drift": {"axes": ["seed", "item"], "shape": [1, 2], "clusters": [0, 4]}}
+
+
+@pytest.mark.parametrize("layout", [SEEDS_BY_ITEMS, {"drift": {"axes": ["item"], "shape": [2]}}])
+def test_a_layout_is_stored_and_read_back(layout):
+    taken = Measurement.from_mapping(seen(layout=layout))
+    assert taken.layout == layout
+    again = Measurement.from_json(taken.to_json())
+    assert again == taken
+
+
+def test_a_record_from_before_layouts_is_read_and_keeps_its_bytes():
+    text = Measurement.from_mapping(seen()).to_json()
+    assert "layout" not in text
+    assert Measurement.from_json(text).layout == {}
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"axes": ["item", "seed"]}, ["axes", "row by row"]), ({"axes": ["seed"]}, ["axes"]), ({"axes": None}, ["axes", "a list"]),
+    ({"shape": [2]}, ["shape", "2 sizes"]), ({"shape": [2, 2]}, ["shape", "2 values in all"]), ({"shape": [-1, -2]}, ["at least 0"]),
+    ({"clusters": [0]}, ["clusters", "2, one an item"]), ({"clusters": [0, 1.5]}, ["clusters", "whole number"]), ({"cluster": [0, 1]}, ["'cluster'"]),
+])  # fmt: skip
+def test_a_wrong_layout_is_refused_with_what_to_do(change, words):
+    with pytest.raises(EvidenceError) as refused:
+        Measurement.from_mapping(seen(layout={"drift": SEEDS_BY_ITEMS["drift"] | change}))
+    assert all(word in str(refused.value) for word in words), str(refused.value)
+
+
+def test_a_layout_of_no_metric_is_refused():
+    with pytest.raises(EvidenceError, match="no values of that name"):
+        Measurement.from_mapping(seen(layout={"other": SEEDS_BY_ITEMS["drift"]}))

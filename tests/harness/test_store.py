@@ -181,6 +181,26 @@ def test_a_database_corrupt_inside_says_so(store, file):
         store.verify_chain()
 
 
+def test_a_writer_is_alone_from_its_first_statement_and_readers_do_not_wait(store, file, tmp_path):
+    other = Store(f"sqlite:///{file}?timeout=0.05", tmp_path)
+    other.counts()
+    with store._database.writing():
+        with pytest.raises(StoreError, match=r"locked, wanted a free database; wait"):
+            other.open_session({})
+        assert other.counts()["sessions"] == 0
+    other.open_session({})
+    other.close()
+    assert store.counts()["sessions"] == 1
+
+
+def test_a_run_whose_curve_cannot_be_kept_is_not_kept_either(store, tmp_path):
+    with pytest.raises(EvidenceError, match="plain data"):
+        store.put_run("r", "pilot", RECIPE, tmp_path, {}, [{"step": 1}, {"step": object()}])
+    assert not any(store.counts().values())
+    store.put_run("r", "pilot", RECIPE, tmp_path, {}, [{"step": 1}])
+    assert store.counts()["curves"] == 1
+
+
 def test_a_measurement_is_kept_once_per_key(store):
     assert store.get_measurement("k") is None
     store.put_measurement("k", "parity", measured(1.0, math.nan), {"run": "r"}, 2.0)
@@ -277,7 +297,7 @@ def test_the_views_of_seed_001_answer(store, file, tmp_path):
 
 def test_settings_and_speed(store):
     session = store.open_session({})
-    assert [store._database.connection.exec_driver_sql(f"PRAGMA {p}").scalar() for p in
+    assert [store._database.connection.value(f"PRAGMA {p}") for p in
             ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")] == ["wal", 1, 1, 30000]  # fmt: skip
     store.close()
     started = time.perf_counter()

@@ -8,6 +8,7 @@ import pwd
 import shutil
 import sqlite3
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,10 @@ def test_a_sqlite_file_by_path_or_url(url, tmp_path, monkeypatch):
         (":memory:", "a database in memory"),
         ("sqlite:///file:x?mode=memory&uri=true", "a database in memory"),
         ("sqlite:///file:x.db?mode=ro&uri=true", "file:"),
+        ("sqlite:///a.db?mode=ro", r"options \['mode'\]"),
+        ("sqlite:///a.db?timeout=long", "timeout in seconds"),
+        ("sqlite://host/a.db", "the host host"),
+        ("sqlite+nodriver:///a.db", "nodriver"),
         ("nonsense://x", "nonsense"),
         ("://", "a SQLAlchemy URL or a path"),
         ("mysql+nodriver://host/db", "nodriver"),
@@ -70,6 +75,14 @@ def test_a_sqlite_file_by_path_or_url(url, tmp_path, monkeypatch):
 def test_a_url_that_cannot_serve_is_refused(url, told, tmp_path):
     with pytest.raises(StoreError, match=told):
         Store(url, tmp_path).counts()
+
+
+def test_a_server_without_sqlalchemy_is_refused_with_the_remedy(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "sqlalchemy", None)
+    monkeypatch.delitem(sys.modules, "harness.evidence.server", raising=False)
+    with pytest.raises(StoreError, match=r"pip install 'gonogo\[postgres\]'") as refused:
+        Store("postgresql+psycopg://me:secret@host/db", tmp_path)
+    assert "secret" not in str(refused.value)
 
 
 def test_artefacts_elsewhere_are_refused(tmp_path):

@@ -319,3 +319,36 @@ def test_rows_without_a_group_beside_others_cannot_be_go(tmp_path):
     splits = rows()
     splits["test"] = [{k: v for k, v in row.items() if k != "group"} for row in splits["test"]]
     assert data.leakage(folder(tmp_path, splits))["vetoes"]
+
+
+def paired(splits):
+    """The same rows as pairs: the first words beside the rest."""
+    return {split: [{**r, "text": " ".join(r["text"].split()[:15]), "pair": " ".join(r["text"].split()[15:])} for r in held] for split, held in splits.items()}
+
+
+def test_a_pair_is_copied_only_with_both_its_texts(tmp_path):
+    splits = paired(rows())
+    splits["test"][0] |= {"text": splits["train"][3]["text"]}
+    assert "exact_duplicates" not in leaks(tmp_path, splits)
+    splits["test"][0] |= {"pair": splits["train"][3]["pair"]}
+    assert leaks(tmp_path, splits)["exact_duplicates"] == 1
+
+
+def questions():
+    return {split: [{"id": r["id"], "group": r["group"], "question": f"where {r['id']}", "context": r["text"], "answerable": bool(r["label"]),
+                     "answers": [{"text": r["text"].split()[0], "start": 0}] * r["label"]} for r in held]
+            for split, held in rows().items()}  # fmt: skip
+
+
+def test_questions_over_texts_load_and_are_balanced_by_answerability(tmp_path):
+    told = folder(tmp_path, questions(), labels=[])
+    assert data.schema(told)["values"]["schema_violations"] == [0.0]
+    assert data.balance(told)["values"]["class_ratio"] == [1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize("change", [{"answerable": False}, {"context": ""}, {"answers": []}, {"answers": [{"text": "elsewhere", "start": 0}]}])
+def test_a_question_that_does_not_fit_its_text_is_a_violation(tmp_path, change):
+    splits = questions()
+    splits["train"][0] |= change
+    assert splits["train"][0]["id"] == "1"
+    assert data.schema(folder(tmp_path, splits, labels=[]))["values"]["schema_violations"] == [1.0]

@@ -195,3 +195,25 @@ def test_classification_rows(monkeypatch, tmp_path, change, faults):
 def test_no_rows_of_the_task_is_not_run(monkeypatch, tmp_path):
     with pytest.raises(tokens.NotObservable, match="no causal rows"):
         measure(monkeypatch, tmp_path, right, CLASSES)
+
+
+class BertOfPairs(Bert):
+    def __call__(self, text, pair=None, truncation=False, max_length=None):
+        ids = super().__call__(text)["input_ids"]
+        return {"input_ids": ids if pair is None else [*ids, *(10 + len(w) for w in pair.split()), 6]}
+
+    def num_special_tokens_to_add(self, pair):
+        return 3 if pair else 2
+
+
+PAIRS = [{"id": str(n), "text": "a bb", "pair": "c" * n, "label": n % 2} for n in range(1, 6)]
+
+
+@pytest.mark.parametrize(("joined", "faults"), [([5, 11, 12, 6, 13, 6], {}), ([5, 11, 12, 13, 6], {"bos_wrong": 5.0, "prefix_violations": 5.0})])
+def test_a_pair_has_one_separator_behind_each_of_its_texts(monkeypatch, tmp_path, joined, faults):
+    def encode(row):
+        ids = [10 + len(row["pair"]) if i == 13 else i for i in joined]
+        return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": row["label"]}
+
+    report = measure(monkeypatch, tmp_path, encode, rows=PAIRS, tokenizer=BertOfPairs(), task="classification")
+    assert {name: seen[0] for name, seen in report["values"].items() if seen[0]} == faults

@@ -53,6 +53,32 @@ def test_every_group_decays_as_declared_or_not_at_all(seen, declared, off):
     assert len(schedule.decay_off(seen, declared)) == off
 
 
+ADAMW = ["AdamW", [0.9, 0.999], 1e-8, None]
+
+
+@pytest.mark.parametrize(("seen", "declared", "told"), [
+    ([ADAMW], {}, []),
+    ([["AdamW", [0.999, 0.9], 1e-8, None]], {}, ["betas [0.999, 0.9], the recipe says [0.9, 0.999]"]),
+    ([ADAMW, ["AdamW", [0.9, 0.999], 1e-6, None]], {}, ["epsilon 1e-06, the recipe says 1e-08"]),
+    ([ADAMW], {"betas": [0.9, 0.95]}, ["betas [0.9, 0.999], the recipe says [0.9, 0.95]"]),
+    ([["Adafactor", None, [1e-30, 1e-3], None]], {}, ["the optimizer is Adafactor, the recipe says adamw"]),
+    ([["Adafactor", None, [1e-30, 1e-3], None]], {"optimizer": "adafactor"}, []),
+    ([["SGD", None, None, 0.9]], {"optimizer": "sgd"}, ["momentum 0.9, the recipe says 0.0"]),
+    ([["SGD", None, None, 0.9]], {"optimizer": "sgd", "momentum": 0.9}, []),
+])  # fmt: skip
+def test_the_optimizer_is_the_declared_one_in_every_group(seen, declared, told):
+    assert schedule.optimizer_off(seen, declared) == told
+
+
+def test_an_optimizer_with_other_betas_is_counted_in_a_run(clean, tmp_path):
+    assert value(schedule.lr(clean), "optimizer_off") == 0
+    run = copied(clean, tmp_path / "run")
+    listing = run.json("inventory.json")
+    listing["watched"]["optimizers"][0][1].reverse()
+    (run.path / "inventory.json").write_text(json.dumps(listing))
+    assert value(schedule.lr(run), "optimizer_off") == 1
+
+
 def test_a_row_seen_twice_in_one_epoch_is_counted(clean, tmp_path):
     assert value(schedule.lr(clean), "rows_repeated") == 0
     run = copied(clean, tmp_path / "run")

@@ -26,6 +26,7 @@ def test_what_was_seen_once_is_known_for_ever(tmp_path):
     first.first_grad, first.first_update, first.evaluated = {"weight": 1}, {"weight": 2}, {"forwards": 4, "with_dropout": 1}
     first.mixed_flags, first.started_in_training, first.weight_decay, first.kept_ids = ["0"], False, {0.0, 0.1}, 7
     first.watch.mode_changes, first.watch.stale_gradients, first.watch.threads = 2, 3, {1, 4}
+    first.watch.optimizers = {("AdamW", (0.9, 0.999), 1e-8, None), ("SGD", None, None, 0.9)}
     first.watch.trainable_steps["weight"] = 3
     first.members.add(pointer)
     first.held_steps[pointer], first.gradient_steps["weight"] = 2, 1

@@ -132,6 +132,15 @@ def test_a_resumed_run_is_bit_identical(base, request, data, tmp_path):
     assert cut != straight
 
 
+@pytest.mark.parametrize("optimizer", [{"optimizer": "adam", "betas": [0.8, 0.9]}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "sgd"}])
+def test_a_run_with_another_optimizer_resumes_bit_for_bit(bert, data, tmp_path, optimizer):
+    recipe = small_models.recipe(bert, data, steps=6, checkpoint_every=2, **optimizer)
+    straight = trained(tmp_path / "straight", recipe)
+    trained(tmp_path / "cut", recipe, max_steps=3)
+    assert trained(tmp_path / "cut", recipe, resume_from=tmp_path / "cut" / "checkpoint") == straight
+    assert trained(tmp_path / "plain", small_models.recipe(bert, data, steps=6)) != straight
+
+
 def test_a_resume_without_the_generators_would_be_seen(bert, data, tmp_path, monkeypatch):
     """Negative control: dropout really draws, so that a loop which forgets the generator differs."""
     recipe = small_models.recipe(bert, data, config={"lora_dropout": 0.2}, checkpoint_every=2)

@@ -1,0 +1,8 @@
+"""The rules that judge are judged first: what a limit promises, it keeps on data like those it is used on."""
+
+from harness.gate import gate
+
+
+@gate("harness.statistics.size")
+def test_no_rule_is_wrong_more_often_than_it_says(simulations, judge):
+    judge(simulations.size())

@@ -1,0 +1,50 @@
+"""Drift where two arms are equally good: read off a trajectory at the step at which the dev score first reaches a level.
+
+Less drift can simply be less learning (Biderman et al. 2405.09673: LoRA and full fine-tuning lie on about the same
+curve), so drift is compared at matched performance. Plain Python.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+Point = Mapping[str, Any]
+
+
+def level_of(best: Mapping[str, Sequence[float]], share: float) -> float:
+    """The score that both arms must reach: `share` of the lower of the arms' mean best dev scores.
+
+    best: per arm, the best dev score of each seed.
+    """
+    return share * min(sum(scores) / len(scores) for scores in best.values())
+
+
+def at_level(points: Sequence[Point], level: float, name: str = "drift") -> float | None:
+    """`name` where `dev_score` first reaches `level`, linear between the two points around it; None if it never does.
+
+    points: in the order of their steps, the untrained model first.
+    """
+    before: Point | None = None
+    for point in points:
+        if point["dev_score"] >= level:
+            if before is None:
+                return float(point[name])
+            share = (level - before["dev_score"]) / (point["dev_score"] - before["dev_score"])
+            return float(before[name] + share * (point[name] - before[name]))
+        before = point
+    return None
+
+
+def best(points: Sequence[Point]) -> float:
+    """The best dev score on the way."""
+    return max(float(point["dev_score"]) for point in points)
+
+
+def mean_over_layers(layers: Sequence[Mapping[str, float]], name: str) -> float:
+    """Mean over the layers 1..L of one figure; layer 0, the embedding, is not one of them.
+
+    Raises:
+        ValueError: there is no layer beside the embedding.
+    """
+    if len(layers) < 2:
+        raise ValueError(f"{len(layers)} layers: a drift needs the embedding and at least one layer; look at the trajectory")
+    return sum(float(layer[name]) for layer in layers[1:]) / (len(layers) - 1)

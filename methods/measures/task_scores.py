@@ -1,0 +1,104 @@
+"""What a trained run is worth on its task: the reloaded artefact's score per item, beside the baselines on the same items."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from methods import models, rows, scores, tasks
+from methods.measures import forward
+from methods.measures.answers import Answers, answer
+from methods.run import NotObservable, RunFolder
+
+
+def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None = None) -> dict:
+    """Metrics score, score_dev [accuracy, or 1 = F1] per item of test and dev: 0 or 1, or SQuAD's token F1.
+
+    majority [accuracy]: 0 or 1 per test item, the commonest training label. Of a task whose splits share sentences also
+    score_without_shared. SQuAD instead has hasans_f1 and noans_f1 (each on its own questions) and always_no_answer_f1.
+    `layout` names each item's cluster: rows that share a sentence, a premise or an article. counts hold the baselines,
+    MRPC's F1 and SQuAD's exact match. digests.evaluation is the same for two arms that were asked the same.
+
+    A model whose predictions are all one, or no numbers, is vetoed: its score says nothing about what it learned.
+    """
+    meta = _meta(run)
+    about = tasks.task(meta["source"])
+    test, dev, train = (rows.read(run.data, split) for split in ("test", "dev", "train"))
+    test, dev = test[:test_rows], dev[:dev_rows]
+    model, tokenizer = forward.trained(run), models.load_tokenizer(run.recipe)
+    found = answer(model, test, tokenizer, run.recipe, about.words)
+    tuned = answer(model, dev, tokenizer, run.recipe, about.words)
+    spans = run.recipe["task"] == "span"
+    more = _of_spans(test, found) if spans else _of_labels(run.recipe["task"], about, train, found)
+    shared = set(meta.get("shared_rows") or ())
+    values = {"score": found.score, **{name: seen for name, seen in more["values"].items() if seen}}
+    if shared:
+        values["score_without_shared"] = [x for row, x in zip(test, found.score, strict=True) if row["id"] not in shared]
+    clusters = numbered(test)
+    layout = {name: laid_out(len(test), clusters) for name, seen in values.items() if len(seen) == len(test)}
+    values["score_dev"] = tuned.score
+    return {
+        "values": values,
+        "unit": dict.fromkeys(values, "1" if spans else "accuracy"),
+        "sampling_unit": "item",
+        "layout": layout,
+        "counts": {"items": len(test), "dev_items": len(dev), "clusters": len(set(clusters)), "shared_rows": len(shared),
+                   about.primary: found.mean, f"{about.primary}_dev": tuned.mean, **more["counts"]},
+        "findings": more["findings"],
+        "vetoes": _degenerate(found, about),
+        "arrays": {"predicted": [] if spans else found.predicted},
+        "digests": {"evaluation": tasks.evaluation_digest(test), "evaluation_dev": tasks.evaluation_digest(dev)},
+    }  # fmt: skip
+
+
+def _meta(run: RunFolder) -> dict[str, Any]:
+    file = run.data / "meta.json"
+    meta = RunFolder(run.data).json(file.name) if file.is_file() else {}
+    if meta.get("source") not in tasks.TASKS:
+        known = ", ".join(tasks.TASKS)
+        raise NotObservable(f"{run.data} says its source is {meta.get('source')!r}; tasks with a declared metric are {known}; name one under [data] from")
+    return meta
+
+
+def numbered(items: Sequence[Mapping[str, Any]]) -> list[int]:
+    """The cluster of each row as a number, in order of first sight; a row without a group is its own."""
+    place: dict[Any, int] = {}
+    return [place.setdefault(row.get("group") or ("row", row["id"]), len(place)) for row in items]
+
+
+def laid_out(items: int, clusters: list[int]) -> dict[str, Any]:
+    return {"axes": ["seed", "item"], "shape": [1, items], "clusters": clusters}
+
+
+def _of_labels(kind: str, about: tasks.Task, train: Sequence[Mapping[str, Any]], found: Answers) -> dict[str, Any]:
+    learned = [row["label"] if kind == "classification" else about.words.index(row["messages"][-1]["content"]) for row in train]
+    always = tasks.majority_correct(learned, found.truth)
+    counts = {"majority": sum(always) / len(always), "random": tasks.random_accuracy(learned, found.truth)}
+    if "f1" in about.metrics:
+        most = [tasks.majority(learned)] * len(found.truth)
+        counts |= {"f1": scores.f1(found.truth, found.predicted), "majority_f1": scores.f1(found.truth, most)}
+    counts |= {f"predicted {label}": found.predicted.count(n) for n, label in enumerate(about.labels)}
+    return {"values": {"majority": always}, "counts": counts, "findings": _beaten(found.mean, counts["majority"], "the commonest label")}
+
+
+def _of_spans(test: Sequence[Mapping[str, Any]], found: Answers) -> dict[str, Any]:
+    silent = tasks.always_no_answer(test)
+    parts = {name: [n for n, truth in enumerate(found.truth) if truth == held] for name, held in (("hasans", True), ("noans", False))}
+    values = {f"{name}_f1": [found.score[n] for n in chosen] for name, chosen in parts.items()}
+    exact = {"exact": range(len(test)), "hasans_exact": parts["hasans"], "noans_exact": parts["noans"]}
+    counts = {name: sum(found.exact[n] for n in chosen) / len(chosen) for name, chosen in exact.items() if chosen}
+    counts |= {name: sum(seen) / len(seen) for name, seen in values.items() if seen}
+    counts |= {"always_no_answer": sum(silent) / len(silent), "answered": sum(bool(text) for text in found.predicted)}
+    return {"values": {**values, "always_no_answer_f1": silent}, "counts": counts,
+            "findings": _beaten(found.mean, counts["always_no_answer"], "never answering")}  # fmt: skip
+
+
+def _beaten(score: float, baseline: float, what: str) -> list[str]:
+    return [] if score > baseline else [f"{score:.4f} is not above {baseline:.4f}, what {what} gets on the same items"]
+
+
+def _degenerate(found: Answers, about: tasks.Task) -> list[str]:
+    told = [] if found.finite else ["the model's logits are not finite: nothing was predicted"]
+    if len(set(found.predicted)) == 1 and len(set(found.truth)) > 1:
+        said = found.predicted[0]
+        word = about.labels[said] if about.labels else (said or "no answer")
+        told.append(f"every one of {len(found.predicted)} predictions is `{word}`: a constant answer learned nothing")
+    return told
