@@ -65,10 +65,16 @@ def number(value: float | None) -> float:
 def contrast(part: Part, sample: Sample) -> Floats:
     """(seeds, items) of value - k·reference, where a relative margin makes k other than 1."""
     ours, theirs = sample.arms()
+    _check_share(part, theirs)
     sign = -1.0 if part.direction == "at_most" else 1.0
     share = sign * (part.margin_relative or 0.0)
     factor = {"non_inferior": 1 - share, "superior": 1 + share}.get(part.rule, 1.0)
     return ours - factor * theirs
+
+
+def _check_share(part: Part, theirs: Floats) -> None:
+    if part.margin_relative is not None and not float(theirs.mean()) > 0:
+        raise ValueError(f"the reference {part.reference} is {float(theirs.mean()):g} on average, and a share of it is no margin")
 
 
 def _grid(values: Sequence[float], layout: Mapping[str, Any]) -> Floats:
@@ -123,6 +129,7 @@ def _equivalence(part: Part, sample: Sample) -> Interval:
     Each says on its side exactly what its contrast says against 0; the region's ends are ±m times the reference's mean.
     """
     ours, theirs = sample.arms()
+    _check_share(part, theirs)
     share = number(part.margin_relative)
     shift = share * float(theirs.mean())
     under, over = (_over_seeds(part, ours - (1 + side * share) * theirs, sample) for side in (-1, 1))

@@ -70,9 +70,9 @@ class Session:
             outcome = "NOT RUN" if criterion.id in self.selected else "NOT SELECTED"
             reason = "the session ended before it was judged" if outcome == "NOT RUN" else ""
             return {**plain, "outcome": outcome, "reason": reason, "seconds": 0.0, "reused": False, "parts": [],
-                    "findings": [], "counts": {}, "not_scored": {}, "arrays": {}, "evidence_key": ""}  # fmt: skip
+                    "p": None, "findings": [], "counts": {}, "not_scored": {}, "arrays": {}, "digests": {}, "evidence_key": ""}  # fmt: skip
         verdict, evidence = seen["verdict"], seen["evidence"]
-        return {**plain, "outcome": verdict["outcome"], "reason": verdict["reason"], "parts": verdict["parts"],
+        return {**plain, "outcome": verdict["outcome"], "reason": verdict["reason"], "p": verdict.get("p"), "parts": verdict["parts"],
                 "seconds": seen["seconds"], "reused": seen["reused"], "evidence_key": seen["key"], **evidence}  # fmt: skip
 
     def checklist(self, command: str, environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -116,8 +116,8 @@ def badness(row: Mapping[str, Any]) -> int:
 def evidence_of(measurement: Measurement | None) -> dict[str, Any]:
     """The part of a measurement that a reader of the checklist wants."""
     if measurement is None:
-        return {"findings": [], "counts": {}, "not_scored": {}, "arrays": {}}
-    return {name: strict(getattr(measurement, name), name) for name in ("findings", "counts", "not_scored", "arrays")}
+        return {"findings": [], "counts": {}, "not_scored": {}, "arrays": {}, "digests": {}}
+    return {name: strict(getattr(measurement, name), name) for name in ("findings", "counts", "not_scored", "arrays", "digests")}
 
 
 def plain_of(record: Any) -> Any:

@@ -37,14 +37,3 @@ def at_level(points: Sequence[Point], level: float, name: str = "drift") -> floa
 def best(points: Sequence[Point]) -> float:
     """The best dev score on the way."""
     return max(float(point["dev_score"]) for point in points)
-
-
-def mean_over_layers(layers: Sequence[Mapping[str, float]], name: str) -> float:
-    """Mean over the layers 1..L of one figure; layer 0, the embedding, is not one of them.
-
-    Raises:
-        ValueError: there is no layer beside the embedding.
-    """
-    if len(layers) < 2:
-        raise ValueError(f"{len(layers)} layers: a drift needs the embedding and at least one layer; look at the trajectory")
-    return sum(float(layer[name]) for layer in layers[1:]) / (len(layers) - 1)

@@ -1,4 +1,4 @@
-"""The launch checklist: its schema, and the three files that a session leaves behind."""
+"""The launch checklist: its schema, and the files that a session leaves behind."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports import html, markdown
+from harness.reports import html, markdown, printing, study
 from harness.reports.words import OUTCOMES, real
 
 SCHEMA: Final = 1
@@ -118,7 +118,10 @@ def plain(value: Any) -> Any:
 
 
 def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
-    """Write the checklist as page, data and text; a reader sees the old file or the new one, never half of one."""
+    """Write the checklist as page, data and text, and the page of the LoRA study where the checklist has its rows.
+
+    A reader sees the old file or the new one, never half of one.
+    """
     validate(checklist)
     content = plain(checklist)
     texts = {
@@ -126,7 +129,12 @@ def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
         "md": markdown.render(content),
         "html": html.render(content),
     }
-    return {kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text) for kind, text in texts.items()}
+    paths = {kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text) for kind, text in texts.items()}
+    if study.held(content):
+        paths["study"] = write_atomically(Path(folder) / "lora-study.html", study.render(content))
+        paper = printing.printed(paths["study"], Path(folder) / "lora-study.pdf")
+        paths |= {"study_pdf": paper} if paper else {}
+    return paths
 
 
 def _lines(content: Checklist) -> str:

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from html import escape
 from pathlib import Path
 from typing import Any, Final
 
 from harness.reports import pictures
+from harness.reports.tags import document
+from harness.reports.tags import kind as _kind
+from harness.reports.tags import text as _t
+from harness.reports.tags import verdict as _verdict
 from harness.reports.words import (
     SYMBOLS,
     Part,
@@ -28,7 +31,6 @@ from harness.reports.words import (
 )
 
 STYLE: Final = Path(__file__).with_name("checklist.css")
-POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 CAUGHT_SYMBOLS: Final = {"caught": "✓", "MISSED": "✗", "error": "!"}
 MOST_SHOWN: Final = 20
 MOST_ON_A_CARD: Final = 5
@@ -70,30 +72,11 @@ LEGEND: Final = (
 def render(checklist: Mapping[str, Any]) -> str:
     session, launch = checklist["session"], checklist["launch"]
     title = f"{launch['outcome']} · {session['subject']} · stage {session['stage']}"
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        '<meta name="color-scheme" content="light dark">'
-        f"<title>{_t(title)}</title><style>{STYLE.read_text(encoding='utf-8')}</style></head>\n<body>"
+    body = (
         f"{_header(checklist)}<main>{_obstacles(checklist['rows'])}{_table(checklist['rows'])}"
-        f"{_pictures(checklist)}{_sabotage(checklist)}{LEGEND}</main>{_footer(session)}</body></html>\n"
+        f"{_pictures(checklist)}{_sabotage(checklist)}{LEGEND}</main>{_footer(session)}"
     )
-
-
-def _t(value: object) -> str:
-    return escape(neutral(value), quote=True)
-
-
-def _kind(outcome: object) -> str:
-    """A class name for an outcome; an outcome that nobody knows gets none of ours."""
-    return str(outcome).lower().replace("-", "").replace(" ", "") if outcome in SYMBOLS else "unknown"
-
-
-def _verdict(outcome: str) -> str:
-    return (
-        f'<b class="verdict {_kind(outcome)}"><i aria-hidden="true">{SYMBOLS.get(outcome, "○")}</i> {_t(outcome)}</b>'
-    )
+    return document(title, STYLE.read_text(encoding="utf-8"), body)
 
 
 def _items(texts: Iterable[object], kind: str = "") -> str:

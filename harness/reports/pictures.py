@@ -28,7 +28,7 @@ def drawn(draw: Callable[..., str], *values: Any) -> str:
         return ""
 
 
-def _svg(width: float, height: float, title: str, body: Iterable[str]) -> str:
+def svg(width: float, height: float, title: str, body: Iterable[str]) -> str:
     name = escape(neutral(title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height:g}" width="{width:g}" '
@@ -36,18 +36,18 @@ def _svg(width: float, height: float, title: str, body: Iterable[str]) -> str:
     )
 
 
-def _text(x: float, y: float, text: object, colour: str = INK, anchor: str = "start", style: str = "") -> str:
+def text(x: float, y: float, text: object, colour: str = INK, anchor: str = "start", style: str = "") -> str:
     words = escape(neutral(text))
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:{colour};{style}">{words}</text>'
 
 
-def _stroke(x1: float, y1: float, x2: float, y2: float, colour: str = LINE, wide: float = 1, dash: str = "") -> str:
+def stroke(x1: float, y1: float, x2: float, y2: float, colour: str = LINE, wide: float = 1, dash: str = "") -> str:
     dashed = f";stroke-dasharray:{dash}" if dash else ""
     ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
     return f'<line {ends} style="stroke:{colour};stroke-width:{wide:g}{dashed}"/>'
 
 
-def _polyline(points: Sequence[Point], colour: str, dash: str = "") -> str:
+def polyline(points: Sequence[Point], colour: str, dash: str = "") -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dashed = f";stroke-dasharray:{dash}" if dash else ""
     return (
@@ -65,7 +65,7 @@ def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
     return [point for pair in kept for point in sorted(pair)]
 
 
-def _ticks(low: float, high: float, most: int = 4) -> list[float]:
+def ticks(low: float, high: float, most: int = 4) -> list[float]:
     if not high > low:
         return [low]
     raw = (high - low) / most
@@ -75,7 +75,7 @@ def _ticks(low: float, high: float, most: int = 4) -> list[float]:
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
-def _scale(low: float, high: float, start: float, end: float) -> Any:
+def scale(low: float, high: float, start: float, end: float) -> Any:
     span = (high - low) or 1.0
     return lambda value: start + (value - low) / span * (end - start)
 
@@ -88,20 +88,20 @@ def loss_curves(curves: Mapping[str, Any] | None) -> str:
     if not values:
         return ""
     xs, ys = [x for x, _ in values], [y for _, y in values]
-    at_x = _scale(min(xs), max(xs), 44, 500)
+    at_x = scale(min(xs), max(xs), 44, 500)
     top = 16.0 + 16 * min(len(lines), 6)
-    at_y = _scale(min(*ys, 0.0), max(ys), 210, top)
-    body = [_stroke(44, at_y(tick), 500, at_y(tick)) for tick in _ticks(min(*ys, 0.0), max(ys))]
+    at_y = scale(min(*ys, 0.0), max(ys), 210, top)
+    body = [stroke(44, at_y(tick), 500, at_y(tick)) for tick in ticks(min(*ys, 0.0), max(ys))]
     body += [
-        _text(38, at_y(tick) + 4, number(round(tick, 12)), FAINT, "end") for tick in _ticks(min(*ys, 0.0), max(ys))
+        text(38, at_y(tick) + 4, number(round(tick, 12)), FAINT, "end") for tick in ticks(min(*ys, 0.0), max(ys))
     ]
-    body += [_text(at_x(tick), 228, number(round(tick, 12)), FAINT, "middle") for tick in _ticks(min(xs), max(xs), 5)]
-    body += [_text(44, 12, "training loss", FAINT), _text(500, 244, "optimizer step", FAINT, "end")]
+    body += [text(at_x(tick), 228, number(round(tick, 12)), FAINT, "middle") for tick in ticks(min(xs), max(xs), 5)]
+    body += [text(44, 12, "training loss", FAINT), text(500, 244, "optimizer step", FAINT, "end")]
     for index, (name, points) in enumerate(lines.items()):
         body += _curve(name, points, at_x, at_y, index)
-        body += [_text(at_x(x), top, "✗", COLOURS["NO-GO"], "middle") for x, y in points if not math.isfinite(y)][:20]
+        body += [text(at_x(x), top, "✗", COLOURS["NO-GO"], "middle") for x, y in points if not math.isfinite(y)][:20]
     body += _legend(lines)
-    return _svg(520, 250, f"Training loss by step: {', '.join(lines)}", body)
+    return svg(520, 250, f"Training loss by step: {', '.join(lines)}", body)
 
 
 def _points(curve: Mapping[str, Any]) -> list[Point]:
@@ -125,7 +125,7 @@ def _curve(name: str, points: list[Point], at_x: Any, at_y: Any, index: int) -> 
             stretch.append((x, y))
             continue
         if stretch:
-            drawn.append(_polyline([(at_x(a), at_y(b)) for a, b in thinned(stretch)], colour, dash))
+            drawn.append(polyline([(at_x(a), at_y(b)) for a, b in thinned(stretch)], colour, dash))
         stretch = []
     return drawn
 
@@ -135,8 +135,8 @@ def _legend(lines: Mapping[str, list[Point]]) -> list[str]:
     for index, (name, points) in enumerate(list(lines.items())[:6]):
         colour, dash = _look(index)
         last = points[-1][1]
-        body.append(_stroke(300, 8 + 16 * index, 324, 8 + 16 * index, colour, 2, dash))
-        body.append(_text(330, 12 + 16 * index, f"{neutral(name)[:14]}, ends at {number(last)}"))
+        body.append(stroke(300, 8 + 16 * index, 324, 8 + 16 * index, colour, 2, dash))
+        body.append(text(330, 12 + 16 * index, f"{neutral(name)[:14]}, ends at {number(last)}"))
     return body
 
 
@@ -153,15 +153,15 @@ def strip(part: Part, labelled: bool = True) -> str:
     body = [
         f'<rect x="{left:.1f}" y="4" width="{max(right - left, 0):.1f}" height="20" style="fill:{COLOURS["GO"]};opacity:.13"/>'
     ]
-    body.append(_stroke(4, 14, 216, 14))
-    body += [_stroke(at(edge), 2, at(edge), 26, INK, 1.5) for edge in bounds]
+    body.append(stroke(4, 14, 216, 14))
+    body += [stroke(at(edge), 2, at(edge), 26, INK, 1.5) for edge in bounds]
     if labelled:
-        body += [_text(at(edge), 38, number(edge), FAINT, _anchor(at(edge))) for edge in bounds]
+        body += [text(at(edge), 38, number(edge), FAINT, _anchor(at(edge))) for edge in bounds]
     start, end = (4 if ends[0] is None else at(ends[0])), (216 if ends[1] is None else at(ends[1]))
     if part.get("low") is not None or part.get("high") is not None:
-        body.append(_stroke(start, 14, end, 14, colour, 5))
+        body.append(stroke(start, 14, end, 14, colour, 5))
     body.append(f'<circle cx="{at(estimate):.1f}" cy="14" r="5" style="fill:{colour};stroke:var(--paper,#fff)"/>')
-    return _svg(220, 42 if labelled else 28, f"{part.get('metric')}: {seen(part)}; bound {part.get('bound')}; {part.get('outcome')}", body)
+    return svg(220, 42 if labelled else 28, f"{part.get('metric')}: {seen(part)}; bound {part.get('bound')}; {part.get('outcome')}", body)
 
 
 def _strip_scale(shown: Sequence[float]) -> Any:
@@ -170,7 +170,7 @@ def _strip_scale(shown: Sequence[float]) -> Any:
     if high - low > 0.1 * max(abs(low), abs(high)):
         low, high = min(low, 0.0), max(high, 0.0)
     pad = (high - low) * 0.08 or abs(high) * 0.5 or 1.0
-    return _scale(low - pad, high + pad, 4, 216)
+    return scale(low - pad, high + pad, 4, 216)
 
 
 def _anchor(x: float) -> str:
@@ -197,14 +197,14 @@ def parity_matrix(rows: Iterable[Row]) -> str:
     if not parts or not sizes:
         return ""
     low, high = math.floor(math.log10(min(sizes))) - 1, math.ceil(math.log10(max(sizes))) + 1
-    at = _scale(low, high, 236, 500)
+    at = scale(low, high, 236, 500)
     height = 30 + 34 * len(parts)
     every = max(1, math.ceil((high - low) / 6))
-    body = [_stroke(at(tick), 8, at(tick), height - 14) for tick in range(low, high + 1, every)]
-    body += [_text(at(tick), height, f"1e{tick}", FAINT, "middle") for tick in range(low, high + 1, every)]
+    body = [stroke(at(tick), 8, at(tick), height - 14) for tick in range(low, high + 1, every)]
+    body += [text(at(tick), height, f"1e{tick}", FAINT, "middle") for tick in range(low, high + 1, every)]
     for index, (row, part) in enumerate(parts):
         body += _parity_line(row, part, 24 + 34 * index, at, low)
-    return _svg(520, height + 6, "Parity: differences seen, on a logarithmic axis, against their bounds", body)
+    return svg(520, height + 6, "Parity: differences seen, on a logarithmic axis, against their bounds", body)
 
 
 def _parity_line(row: Row, part: Part, y: float, at: Any, low: int) -> list[str]:
@@ -212,8 +212,8 @@ def _parity_line(row: Row, part: Part, y: float, at: Any, low: int) -> list[str]
     colour = COLOURS.get(outcome, FAINT)
     name = neutral(row["id"]).removeprefix("core.parity.")
     body = [
-        _text(0, y - 3, f"{SYMBOLS.get(outcome, '○')} {name}"[:34], colour, style="font-weight:600"),
-        _text(
+        text(0, y - 3, f"{SYMBOLS.get(outcome, '○')} {name}"[:34], colour, style="font-weight:600"),
+        text(
             14,
             y + 10,
             f"{neutral(part.get('metric'))} {number(part.get('estimate'))}"[:36],
@@ -221,16 +221,16 @@ def _parity_line(row: Row, part: Part, y: float, at: Any, low: int) -> list[str]
             style="font-size:10px",
         ),
     ]
-    body += [_stroke(at(math.log10(e)), y - 9, at(math.log10(e)), y + 9, INK, 1.5) for e in edges(part) if e > 0]
+    body += [stroke(at(math.log10(e)), y - 9, at(math.log10(e)), y + 9, INK, 1.5) for e in edges(part) if e > 0]
     size = real(part.get("estimate"))
     if size is None or math.isnan(size):
-        return [*body, _text(500, y + 4, "not a number" if size is not None else "not seen", colour, "end")]
+        return [*body, text(500, y + 4, "not a number" if size is not None else "not seen", colour, "end")]
     if math.isinf(size) or size < 0:
-        return [*body, _text(500, y + 4, number(size), colour, "end")]
+        return [*body, text(500, y + 4, number(size), colour, "end")]
     x = at(math.log10(size)) if size > 0 else at(low)
     fill = colour if size > 0 else "var(--paper,#fff)"
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="fill:{fill};stroke:{colour};stroke-width:2"/>'
-    return [*body, _stroke(at(low), y, x, y, colour), dot, *([] if size else [_text(x + 9, y + 4, "exactly 0", FAINT)])]
+    return [*body, stroke(at(low), y, x, y, colour), dot, *([] if size else [text(x + 9, y + 4, "exactly 0", FAINT)])]
 
 
 def array(name: str, values: Any) -> str:
@@ -243,10 +243,10 @@ def array(name: str, values: Any) -> str:
     if len(points) < 2:
         return ""
     low, high = min(y for _, y in points), max(y for _, y in points)
-    at_x, at_y = _scale(0, len(values) - 1, 4, 216), _scale(low, high, 52, 18)
-    body = [_polyline([(at_x(x), at_y(y)) for x, y in thinned(points)], "var(--curve,#2457c5)")]
-    body.append(_text(4, 11, f"{neutral(name)[:20]}: {number(low)} to {number(high)}", FAINT, style="font-size:10px"))
-    return _svg(220, 58, f"{name}: {len(values)} values from {number(low)} to {number(high)}", body)
+    at_x, at_y = scale(0, len(values) - 1, 4, 216), scale(low, high, 52, 18)
+    body = [polyline([(at_x(x), at_y(y)) for x, y in thinned(points)], "var(--curve,#2457c5)")]
+    body.append(text(4, 11, f"{neutral(name)[:20]}: {number(low)} to {number(high)}", FAINT, style="font-size:10px"))
+    return svg(220, 58, f"{name}: {len(values)} values from {number(low)} to {number(high)}", body)
 
 
 def _heat_map(name: str, values: Sequence[Sequence[Any]]) -> str:
@@ -257,8 +257,8 @@ def _heat_map(name: str, values: Sequence[Sequence[Any]]) -> str:
         return ""
     size = max(3.0, min(18.0, 212 / columns))
     low, high = min(known), max(known)
-    shade = _scale(low, high, 0.08, 1.0)
-    body = [_text(4, 11, f"{neutral(name)[:20]}: {number(low)} to {number(high)}", FAINT, style="font-size:10px")]
+    shade = scale(low, high, 0.08, 1.0)
+    body = [text(4, 11, f"{neutral(name)[:20]}: {number(low)} to {number(high)}", FAINT, style="font-size:10px")]
     body += [
         f'<rect x="{4 + x * size:.1f}" y="{18 + y * size:.1f}" width="{size - 1:.1f}" height="{size - 1:.1f}" '
         f'style="fill:var(--curve,#2457c5);opacity:{shade(v):.2f}"/>'
@@ -266,4 +266,4 @@ def _heat_map(name: str, values: Sequence[Sequence[Any]]) -> str:
         for x, cell in enumerate(line)
         if (v := finite(cell)) is not None
     ]
-    return _svg(220, 20 + size * len(rows), f"{name}: {len(rows)} × {columns}, {number(low)} to {number(high)}", body)
+    return svg(220, 20 + size * len(rows), f"{name}: {len(rows)} × {columns}, {number(low)} to {number(high)}", body)

@@ -128,7 +128,7 @@ def identity_error(x: Tensor, precision: str = "fp64", seed: int = 0) -> float:
     generator = torch.Generator().manual_seed(seed)
     wide = x.double()
     turn = torch.linalg.qr(torch.randn(x.shape[1], x.shape[1], generator=generator, dtype=torch.float64))[0]
-    copy = -2 * wide @ turn + wide.abs().mean() * torch.randn(x.shape[1], generator=generator, dtype=torch.float64)
+    copy = -2 * wide @ turn + 10 * wide.abs().mean() * torch.randn(x.shape[1], generator=generator, dtype=torch.float64)
     of_x = cka.side(x, precision)
     errors = [abs(cka.cka(x, x, of_x, of_x) - 1), abs(cka.cka(x, copy, of_x) - 1)]
     return nan if any(error != error for error in errors) else max(errors)

@@ -95,14 +95,10 @@ class Memory:
 
 
 class Engine(ABC):
-    """One server of one deployment. Subclasses are final.
-
-    `name` and `device` label every verdict; `exact` says whether fp32 answers must equal the offline reference token by token.
-    """
+    """One server of one deployment. `name` and `device` label every verdict."""
 
     name = ""
     device = "cpu"
-    exact = False
 
     def __init__(self, deployment: Deployment) -> None:
         self.deployment = deployment

@@ -25,6 +25,15 @@ from methods.serving.contract import BASE, MERGED, Answer, Deployment, Engine, M
 
 HOST = "127.0.0.1"
 PR_SET_PDEATHSIG = 1
+VERSION = """
+import importlib.metadata, sys
+for name in sys.argv[1:]:
+    try:
+        print(name, importlib.metadata.version(name))
+        break
+    except importlib.metadata.PackageNotFoundError:
+        pass
+"""
 START_S, ANSWER_S = 300.0, 300.0
 
 
@@ -35,9 +44,12 @@ class Refused(Exception):
 class Http(Engine):
     """A server in a process group of its own that speaks HTTP; each request is one connection of one thread.
 
-    python  : interpreter of the engine's own environment.
-    scratch : where converted files, merged models and the server's log go; a temporary folder if not given.
+    packages: what may hold the server in its environment; the one found is part of the engine's name.
+    python : interpreter of the engine's own environment.
+    scratch: where converted files, merged models and the server's log go; a temporary folder if not given.
     """
+
+    packages: tuple[str, ...] = ()
 
     def __init__(self, deployment: Deployment, python: str = "", scratch: str | Path | None = None) -> None:
         super().__init__(deployment)
@@ -66,6 +78,7 @@ class Http(Engine):
         if not shutil.which(self.python):
             raise NotObservable(f"{type(self).__name__}: no interpreter {self.python!r} of an own environment; docs/serving.md says how to make one")
         self.port = free_port()
+        self.name = f"{type(self).name} ({installed(self.python, self.packages)})"
         command = self.command()
         with (self.scratch / "server.log").open("w") as log:
             environment = {**os.environ, "OMP_NUM_THREADS": str(self.deployment.threads), **self.environment()}
@@ -135,6 +148,12 @@ def die_with_parent() -> None:
     """In the server's process: end when the measuring process does, even if that is killed (Linux; elsewhere nothing)."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def installed(python: str, packages: Sequence[str]) -> str:
+    """The first of these packages that the environment has, with its version."""
+    done = subprocess.run([python, "-c", VERSION, *packages], capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "version unknown"
 
 
 def free_port() -> int:

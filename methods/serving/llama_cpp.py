@@ -30,6 +30,7 @@ class LlamaCpp(Http):
     (torch, transformers, gguf, sentencepiece); files: where GGUF files are kept for other deployments of the same base."""
 
     name = "llama_cpp.server"
+    packages = ("llama-cpp-python",)
 
     def __init__(self, deployment: Deployment, scripts: str = "", converter: str = "", files: str | None = None, **options: Any) -> None:
         super().__init__(deployment, **options)

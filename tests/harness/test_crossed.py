@@ -251,6 +251,13 @@ def test_arms_that_are_not_laid_out_alike_are_not_paired():
     assert without.outcome is Outcome.UNDECIDED
 
 
+@pytest.mark.parametrize("rule", ["non_inferior", "superior", "equivalent"])
+def test_a_share_of_a_reference_that_scores_nothing_is_no_margin(rule):
+    seen = verdict(answers(), np.zeros((5, 400)), rule)
+    assert seen.outcome is Outcome.UNDECIDED
+    assert "no margin" in seen.reason
+
+
 def test_more_data_resolves_what_is_undecided():
     outcomes = [verdict(answers(5, n, 0.8), answers(5, n, 0.8, seed=2)).outcome for n in (50, 8000)]
     assert outcomes == [Outcome.UNDECIDED, Outcome.GO]

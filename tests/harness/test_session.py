@@ -29,7 +29,7 @@ def test_plain_records_are_what_their_json_says(number):
 
 
 def test_the_evidence_of_a_row_is_what_the_measurements_json_says():
-    more = {"findings": ["f"], "counts": {"rows": math.inf}, "not_scored": {"empty": 2}, "arrays": {"a": [[1.0, math.nan]]}}
+    more = {"findings": ["f"], "counts": {"rows": math.inf}, "not_scored": {"empty": 2}, "arrays": {"a": [[1.0, math.nan]]}, "digests": {"base": "3f9c"}}
     measurement = Measurement.from_mapping({"values": {}, "unit": {}, **more})
     stored = json.loads(measurement.to_json())
     assert evidence_of(measurement) == {name: stored[name] for name in more}

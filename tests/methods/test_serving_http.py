@@ -97,6 +97,13 @@ def test_a_server_that_ends_at_once_says_why(llama, monkeypatch):
         pass
 
 
+def test_the_name_says_which_version_serves(llama, monkeypatch):
+    monkeypatch.setattr(Vllm, "command", fake("base"))
+    monkeypatch.setattr(Vllm, "packages", ("no-such-package", "pytest"))
+    with Vllm(Deployment(llama), python=sys.executable) as server:
+        assert server.name == f"vllm (pytest {pytest.__version__})"
+
+
 @pytest.mark.parametrize("name", ["vllm", "llama.cpp"])
 def test_without_its_own_environment_an_engine_is_not_observable(llama, name):
     with pytest.raises(NotObservable, match="own environment"), engine(name)(Deployment(llama), python="/no/python"):

@@ -16,12 +16,15 @@ from methods.run import NotObservable
 
 @pytest.fixture
 def told(clean, tmp_path):
-    """The clean tiny run on data that says which task it is."""
+    """The clean tiny run on data that says which task it is; the commonest training label is the rarer one in test."""
     run = tiny_runs.copied(clean, tmp_path / "run")
     data = tmp_path / "data"
     data.mkdir()
     for split in ("train", "dev", "test"):
         (data / f"{split}.jsonl").write_bytes((clean.data / f"{split}.jsonl").read_bytes())
+    rarer = 1 - tasks.majority([row["label"] for row in rows.read(data, "test")])
+    train = [{**row, "label": rarer if n else 1 - rarer} for n, row in enumerate(rows.read(data, "train"))]
+    (data / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
     shared = [rows.read(data, "test")[n]["id"] for n in (0, 3)]
     (data / "meta.json").write_text(json.dumps({"source": "mrpc", "labels": ["no", "yes"], "shared_rows": shared}))
     recipe = run.recipe | {"data": {"path": str(data)}}
@@ -103,19 +106,21 @@ def test_a_score_at_the_baseline_is_found(told, monkeypatch):
 @pytest.fixture
 def words(llama, data, tmp_path):
     recipe = {**small_models.recipe(llama, data), "task": "causal-lm"}
-    made = [{"id": str(n), "messages": [{"role": "user", "content": f"w{n} w{n + 1}"}, {"role": "assistant", "content": ("no", "yes")[n % 2]}]}
+    made = [{"id": str(n), "messages": [{"role": "user", "content": " ".join(f"w{k}" for k in range(n + 1))}, {"role": "assistant", "content": ("no", "yes")[n % 2]}]}
             for n in range(9)]  # fmt: skip
     return recipe, models.load_base(recipe), models.load_tokenizer(recipe), made
 
 
 def test_a_word_is_chosen_among_the_labels_words_at_the_answers_first_place(words):
     recipe, model, tokenizer, made = words
-    seen = answers.answer(model, made, tokenizer, recipe, ("no", "yes"))
+    among = ["no", "yes", *(f"w{n}" for n in range(30, 40))]
+    seen = answers.answer(model, made, tokenizer, recipe, among)
     for row, said in zip(made, seen.predicted, strict=True):
         prompt, _ = rows.split_answer(row, tokenizer)
         with torch.no_grad():
             logits = model(input_ids=torch.tensor([prompt])).logits[0, -1]
-        assert said == int(logits[small_models.WORDS.index("yes")] > logits[small_models.WORDS.index("no")])
+        assert said == int(logits[[small_models.WORDS.index(word) for word in among]].argmax())
+    assert len(set(seen.predicted)) > 1
     assert seen.truth == [n % 2 for n in range(9)]
 
 

@@ -72,6 +72,12 @@ def test_an_answer_inside_a_word_takes_the_whole_word():
     assert windows.label([{"text": "ends", "start": 12}], offsets) == 0
 
 
+def test_of_touching_pieces_only_those_inside_the_answer_are_taken():
+    pieces = [None, (0, 3), (3, 6), (6, 9), (9, 9), None]
+    assert windows.label([{"text": "mid", "start": 3}], pieces) == windows.packed(2, 2)
+    assert windows.label([{"text": "firmid", "start": 0}], pieces) == windows.packed(1, 2)
+
+
 def test_a_long_question_leaves_room_for_the_context(tokenizer):
     row = {**asked(drawn(30), 3), "question": " ".join(drawn(50))}
     for item in windows.encode([row], tokenizer, 24):
@@ -82,6 +88,8 @@ def test_the_best_span_is_that_of_a_full_search():
     draw = torch.Generator().manual_seed(0)
     for _ in range(20):
         starts, ends = torch.randn(50, generator=draw), torch.randn(50, generator=draw)
+        starts[:4] += 5
+        ends[47:] += 5
         offsets = [None] * 4 + [(n, n + 1) for n in range(43)] + [(9, 9)] + [None] * 2
         pairs = [(i, j) for i in range(4, 47) for j in range(i, min(47, i + windows.LONGEST_ANSWER))]
         best = max(pairs, key=lambda pair: float(starts[pair[0]].double() + ends[pair[1]].double()))
