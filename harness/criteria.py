@@ -34,7 +34,7 @@ from harness.toml_words import shown, toml_words
 HEAD = ("claim", "stage", "severity", "why", "rule")
 PART_KEYS = (
     "metric", "unit", "rule", "bound", "direction", "statistic", "reference", "margin", "margin_relative", "quantile", "level",
-    "interval", "relative_to", "floor", "floor_times",
+    "interval", "relative_to", "floor", "floor_times", "precondition",
 )  # fmt: skip
 EVERY = "@*"
 ID = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
@@ -63,6 +63,7 @@ class Part:
     relative_to: str | None = None
     floor: str | None = None
     floor_times: float | None = None
+    precondition: bool = False  # where it does not hold, nothing can be said: neither GO nor NO-GO
 
     @property
     def everywhere(self) -> bool:
@@ -264,7 +265,10 @@ class _Reader:
             return []
         common = {"level": table["level"]} if "level" in table else {}
         made = [self._part(f"{where} parts[{at}]", common | part, inner=True) for at, part in enumerate(parts)]
-        return [part for part in made if part]
+        found = [part for part in made if part]
+        if found and all(part.precondition for part in found):
+            self._say(where, "has preconditions only; add the part that the claim is about")
+        return found
 
     def _part(self, where: str, table: Mapping[str, Any], *, inner: bool = False) -> Part | None:
         before = len(self.problems)
@@ -272,7 +276,9 @@ class _Reader:
             return None
         rule = table["rule"]
         needs, may = needed(rule, table), RULES[rule][1]
-        self._keys(where, table, rule, ("metric", "unit", "rule", "level", *RULES[rule][0], *may))
+        self._keys(where, table, rule, ("metric", "unit", "rule", "level", *(("precondition",) if inner else ()), *RULES[rule][0], *may))
+        if not isinstance(table.get("precondition", False), bool):
+            self._say(where, f"`precondition` is {shown(table['precondition'])}, wanted true or false")
         self._text(where, table, "metric")
         self._word(where, table, "unit", UNITS)
         words = {"direction": DIRECTIONS, "statistic": STATISTICS.get(rule, ()), "interval": INTERVALS.get(rule, ()), "relative_to": RELATIVE_TO}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +159,38 @@ def judge(request: pytest.FixtureRequest) -> Callable[[Measurement], Verdict]:
     return decide
 
 
+@pytest.fixture
+def judge_composite(request: pytest.FixtureRequest) -> Callable[[Mapping[str, Callable[[], Measurement]]], Verdict]:
+    """`judge_composite({id: measure})`: each named criterion is judged on what its measure gives, then the whole. A part
+    that cannot be measured was not run."""
+    __tracebackhide__ = True
+    state = request.config.stash[STATE]
+    criterion = state.criteria[request.node.get_closest_marker("gate").args[0]]
+
+    def decide(parts: Mapping[str, Callable[[], Measurement]]) -> Verdict:
+        __tracebackhide__ = True
+        judged = {id_: part_of(state.criteria[id_], measure) for id_, measure in parts.items()}
+        verdict = verdicts.judge_composite(criterion, judged)
+        deliver(request.node, state, verdict, None, request.getfixturevalue("measures"))
+        return verdict
+
+    return decide
+
+
+def part_of(criterion: Criterion, measure: Callable[[], Measurement]) -> Verdict:
+    try:
+        return verdicts.judge(criterion, measure())
+    except Exception as error:
+        if not expected(error):
+            raise
+        return verdicts.not_run(criterion, str(error))
+
+
+def expected(error: BaseException) -> bool:
+    """What a measure raises when it cannot see, by name: the plugin knows neither methods nor fixtures."""
+    return type(error).__name__ in ("NotObservable", "ChildError", "EvidenceError", "StoreError")
+
+
 def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Measurement | None, source: Any) -> None:
     """Store the verdict, hand it to the controller with the report, then raise what pytest should see."""
     __tracebackhide__ = True
@@ -212,7 +244,7 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
     except (pytest.fail.Exception, pytest.xfail.Exception) as ended:
         reason = f"ended without a verdict: {ended.msg}"
     except Exception as error:
-        known = type(error).__name__ in ("NotObservable", "ChildError", "EvidenceError", "StoreError")
+        known = expected(error)
         reason = str(error) if known else f"broken: {type(error).__name__}: {error}"
         cause = error if tame(reason) else None  # what steers a terminal is not shown as it came
     try:

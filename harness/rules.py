@@ -11,7 +11,7 @@ COMPOUND = ("all_of", "any_of")
 COMPOSITE = "composite"
 UNITS = (
     "1", "count", "tensors", "rows", "parameters", "bytes", "logits", "nats", "nats/token", "steps", "seconds",
-    "FLOPs", "%", "accuracy", "hits", "ratio", "modules", "checks",
+    "FLOPs", "%", "accuracy", "hits", "ratio", "modules", "checks", "answers", "arms", "blocks",
 )  # fmt: skip
 
 # rule -> (keys it needs, keys it may have); `metric`, `unit` and `rule` always, `level` always allowed

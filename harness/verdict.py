@@ -53,14 +53,22 @@ def judge(criterion: Criterion, measurement: Measured) -> Verdict:
     """The verdict on one criterion. A veto or a number that was not measured can take a GO away, never give one."""
     if criterion.rule == COMPOSITE:
         raise ValueError(f"{criterion.id} is decided from the verdicts on other criteria; use judge_composite")
-    groups = [tuple(judge_part(one, measurement) for one in expanded(_at_level(criterion, part), measurement)) for part in criterion.parts]
-    parts = tuple(part for group in groups for part in group)
+    before = tuple(one for part in criterion.parts if part.precondition for one in _judged(part, measurement))
+    groups = [_judged(_at_level(criterion, part), measurement) for part in criterion.parts if not part.precondition]
+    parts = (*before, *(part for group in groups for part in group))
+    unmet = [part.reason for part in before if part.outcome is not Outcome.GO]
+    if unmet:
+        return Verdict(criterion.id, Outcome.UNDECIDED, parts, "nothing can be said before this holds: " + "; ".join(unmet), 1.0)
     wholes = [_together("all_of", group) for group in groups]
     outcome, reason = _joined("any_of", wholes) if criterion.rule == "any_of" else _together("all_of", parts)
     against = _vetoes(measurement) + [part.reason for part in parts if _broken(part, measurement)]
     if outcome is Outcome.GO and against:
         return Verdict(criterion.id, Outcome.UNDECIDED, parts, "would be GO, but " + "; ".join(against), 1.0)
     return Verdict(criterion.id, outcome, parts, reason, _p(criterion.rule, outcome, groups))
+
+
+def _judged(part: Part, measurement: Measured) -> tuple[PartVerdict, ...]:
+    return tuple(judge_part(one, measurement) for one in expanded(part, measurement))
 
 
 def judge_composite(criterion: Criterion, verdicts: Mapping[str, Verdict]) -> Verdict:
@@ -145,7 +153,7 @@ def _at_level(criterion: Criterion, part: Part) -> Part:
     """"Any of k" has k chances to be wrong, so each part gets a k-th of the error (Bonferroni); "all of" needs none."""
     if criterion.rule != "any_of":
         return part
-    return replace(part, level=1 - (1 - part.level) / len(criterion.parts))
+    return replace(part, level=1 - (1 - part.level) / sum(not other.precondition for other in criterion.parts))
 
 
 def _together(rule: str, parts: Sequence[PartVerdict]) -> tuple[Outcome, str]:

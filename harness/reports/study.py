@@ -12,6 +12,7 @@ from harness.reports.study_facts import (
     H2,
     H3,
     HYPOTHESES,
+    SQUAD,
     TASKS,
     Facts,
     cells,
@@ -101,11 +102,11 @@ def _hypothesis(found: Facts, identity: str, name: str) -> list[str]:
     row = found.row(identity)
     if row is None:
         return [f"<b>{text(name)}</b>", text(identity), *[missing()] * 3, missing("not in this session"), missing()]
-    part = deciding(row) or {}
+    part = deciding({**row, "parts": found.claimed(identity)}) or {}
     p = row.get("p") if row.get("p") is not None else part.get("p")
     needs = list(dict.fromkeys(str(each["needs"]) for each in row.get("parts") or [] if each.get("needs")))
     estimate = "" if identity == ALL else _estimate(found, identity, part)
-    said = "; ".join(needs) if needs else "nothing more" if row["outcome"] in ("GO", "NO-GO") else str(row.get("reason") or "not said")
+    said = "; ".join(needs) if needs else "nothing more" if row["outcome"] in ("GO", "NO-GO") else str(row.get("reason") or part.get("reason") or "not said")
     return [f"<b>{text(name)}</b>", text(row.get("claim") or identity), estimate or "see its parts", text(part.get("bound") or "–"),
             linked(found, identity, p), verdict(str(row["outcome"])), text(said)]  # fmt: skip
 
@@ -113,12 +114,13 @@ def _hypothesis(found: Facts, identity: str, name: str) -> list[str]:
 def _estimate(found: Facts, identity: str, part: Part) -> str:
     if real(part.get("estimate")) is None:
         return missing()
-    label = f"<small>{text(part['metric'])} · {text(_short(found, part))}</small> "
+    label = f"<small>{text(part['metric'])} · {text(_short(found, identity, part))}</small> "
     return label + figure(found, identity, seen(part))
 
 
-def _short(found: Facts, part: Part) -> str:
-    return shortness(found, task_of(part["metric"])) if task_of(part["metric"]) in found.tasks() else "all tasks"
+def _short(found: Facts, identity: str, part: Part) -> str:
+    task = "squad_v2" if identity == SQUAD else task_of(part["metric"])
+    return shortness(found, task) if task in (*found.tasks(), "squad_v2") else "all tasks"
 
 
 def _detail(found: Facts, identity: str, name: str) -> str:
@@ -126,7 +128,7 @@ def _detail(found: Facts, identity: str, name: str) -> str:
     if not parts:
         return ""
     listed = table(PART_HEADS, (part_cells(found, identity, part) for part in parts))
-    return f"<details open><summary>{text(name)}: {len(parts)} comparisons</summary>{listed}</details>"
+    return f"<details open><summary>{text(name)}: {len(parts)} comparison{'' if len(parts) == 1 else 's'}</summary>{listed}</details>"
 
 
 PART_HEADS: Final = ("Comparison", "Estimate", "Bound", "p", "n", "Trained on", "Verdict", "What would decide it")
@@ -139,7 +141,7 @@ def part_cells(found: Facts, identity: str, part: Part) -> list[str]:
     said = part.get("needs") or ("" if outcome == "GO" else part.get("reason") or "")
     return [f"<code>{text(part['metric'])}</code>", figure(found, identity, seen(part)) if known else missing(), text(part.get("bound") or "–"),
             linked(found, identity, part["p"]) if part.get("p") is not None else "–", linked(found, identity, part.get("n")),
-            text(_short(found, part)), verdict(outcome), text(said)]  # fmt: skip
+            text(_short(found, identity, part)), verdict(outcome), text(said)]  # fmt: skip
 
 
 # ── deployment ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -209,7 +211,8 @@ def _effect(found: Facts, task: str) -> list[str]:
 
 
 def _percent(found: Facts, gap: float | None, whole: float | None) -> str:
-    return missing() if gap is None or not whole else figure(found, H1, f"{number(100 * gap / whole)} %")
+    share = None if gap is None or not whole else 100 * gap / whole
+    return linked(found, H1, share) + ("" if finite(share) is None else " %")
 
 
 def _other(found: Facts) -> str:

@@ -13,6 +13,8 @@ ARMS: Final = {"lora": "LoRA", "full": "Full fine-tuning"}
 H1, H2, H3, ALL = "lora.h1.performance", "lora.h2.drift", "lora.h3.deployment", "lora.composite"
 SEARCH: Final = "lora.hpo.identified"
 HYPOTHESES: Final = {H1: "H1 performance", H2: "H2 drift", H3: "H3 deployment", ALL: "H1 and (H2 or H3)"}
+SQUAD: Final = "lora.sanity.squad_answerability"
+CLAIMED: Final = {H1: ("non_inferior", "lora@"), H2: ("ratio", "drift_lora@"), H3: ("ratio", "two_adapters")}
 TASKS: Final = {"mrpc": "MRPC", "sst2": "SST-2", "rte": "RTE", "squad_v2": "SQuAD v2"}
 WHOLE: Final = {"mrpc": 3_700, "sst2": 67_000, "rte": 2_500, "squad_v2": 130_000}
 MOST_TASKS: Final = 12
@@ -39,6 +41,12 @@ class Facts:
 
     def part(self, identity: str, metric: str, rule: str) -> Part | None:
         return next((p for p in self.parts(identity) if p.get("metric") == metric and p.get("rule") == rule), None)
+
+    def claimed(self, identity: str) -> list[Part]:
+        """The parts that state the hypothesis itself, without its preconditions; all parts where none is known as that."""
+        rule, stem = CLAIMED.get(identity, ("", ""))
+        parts = self.parts(identity)
+        return [p for p in parts if p.get("rule") == rule and str(p.get("metric")).startswith(stem)] or parts
 
     def counts(self, identity: str) -> Mapping[str, Any]:
         return (self.row(identity) or {}).get("counts") or {}

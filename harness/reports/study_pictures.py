@@ -30,7 +30,7 @@ def padded(values: Sequence[float], share: float = 0.06) -> tuple[float, float]:
 def scores(seen: Mapping[str, Sequence[float]], bound: float | None, interval: Sequence[float | None], baseline: float | None) -> str:
     """A dot per seed and arm. The bar is the interval of the judged difference, laid at the bound; the shaded side passes."""
     limits = [None if bound is None or end is None else bound + end for end in interval]
-    shown = kept([*(score for line in seen.values() for score in line), bound, baseline, *limits])
+    shown = kept([*(score for line in seen.values() for score in line), bound, *limits])
     if not any(kept(line) for line in seen.values()):
         return ""
     low, high = padded(shown)
@@ -41,22 +41,33 @@ def scores(seen: Mapping[str, Sequence[float]], bound: float | None, interval: S
         body.insert(0, f'<rect x="{at(bound):.1f}" y="26" width="{RIGHT - at(bound):.1f}" height="102" style="fill:{COLOURS["GO"]};opacity:.1"/>')
         body += [stroke(at(bound), 20, at(bound), 128, INK, 1.6), text(at(bound), 14, "bound", INK, "middle")]
     if baseline is not None and math.isfinite(baseline):
-        body += [stroke(at(baseline), 26, at(baseline), 128, FAINT, 1.4, "2 3"), text(at(baseline), 14, "baseline", FAINT, "middle")]
+        body += _baseline(baseline, low, high, at)
     for index, arm in enumerate(("full", "lora")):
-        body += _arm(arm, kept(seen.get(arm, ())), 52 + 48 * index, at)
+        body += _arm(arm, seen.get(arm, ()), 52 + 48 * index, at)
     if len(limits) == 2 and kept(limits):
         start, end = (edge if limit is None else at(limit) for limit, edge in zip(limits, (LEFT + 40, RIGHT), strict=True))
         body.append(stroke(start, 116, end, 116, LOOKS["lora"][1], 5))
     return svg(520, 150, "Score by arm and seed against the bound", body)
 
 
+def _baseline(baseline: float, low: float, high: float, at: Any) -> list[str]:
+    """A line; where it lies beyond the axis, as it should, its number at that end: the scores keep their room."""
+    if low <= baseline <= high:
+        return [stroke(at(baseline), 26, at(baseline), 128, FAINT, 1.4, "2 3"), text(at(baseline), 14, "baseline", FAINT, "middle")]
+    if baseline < low:
+        return [text(0, 14, f"← baseline {number(baseline)}", FAINT)]
+    return [text(RIGHT, 14, f"baseline {number(baseline)} →", FAINT, "end")]
+
+
 def _arm(arm: str, seen: Sequence[float], y: float, at: Any) -> list[str]:
+    """A ring per seed and a line at their mean; no mean where a seed's score is no number."""
     name, colour, _ = LOOKS[arm]
-    if not seen:
-        return [text(0, y + 4, name, colour), text(LEFT + 44, y + 4, "missing", FAINT)]
+    body = [text(0, y + 4, name, colour), *(dot(at(score), y, colour, hollow=True) for score in kept(seen))]
+    if not seen or len(kept(seen)) < len(seen):
+        said = f"{len(seen) - len(kept(seen))} of {len(seen)} not a number" if seen else "missing"
+        return [*body, text(LEFT + 44, y - 12, said, COLOURS["NO-GO"] if seen else FAINT)]
     middle = at(sum(seen) / len(seen))
-    dots = [dot(at(score), y, colour, hollow=True) for score in seen]
-    return [text(0, y + 4, name, colour), *dots, stroke(middle, y - 10, middle, y + 10, colour, 3)]
+    return [*body, stroke(middle, y - 10, middle, y + 10, colour, 3)]
 
 
 def frame(xs: Sequence[float], ys: Sequence[float], words: tuple[str, str]) -> tuple[list[str], Any, Any]:
@@ -118,7 +129,7 @@ def heat(name: str, layers: Sequence[Sequence[float]], steps: Sequence[float], m
     foot = 22 + len(layers) * high + 14
     every = math.ceil(columns / 8)
     body += [text(LEFT + (at + 0.5) * wide, foot, number(step), FAINT, "middle") for at, step in enumerate(steps[:columns]) if at % every == 0 and math.isfinite(step)]
-    body += [f'<rect x="{LEFT + 22 * n}" y="{foot + 12:.1f}" width="22" height="9" style="fill:var(--curve,#2457c5);opacity:{shade(most * n / 7):.2f}"/>' for n in range(8)]
+    body += [f'<rect x="{LEFT + 22 * n}" y="{foot + 12:.1f}" width="22" height="9" style="fill:var(--curve,#2457c5);opacity:{0.05 + 0.95 * n / 7:.2f}"/>' for n in range(8)]
     body += [text(LEFT - 6, foot + 21, "0", FAINT, "end"), text(LEFT + 182, foot + 21, number(most), FAINT), text(RIGHT, foot + 21, "layer ↑ · step →", FAINT, "end")]
     return svg(520, foot + 28, f"{name}: {len(layers)} layers × {columns} looks", body)
 

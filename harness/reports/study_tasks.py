@@ -49,7 +49,7 @@ def section(found: Facts, task: str) -> str:
     name = f"{text(title(task))} <small>{text(_about(found, task))}</small>"
     return (
         f'<section class="study task"><h2>{name}</h2><div class="pictures">{_scores(found, task)}{_drift(found, task)}'
-        f"{_heat(found, task)}{_layers(found, task)}{_tuning(found, task)}</div></section>"
+        f"{_heat(found, task)}{_tuning(found, task)}{_layers(found, task)}</div></section>"
     )
 
 
@@ -64,7 +64,7 @@ def lacking(found: Facts, task: str) -> list[str]:
     """What of a task has no figures, in words."""
     wanted: dict[str, list[Any]] = {
         "scores by seed": [found.line(H1, f"{arm}@{task} by seed") for arm in ARMS],
-        "drift by step": [found.grid(H2, f"{arm}@{task} drift by step") for arm in ARMS],
+        "drift by step": [_runs(found, task, arm) for arm in ARMS],
         "drift by layer and step": [found.grid(H2, f"{arm}@{task} drift by layer and step") for arm in ARMS],
         "drift by layer": [layer_ratios(found, task)],
         "tuning scores": [found.line(SEARCH, f"{task}.{arm} scores") for arm in ARMS],
@@ -126,9 +126,11 @@ def _drift(found: Facts, task: str) -> str:
 
 
 def _runs(found: Facts, task: str, arm: str) -> list[list[tuple[float, float]]]:
-    """(step, drift) of each run; a run whose steps are not known is drawn nowhere."""
+    """(step, drift) of each run; none where the steps of one are not known: a mean over the others would be another one."""
     drifts, steps = found.grid(H2, f"{arm}@{task} drift by step"), found.grid(H2, f"{arm}@{task} steps")
-    return [list(zip(xs, ys, strict=False)) for xs, ys in zip(steps, drifts, strict=False)]
+    if list(map(len, drifts)) != list(map(len, steps)):
+        return []
+    return [list(zip(xs, ys, strict=True)) for xs, ys in zip(steps, drifts, strict=True)]
 
 
 def _heat(found: Facts, task: str) -> str:

@@ -1,12 +1,17 @@
 """What a trained run is worth on its task: the reloaded artefact's score per item, beside the baselines on the same items."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import nn
+
 from methods import models, rows, scores, tasks
-from methods.measures import forward
+from methods.measures import forward, learning, scoring
 from methods.measures.answers import Answers, answer
 from methods.run import NotObservable, RunFolder
+from methods.training import count_items, summed_loss
 
 
 def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None = None) -> dict:
@@ -45,8 +50,51 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
         "findings": more["findings"],
         "vetoes": _degenerate(found, about),
         "arrays": {"predicted": [] if spans else found.predicted},
-        "digests": {"evaluation": tasks.evaluation_digest(test), "evaluation_dev": tasks.evaluation_digest(dev)},
+        "digests": {"evaluation": tasks.evaluation_digest(test), "evaluation_dev": tasks.evaluation_digest(dev),
+                    "artifact": artifact_digest(run)},
     }  # fmt: skip
+
+
+def overfit(run: RunFolder, control: RunFolder) -> dict:
+    """Metrics final_loss [nats] per scored item of the training rows, train_score [accuracy] their mean primary score;
+    control_fall [ratio] of the control's own loss in training, last third over first; trained_on [rows] of the test split
+    that entered the training of either."""
+    about = tasks.task(_meta(run)["source"])
+    model, tokenizer = forward.trained(run), models.load_tokenizer(run.recipe)
+    train = rows.read(run.data, "train")
+    found = answer(model, train, tokenizer, run.recipe, about.words)
+    items = rows.encode(train, tokenizer, run.recipe)
+    held_out = rows.encode(rows.read(run.data, "test"), tokenizer, run.recipe)
+    values = {
+        "final_loss": mean_loss(model, items, tokenizer, run.recipe["task"]), "train_score": found.mean,
+        "control_fall": learning.curve(control)["values"]["late_over_early"][0],
+        "trained_on": float(sum(learning.trained_on(each, held_out) for each in (run, control))),
+    }  # fmt: skip
+    return {
+        "values": {name: [value] for name, value in values.items()},
+        "unit": {"final_loss": "nats", "train_score": "accuracy", "control_fall": "ratio", "trained_on": "rows"},
+        "sampling_unit": "run",
+        "counts": {"train_rows": len(train), "steps": run.json("done.json")["steps"]},
+        "vetoes": _degenerate(found, about),
+    }
+
+
+@torch.no_grad()
+def mean_loss(model: nn.Module, items: Sequence[Mapping[str, Any]], tokenizer: Any, task: str) -> float:
+    """Nats per scored item, as training counts them."""
+    total, count = 0.0, 0
+    for _, batch in scoring.batches(list(items), tokenizer, 8):
+        total += float(summed_loss(model(**rows.inputs(batch)).logits, batch["labels"], task))
+        count += count_items(batch["labels"])
+    return total / count
+
+
+def artifact_digest(run: RunFolder) -> str:
+    """SHA-256 over the weights that were saved, file by file: two seeds that are one training have the same."""
+    told = hashlib.sha256()
+    for file in sorted(run.artifact.rglob("*.safetensors")):
+        told.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return told.hexdigest()
 
 
 def _meta(run: RunFolder) -> dict[str, Any]:
