@@ -128,7 +128,7 @@ def _drift(found: Facts, task: str) -> str:
 def _runs(found: Facts, task: str, arm: str) -> list[list[tuple[float, float]]]:
     """(step, drift) of each run; none where the steps of one are not known: a mean over the others would be another one."""
     drifts, steps = found.grid(H2, f"{arm}@{task} drift by step"), found.grid(H2, f"{arm}@{task} steps")
-    if list(map(len, drifts)) != list(map(len, steps)):
+    if list(map(len, drifts)) != list(map(len, steps)) or not all(math.isfinite(step) for xs in steps for step in xs):
         return []
     return [list(zip(xs, ys, strict=True)) for xs, ys in zip(steps, drifts, strict=True)]
 

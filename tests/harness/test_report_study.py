@@ -86,11 +86,11 @@ def test_the_hypotheses_stand_with_estimate_interval_bound_p_and_what_would_deci
 
 def test_an_unmet_precondition_neither_hides_the_claim_s_estimate_nor_goes_unsaid() -> None:
     made = no_go()
-    reason = "nothing can be said before this holds: aa ≤ 1.05: 1.2"
+    reason = "nothing can be said before this holds: latency_p50@merged_again ≤ 1.05: 1.2"
     made["rows"][3] |= {"outcome": "UNDECIDED", "reason": reason, "p": 1.0}
     made["rows"][3]["parts"][0] |= {"outcome": "NO-GO", "estimate": 1.2}
     line = next(line for line in _part_of(_page(made), "hypotheses").split("<tr>") if "H3 deployment" in line)
-    assert "two_adapters" in line
+    assert "latency_p50@adapters_2" in line
     assert "1.64" in line
     assert reason in line
 
@@ -114,6 +114,14 @@ def test_no_picture_draws_what_is_not_a_number(make: Any) -> None:
         ElementTree.fromstring(svg)
         assert not re.search(r'="[^"]*(?:nan|inf)\b[^"]*"', re.sub(r'aria-label="[^"]*"', "", svg))
     assert drawn
+
+
+def test_the_bound_of_the_score_picture_is_the_judged_share_of_the_reference() -> None:
+    svg = next(svg for svg in _pictures(_page(go())) if "Score by arm" in svg)
+    bound = float(re.findall(r'<line x1="([\d.]+)" y1="20.0"', svg)[0])
+    low, middle, high = sorted(float(x) for x in re.findall(r'<circle cx="([\d.]+)" cy="52.0"', svg))
+    assert low < middle < high
+    assert 0.861 + (bound - low) / (high - low) * (0.872 - 0.861) == pytest.approx(0.97 * (0.861 + 0.872 + 0.866) / 3, abs=1e-4)
 
 
 def test_no_mean_is_drawn_over_the_seeds_that_are_left() -> None:
@@ -140,6 +148,8 @@ def test_a_line_breaks_where_a_value_is_not_a_number() -> None:
     assert whole.count("<polyline") == 1
     assert whole.count("<circle") == 2
     assert "floor " not in whole.replace("with the floor", "")
+    assert svg.count("stroke-dasharray:2 3") == 1
+    assert "stroke-dasharray:2 3" not in whole
 
 
 def test_a_heat_map_leaves_a_cell_open_where_there_is_no_number() -> None:
@@ -189,6 +199,14 @@ def test_layer_ratios_and_effects_are_those_of_the_rows() -> None:
     assert study_facts.over_seeds([0.5, 0.5]) is None
     assert study_facts.over_seeds([0.4, 0.6]) == pytest.approx((0.5 - 1.2706, 0.5 + 1.2706), abs=1e-3)
     assert study_facts.over_seeds([0.4, float("nan")]) is None
+
+
+def test_a_layer_shows_drift_and_the_other_figures_as_they_are() -> None:
+    last = re.findall(r'<tr><td data-name="Layer">6</td>.*?</tr>', _page(go()))[0]
+    cells = dict(re.findall(r'data-name="([^"]*): LoRA, full">(.*?)</td>', last))
+    told = {name: re.findall(r">([^<]+)</a>", cell) for name, cell in cells.items()}
+    assert told["1 − CKA"] == ["0.18", "0.3"]
+    assert told["cosine"] == ["0.88", "0.8"]
 
 
 def test_deployment_names_engine_and_device_and_compares_with_merged() -> None:

@@ -20,7 +20,7 @@ CRITERIA = load(Path(__file__).resolve().parents[2] / "criteria.toml")
 
 @pytest.mark.parametrize("number", [0.0, math.nan, math.inf, 1e9])
 def test_plain_records_are_what_their_json_says(number):
-    for criterion in CRITERIA.values():
+    for criterion in (each for each in CRITERIA.values() if each.rule != "composite"):
         metrics = {part.metric: part.unit for part in criterion.parts}
         measurement = Measurement.from_mapping({"values": {name: [number, 1.0] for name in metrics}, "unit": metrics})
         for verdict in (judge(criterion, measurement), not_run(criterion, "why")):
