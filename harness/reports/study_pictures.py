@@ -47,7 +47,7 @@ def scores(seen: Mapping[str, Sequence[float]], bound: float | None, interval: S
     if len(limits) == 2 and kept(limits):
         start, end = (edge if limit is None else at(limit) for limit, edge in zip(limits, (LEFT + 40, RIGHT), strict=True))
         body.append(stroke(start, 116, end, 116, LOOKS["lora"][1], 5))
-    return svg(520, 150, "Score by arm and seed against the bound", body)
+    return svg(520, 166, "Score by arm and seed against the bound", body)
 
 
 def _baseline(baseline: float, low: float, high: float, at: Any) -> list[str]:
@@ -55,8 +55,8 @@ def _baseline(baseline: float, low: float, high: float, at: Any) -> list[str]:
     if low <= baseline <= high:
         return [stroke(at(baseline), 26, at(baseline), 128, FAINT, 1.4, "2 3"), text(at(baseline), 14, "baseline", FAINT, "middle")]
     if baseline < low:
-        return [text(0, 14, f"← baseline {number(baseline)}", FAINT)]
-    return [text(RIGHT, 14, f"baseline {number(baseline)} →", FAINT, "end")]
+        return [text(0, 162, f"← baseline {number(baseline)}", FAINT)]
+    return [text(RIGHT, 162, f"baseline {number(baseline)} →", FAINT, "end")]
 
 
 def _arm(arm: str, seen: Sequence[float], y: float, at: Any) -> list[str]:
