@@ -33,6 +33,7 @@ class Session:
         self.planted = 0  # defects that the whole power table has
         self.stage = "A"
         self.told_plan = False  # --plan was asked for and answered
+        self.registration: dict[str, Any] | None = None  # what was fixed before a study's first measurement
         self.trouble = ""  # why the record of this session is not whole
 
     def keep(self, row: dict[str, Any]) -> None:
@@ -91,6 +92,7 @@ class Session:
             "rows": [self.row(criterion) for criterion in shown],
             "curves": self.curves,
             "sabotage": self.power(),
+            **({"registration": self.registration} if self.registration else {}),
         }  # fmt: skip
 
     def power(self) -> dict[str, Any] | None:

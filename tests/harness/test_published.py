@@ -63,4 +63,4 @@ def test_two_adapters_cost_too_much_against_merged_and_nothing_against_one_adapt
     assert verdict.outcome is outcome
     seen = next(part for part in verdict.parts if part.metric == "latency_p50@adapters_2")
     assert seen.estimate == pytest.approx(TWO_ADAPTERS_MS / reference, rel=0.002)
-    assert TWO_ADAPTERS_MS / MERGED_MS == pytest.approx(1.368, abs=0.001)
+    assert pytest.approx(1.368, abs=0.001) == TWO_ADAPTERS_MS / MERGED_MS
