@@ -54,7 +54,7 @@ def adapter(folder: Path, data: Path, seed: int, steps: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     base = assets.fetch("smollm2")
     recipe: dict[str, Any] = {
-        "schema": 1, "kind": "pilot", "subject": folder.name, "task": "causal",
+        "schema": 1, "kind": "pilot", "subject": folder.name, "task": "causal-lm",
         "base": {"path": str(base), "digest": assets.asset_digest(base)}, "data": {"path": str(data)},
         "method": {"name": "lora", "config": CONFIG}, "training": {**TRAINING, "seed": seed, "steps": steps}, "factory": None,
     }  # fmt: skip

@@ -65,7 +65,7 @@ def encoded(
     for item in rows.encode(list(wanted)[:count], tokenizer, recipe):
         if item["id"] not in seen:
             seen.add(item["id"])
-            items.append(prompt(item) if recipe["task"] == "causal" else item)
+            items.append(prompt(item) if recipe["task"] == "causal-lm" else item)
     return items
 
 

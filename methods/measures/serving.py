@@ -88,7 +88,7 @@ def sound(runs: Sequence[RunFolder], adapters: Sequence[int]) -> None:
     if not adapters or min(adapters) < 1 or len(runs) < max(adapters):
         raise NotObservable(f"{len(runs)} runs for arms of {list(adapters)} adapters; give as many trained runs as the largest arm serves")
     bases = {run.recipe["base"].get("digest") or str(run.base) for run in runs}
-    if strange := {run.recipe["task"] for run in runs} - {"causal", "classification"}:
+    if strange := {run.recipe["task"] for run in runs} - {"causal-lm", "classification"}:
         raise NotObservable(f"runs of task {', '.join(sorted(strange))}; a server here generates or classifies")
     if len(bases) != 1:
         raise NotObservable("the runs have different bases; adapters of one server share its base")

@@ -29,14 +29,14 @@ class Deployment:
     base     : folder of the base model.
     adapters : name → folder of the adapter, served unmerged beside the base.
     merged   : folder of the one adapter that is folded into the base; then there are no others.
-    task     : "causal" (generation) or "classification"; labels: class names of a classification.
+    task     : "causal-lm" (generation) or "classification"; labels: class names of a classification.
     threads  : of the server, on a CPU; precision: "fp32" or "bf16".
     """
 
     base: Path
     adapters: Mapping[str, Path] = field(default_factory=dict)
     merged: Path | None = None
-    task: str = "causal"
+    task: str = "causal-lm"
     labels: tuple[str, ...] = ()
     threads: int = 1
     precision: str = "fp32"

@@ -40,7 +40,7 @@ class LlamaCpp(Http):
 
     def command(self) -> list[str]:
         deployment = self.deployment
-        if deployment.task != "causal":
+        if deployment.task != "causal-lm":
             raise NotObservable("llama_cpp.server generates; a classification is served by transformers + peft")
         self.device = f"cpu: {cpu_name()}, {deployment.threads} thread{'s' * (deployment.threads != 1)}"
         config = {"host": "127.0.0.1", "port": self.port, "interrupt_requests": False, "models": self._models()}

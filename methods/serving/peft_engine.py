@@ -124,7 +124,7 @@ class Held:
         self.deployment = deployment
         self.device, self.device_name = models_of.device(deployment.threads)
         self.model = models_of.load(deployment).to(self.device)
-        self.pad, self.causal = models_of.pad_id(deployment.base), deployment.task == "causal"
+        self.pad, self.causal = models_of.pad_id(deployment.base), deployment.task == "causal-lm"
 
     @torch.inference_mode()
     def answer(

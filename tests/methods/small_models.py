@@ -72,9 +72,9 @@ def row(name: str, draw: random.Random) -> dict:
 
 
 def recipe(base: Path, data: Path, method: str = "lora", config: dict | None = None, **training) -> dict:
-    task = "causal" if "llama" in base.name else "classification"
+    task = "causal-lm" if "llama" in base.name else "classification"
     if method == "lora":
-        targets = ["q_proj", "v_proj"] if task == "causal" else ["query", "value"]
+        targets = ["q_proj", "v_proj"] if task == "causal-lm" else ["query", "value"]
         config = {"r": 4, "lora_alpha": 8, "target_modules": targets} | (config or {})
     defaults = {
         "seed": 0,

@@ -53,7 +53,7 @@ ROWS = [
 ]
 
 
-def measure(monkeypatch, folder, encode, rows=ROWS, tokenizer=None, task="causal", observed=None, length=99):
+def measure(monkeypatch, folder, encode, rows=ROWS, tokenizer=None, task="causal-lm", observed=None, length=99):
     """The measure over `rows`, encoded by `encode(row)`, with `observed` rows as one batch that entered forward."""
     (folder / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     fake = SimpleNamespace(encode=lambda rs, t, recipe: [encode(r) for r in rs], read=lambda d, s: rows)

@@ -150,7 +150,7 @@ def test_importing_the_package_loads_no_torch():
 
 
 def test_a_run_is_read_only_and_a_missing_file_not_observable(tmp_path):
-    run = Run(seed=0, output=tmp_path, recipe={"task": "causal"}, base=tmp_path, data=tmp_path)
+    run = Run(seed=0, output=tmp_path, recipe={"task": "causal-lm"}, base=tmp_path, data=tmp_path)
     with pytest.raises(TypeError):
         run.recipe["task"] = "classification"
     with pytest.raises(NotObservable, match=r"has no trace\.jsonl"):
