@@ -193,7 +193,7 @@ def test_classification_rows(monkeypatch, tmp_path, change, faults):
 
 
 def test_no_rows_of_the_task_is_not_run(monkeypatch, tmp_path):
-    with pytest.raises(tokens.NotObservable, match="no causal rows"):
+    with pytest.raises(tokens.NotObservable, match="no causal-lm rows"):
         measure(monkeypatch, tmp_path, right, CLASSES)
 
 
