@@ -52,8 +52,9 @@ def judge_power(state: Session) -> None:
         "counts": {"planted": len(missed), "missed": sum(missed)},
         "findings": [f"{r['defect']} at {r['criterion']}: {r['outcome']}" for r in state.sabotaged if r["outcome"] != "caught"],
     }  # fmt: skip
-    if len(missed) < state.planted:
-        plain["vetoes"] = [f"only {len(missed)} of {state.planted} planted defects were run; select the whole stage"]
+    planted = sum(state.planted.get(system, 0) for system in state.systems)
+    if len(missed) < planted:
+        plain["vetoes"] = [f"only {len(missed)} of {planted} planted defects were run; select every gate of {', '.join(state.systems)}"]
     measurement = Measurement.from_mapping(plain)
     verdict = verdicts.judge(criterion, measurement)
     told = json.loads(verdict.to_json())

@@ -215,9 +215,12 @@ def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Me
 
 def settle_defect(state: Session, verdict: Verdict, row: dict[str, Any]) -> None:
     __tracebackhide__ = True
-    outcome = "caught" if verdict.outcome is Outcome.NO_GO else "error" if verdict.outcome is Outcome.NOT_RUN else "MISSED"
-    row["sabotage"] = outcome
-    state.store.put_sabotage(row["defect"], verdict.criterion_id, state.subject, outcome, "NO-GO", row["seconds"], verdict.reason[:500], row["key"])
+    refusal = state.refusals.get(row["defect"])
+    refused = refusal is not None and verdict.outcome is Outcome.UNDECIDED and refusal in verdict.reason
+    caught = verdict.outcome is Outcome.NO_GO or refused
+    outcome = "caught" if caught else "error" if verdict.outcome is Outcome.NOT_RUN else "MISSED"
+    row["sabotage"], wanted = outcome, f"UNDECIDED: {refusal}" if refusal else "NO-GO"
+    state.store.put_sabotage(row["defect"], verdict.criterion_id, state.subject, outcome, wanted, row["seconds"], verdict.reason[:500], row["key"])
     if outcome != "caught":
         raise NoGo(f"NO-GO {POWER}: {row['defect']} was {outcome} by {verdict.criterion_id}: {verdict.outcome}, {verdict.reason}")
 

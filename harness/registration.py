@@ -17,7 +17,7 @@ def register(store: Store, subject: str, fixed: Mapping[str, Any], kept: Measure
 
     Answers {"digest", "at", "changes", "fixed"}; `changes` says of every item that is not what was registered what it was.
     """
-    now, key = flat(fixed), content_key({NAME: subject})
+    now, key = flat(fixed), registration_key(subject)
     stored = store.get_measurement(key) if kept is None else (kept, 0.0)
     if stored is None:
         first = measurement(now)
@@ -29,6 +29,11 @@ def register(store: Store, subject: str, fixed: Mapping[str, Any], kept: Measure
                if then.get(name) != now.get(name)]  # fmt: skip
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(first.counts["at"]))
     return {"digest": content_key(then), "at": at, "changes": changes, "fixed": then}
+
+
+def registration_key(subject: str) -> str:
+    """Under which a store keeps what was registered for a subject."""
+    return content_key({NAME: subject})
 
 
 def measurement(texts: Mapping[str, str]) -> Measurement:

@@ -30,7 +30,8 @@ class Session:
         self.curves: dict[str, dict[str, list[Any]]] = {}
         self.warnings: list[str] = []
         self.sabotaged: list[dict[str, Any]] = []
-        self.planted = 0  # defects that the whole power table has
+        self.planted: Mapping[str, int] = {}  # system → defects that its whole power table has
+        self.refusals: Mapping[str, str] = {}  # defect → words of the UNDECIDED that it must bring about instead of NO-GO
         self.stage = "A"
         self.told_plan = False  # --plan was asked for and answered
         self.registration: dict[str, Any] | None = None  # what was fixed before a study's first measurement

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from methods import expected, models
+from methods import expected, models, rows, tasks
 from methods.drift import compare, intruders
 from methods.drift.compare import NAMES, Reference, Terms, compared, mean_over_layers
 from methods.drift.representations import Representations, disagreement, extract
@@ -187,10 +187,17 @@ def trajectory(run: RunFolder) -> dict:
         "unit": dict.fromkeys(values, "1"),
         "sampling_unit": "step",
         "counts": {"points": len(points), "layers": len(layers[0]) - 1, "last_step": points[-1]["step"]},
-        "vetoes": trajectory_vetoes(run, [point["step"] for point in points], values["drift"]),
+        "vetoes": trajectory_vetoes(run, [point["step"] for point in points], values["drift"]) + not_on_dev(run, said),
         "arrays": {"step": [float(point["step"]) for point in points]} | by_layer(layers),
         "digests": {"rows": said["rows"]} if "rows" in said else {},
     }
+
+
+def not_on_dev(run: RunFolder, said: dict) -> list[str]:
+    """Where the looks' scores are not those of the dev rows, the level at which drift is read was chosen on others."""
+    dev = rows.read(run.data, "dev")[: said.get("dev_rows", 0)]
+    same = said.get("scored") == tasks.evaluation_digest(dev)
+    return [] if same else ["drift.jsonl: the looks were scored on other rows than the first of dev; selection must see dev alone"]
 
 
 def by_layer(looks: list[dict[int, dict[str, float]]]) -> dict[str, list[list[float]]]:

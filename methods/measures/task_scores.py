@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from methods import models, rows, scores, tasks
-from methods.measures import forward, learning, scoring
+from methods.measures import artifact, audit, forward, learning, scoring
 from methods.measures.answers import Answers, answer
 from methods.run import NotObservable, RunFolder
 from methods.training import count_items, summed_loss
@@ -22,7 +22,9 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
     `layout` names each item's cluster: rows that share a sentence, a premise or an article. counts hold the baselines,
     MRPC's F1 and SQuAD's exact match. digests.evaluation is the same for two arms that were asked the same.
 
-    A model whose predictions are all one, or no numbers, is vetoed: its score says nothing about what it learned.
+    A model whose predictions are all one, or no numbers, is vetoed: its score says nothing about what it learned. So is a
+    run that did not train what its method trains, or whose artefact is not what it ended with. digests.method is the
+    method's name.
     """
     meta = _meta(run)
     about = tasks.task(meta["source"])
@@ -35,10 +37,12 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
     more = _of_spans(test, found) if spans else _of_labels(run.recipe["task"], about, train, found)
     shared = set(meta.get("shared_rows") or ())
     values = {"score": found.score, **{name: seen for name, seen in more["values"].items() if seen}}
+    unshared = [n for n, row in enumerate(test) if row["id"] not in shared]
     if shared:
-        values["score_without_shared"] = [x for row, x in zip(test, found.score, strict=True) if row["id"] not in shared]
+        values["score_without_shared"] = [found.score[n] for n in unshared]
     clusters = numbered(test)
-    layout = {name: laid_out(len(test), clusters) for name, seen in values.items() if len(seen) == len(test)}
+    of = {name: range(len(test)) for name in values} | more["of"] | {"score_without_shared": unshared}
+    layout = {name: laid_out([clusters[n] for n in of[name]]) for name, seen in values.items() if len(seen) == len(of[name])}
     values["score_dev"] = tuned.score
     return {
         "values": values,
@@ -48,10 +52,10 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
         "counts": {"items": len(test), "dev_items": len(dev), "clusters": len(set(clusters)), "shared_rows": len(shared),
                    about.primary: found.mean, f"{about.primary}_dev": tuned.mean, **more["counts"]},
         "findings": more["findings"],
-        "vetoes": _degenerate(found, about),
+        "vetoes": _degenerate(found, about) + untrue(run),
         "arrays": {"predicted": [] if spans else found.predicted},
         "digests": {"evaluation": tasks.evaluation_digest(test), "evaluation_dev": tasks.evaluation_digest(dev),
-                    "artifact": artifact_digest(run)},
+                    "artifact": artifact_digest(run), "method": run.recipe["method"]["name"]},
     }  # fmt: skip
 
 
@@ -89,6 +93,19 @@ def mean_loss(model: nn.Module, items: Sequence[Mapping[str, Any]], tokenizer: A
     return total / count
 
 
+def untrue(run: RunFolder) -> list[str]:
+    """What speaks against calling this run one of its method: tensors that should train and did not, or did and should
+    not, or never moved, and trained tensors that the artefact does not hold."""
+    trained, lost = audit.trainable_set(run), artifact.missing(run)
+    still = sorted(set(run.tensors("initial.safetensors")) - set(artifact.moved(run)))
+    told = []
+    if any(sum(values) for values in trained["values"].values()):
+        told.append(f"the run did not train what its method trains: {trained['findings'][0]}")
+    if still:
+        told.append(f"{len(still)} tensors that train never moved, among them {still[0]}")
+    return told + ([f"the artefact is not the model that was trained: {lost[0]}"] if lost else [])
+
+
 def artifact_digest(run: RunFolder) -> str:
     """SHA-256 over the weights that were saved, file by file: two seeds that are one training have the same."""
     told = hashlib.sha256()
@@ -112,8 +129,9 @@ def numbered(items: Sequence[Mapping[str, Any]]) -> list[int]:
     return [place.setdefault(row.get("group") or ("row", row["id"]), len(place)) for row in items]
 
 
-def laid_out(items: int, clusters: list[int]) -> dict[str, Any]:
-    return {"axes": ["seed", "item"], "shape": [1, items], "clusters": clusters}
+def laid_out(clusters: list[int]) -> dict[str, Any]:
+    """One run's items, by the cluster of each."""
+    return {"axes": ["seed", "item"], "shape": [1, len(clusters)], "clusters": clusters}
 
 
 def _of_labels(kind: str, about: tasks.Task, train: Sequence[Mapping[str, Any]], found: Answers) -> dict[str, Any]:
@@ -124,7 +142,7 @@ def _of_labels(kind: str, about: tasks.Task, train: Sequence[Mapping[str, Any]],
         most = [tasks.majority(learned)] * len(found.truth)
         counts |= {"f1": scores.f1(found.truth, found.predicted), "majority_f1": scores.f1(found.truth, most)}
     counts |= {f"predicted {label}": found.predicted.count(n) for n, label in enumerate(about.labels)}
-    return {"values": {"majority": always}, "counts": counts, "findings": _beaten(found.mean, counts["majority"], "the commonest label")}
+    return {"values": {"majority": always}, "of": {}, "counts": counts, "findings": _beaten(found.mean, counts["majority"], "the commonest label")}
 
 
 def _of_spans(test: Sequence[Mapping[str, Any]], found: Answers) -> dict[str, Any]:
@@ -135,7 +153,7 @@ def _of_spans(test: Sequence[Mapping[str, Any]], found: Answers) -> dict[str, An
     counts = {name: sum(found.exact[n] for n in chosen) / len(chosen) for name, chosen in exact.items() if chosen}
     counts |= {name: sum(seen) / len(seen) for name, seen in values.items() if seen}
     counts |= {"always_no_answer": sum(silent) / len(silent), "answered": sum(bool(text) for text in found.predicted)}
-    return {"values": {**values, "always_no_answer_f1": silent}, "counts": counts,
+    return {"values": {**values, "always_no_answer_f1": silent}, "of": {f"{name}_f1": chosen for name, chosen in parts.items()}, "counts": counts,
             "findings": _beaten(found.mean, counts["always_no_answer"], "never answering")}  # fmt: skip
 
 

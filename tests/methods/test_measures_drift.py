@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_runs import copied, recipe, train
 
-from methods import expected, models
+from methods import expected, models, rows, tasks
 from methods.drift import cka, compare, representations, trajectory
 from methods.drift.sample import sample
 from methods.measures import drift, forward
@@ -125,7 +125,8 @@ def told(clean, tmp_path):
                 tensor *= 0.5
     points = [trajectory.trajectory_point(model, base, of) for model in (begin, half, end)]
     lines = [trajectory.line(20 * n, 0.5 + 0.1 * n, point) for n, point in enumerate(points)]
-    said = json.dumps({"rows": of.digest, "position": of.position}) + "\n"
+    dev = tasks.evaluation_digest(rows.read(run.data, "dev")[:5])
+    said = json.dumps({"rows": of.digest, "position": of.position, "scored": dev, "dev_rows": 5}) + "\n"
     (run.path / "drift.jsonl").write_text(said + "".join(lines))
     return run
 
@@ -159,6 +160,13 @@ def rewritten(run: RunFolder, edit) -> RunFolder:
 )
 def test_a_trajectory_that_does_not_hold_together_is_vetoed(told, edit, word):
     assert any(word in veto for veto in drift.trajectory(rewritten(told, edit))["vetoes"])
+
+
+@pytest.mark.parametrize("said", [{"dev_rows": 4}, {"scored": "digest of test rows"}, {"scored": None}])
+def test_looks_that_were_not_scored_on_dev_are_vetoed(told, said):
+    first, *points = told.lines("drift.jsonl")
+    (told.path / "drift.jsonl").write_text("".join(json.dumps(line) + "\n" for line in ({**first, **said}, *points)))
+    assert any("selection must see dev alone" in veto for veto in drift.trajectory(told)["vetoes"])
 
 
 def test_a_figure_that_was_not_finite_is_no_number_and_a_missing_trajectory_is_not_run(told, clean):

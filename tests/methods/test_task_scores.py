@@ -7,6 +7,7 @@ import pytest
 import small_models
 import tiny_runs
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 from methods import models, rows, tasks
@@ -58,7 +59,28 @@ def test_shared_rows_and_baselines_are_told_apart(told):
     hits = sum(t == s == 1 for t, s in zip(truth, said, strict=True))
     assert report["counts"]["f1"] == pytest.approx(2 * hits / (sum(truth) + sum(said)))
     assert report["layout"]["score"]["shape"] == [1, 48]
-    assert "score_without_shared" not in report["layout"]
+    assert report["layout"]["score_without_shared"]["shape"] == [1, 46]
+
+
+def test_a_run_that_did_not_train_what_its_method_trains_is_vetoed(told, tmp_path):
+    assert task_scores.untrue(told) == []
+
+    def freeze(seen):
+        first = next(item for item in seen["tensors"] if item["requires_grad_last"])
+        first["requires_grad_first"] = first["requires_grad_last"] = False
+
+    frozen = tiny_runs.copied(told, tmp_path / "frozen", inventory=freeze)
+    assert "did not train what its method trains" in task_scores.outcome(frozen)["vetoes"][0]
+
+
+def test_a_tensor_that_never_moved_and_one_that_was_not_kept_are_vetoed(told, tmp_path):
+    still = tiny_runs.copied(told, tmp_path / "still")
+    (still.path / "initial.safetensors").write_bytes((still.path / "final.safetensors").read_bytes())
+    assert any("never moved" in veto for veto in task_scores.untrue(still))
+    other = tiny_runs.copied(told, tmp_path / "other")
+    file = other.artifact / "adapter_model.safetensors"
+    save_file({name: tensor * 2 for name, tensor in load_file(file).items()}, file)
+    assert any("not the model that was trained" in veto for veto in task_scores.untrue(other))
 
 
 def test_dev_and_test_may_be_shortened_from_their_beginning(told):
