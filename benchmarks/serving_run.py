@@ -44,6 +44,7 @@ def measured() -> tuple[dict[str, Any], Path]:
     parser.add_argument("--new-tokens", type=int, default=16)
     parser.add_argument("--blocks", type=int, default=60)
     parser.add_argument("--most", type=int, default=150)
+    parser.add_argument("--restarts", type=int, default=6)
     parser.add_argument("--aa-blocks", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--prompts", type=int, default=16)
@@ -55,7 +56,7 @@ def measured() -> tuple[dict[str, Any], Path]:
     begun = time.monotonic()
     report = serving.latency(
         *runs, engine=given.engine, adapters=given.adapters, batch=given.batch, new_tokens=given.new_tokens, blocks=given.blocks,
-        most=given.most, prompts=given.prompts, aa_blocks=given.aa_blocks, threads=given.threads, with_base=not given.without_base, options=given.options,
+        most=given.most, restarts=given.restarts, prompts=given.prompts, aa_blocks=given.aa_blocks, threads=given.threads, with_base=not given.without_base, options=given.options,
     )  # fmt: skip
     report["counts"]["wall_s"] = time.monotonic() - begun
     return report, given.record

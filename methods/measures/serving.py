@@ -13,8 +13,9 @@ import json
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from methods import models, rows
@@ -30,8 +31,8 @@ EXTRA = 15  # blocks at a time while the A/A copies still differ
 
 def latency(
     *runs: RunFolder, engine: str = "peft", adapters: Sequence[int] = (2,), batch: int = 8, new_tokens: int = 16,
-    blocks: int = 60, most: int = 150, aa_blocks: int = 10, warmup: int = 2, prompts: int = 16, busy: float = 0.05,
-    threads: int = 1, precision: str = "fp32", with_base: bool = True, options: Mapping[str, Any] | None = None,
+    blocks: int = 60, most: int = 150, restarts: int = 6, aa_blocks: int = 10, warmup: int = 2, prompts: int = 16,
+    busy: float = 0.05, threads: int = 1, precision: str = "fp32", with_base: bool = True, options: Mapping[str, Any] | None = None,
 ) -> dict:  # fmt: skip
     """One cell. Per block: latency_p50@arm, latency_p95@arm, first_token@arm, processor@arm [seconds], throughput@arm [tokens/s].
 
@@ -39,9 +40,10 @@ def latency(
     agreement [1]. Once: not_interleaved [blocks], other_token_count [answers], constant_answers [arms],
     other_adapters_held [arms], peak_bytes@arm [bytes] of the serving process.
 
-    adapters: how many each arm serves, of the runs in the order given. The A/A pair runs first, `aa_blocks` alone, then
-    within the campaign; while its ratio's 90 % interval leaves ±busy, blocks are added, up to three times `aa_blocks` and
-    up to `most`, and a host that is not quiet by then is not believed. counts: the quantiles over the blocks with one-sided 95 % order-statistic limits.
+    adapters: how many each arm serves, of the runs in the order given. Servers are started anew `restarts` times on the way:
+    two processes of one model can differ for as long as they live (where their memory came to lie). The A/A pair runs
+    first, `aa_blocks` alone, then within the campaign; while its ratio's 90 % interval leaves ±busy, blocks are added, up
+    to three times `aa_blocks` and up to `most`, and a host that is not quiet by then is not believed. counts: the quantiles over the blocks with one-sided 95 % order-statistic limits.
 
     Raises:
         NotObservable: fewer runs than adapters, runs of different bases, or the engine is not to be had.
@@ -50,15 +52,18 @@ def latency(
     arms = {**deployments(runs, adapters, threads, precision), **({BASE: plain(runs[0], threads, precision)} if with_base else {})}
     asked = requests(pool(runs, prompts), arms, batch, random.Random(1))
     draw = random.Random(2)
-    with contextlib.ExitStack() as stack:
-        servers = started(engine, arms, options, stack)
-        pair = {name: servers[name] for name in (MERGED, AGAIN)}
-        campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
-        first = until_quiet(pair, asked, range(10**6, 10**6 + aa_blocks), min(most, 3 * aa_blocks), busy, new_tokens, draw)
-        seen = until_quiet(servers, asked, range(blocks), most, busy, new_tokens, draw)
-        held = {name: (server.holds(), server.memory()) for name, server in servers.items()}
-        label = {"engine": servers[MERGED].name, "device": servers[MERGED].device}
-    references = offline(runs[: max(adapters)], arms[MERGED], seen, new_tokens, servers[MERGED].visible)
+    first, seen, held, label = [], [], {}, {}
+    for piece in pieces(blocks, restarts, most, lambda: quiet(seen, busy)):
+        with contextlib.ExitStack() as stack:
+            servers = started(engine, arms, options, stack)
+            campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
+            if not first:
+                pair = {name: servers[name] for name in (MERGED, AGAIN)}
+                first = until_quiet(pair, asked, range(10**6, 10**6 + aa_blocks), min(most, 3 * aa_blocks), busy, new_tokens, draw)
+            seen += campaign.turns(servers, asked, piece, new_tokens, draw)
+            held = {name: (server.holds(), server.memory()) for name, server in servers.items()}
+            label, visible = {"engine": servers[MERGED].name, "device": servers[MERGED].device}, servers[MERGED].visible
+    references = offline(runs[: max(adapters)], arms[MERGED], seen, new_tokens, visible)
     report = merge(timed(seen), checked(seen, references, names(runs)[0], new_tokens), kept(held))
     report["counts"] |= {"batch": batch, "new_tokens": new_tokens, "threads": threads, **a_a("first", first), **a_a("during", seen)}
     report["vetoes"] += busy_host("before the campaign", first, busy) + busy_host("during the campaign", seen, busy)
@@ -66,18 +71,20 @@ def latency(
 
 
 def aa(
-    *runs: RunFolder, engine: str = "peft", batch: int = 8, new_tokens: int = 16, blocks: int = 30, warmup: int = 2,
+    *runs: RunFolder, engine: str = "peft", batch: int = 8, new_tokens: int = 16, blocks: int = 60, restarts: int = 6, warmup: int = 2,
     prompts: int = 16, threads: int = 1, precision: str = "fp32", options: Mapping[str, Any] | None = None,
 ) -> dict:  # fmt: skip
     """Two servers of the same merged model: latency_p50@merged, latency_p50@merged_again, …, and not_interleaved [blocks]."""
     arms = deployments(runs, (), threads, precision)
     asked = requests(pool(runs[:1], prompts), arms, batch, random.Random(1))
     draw = random.Random(2)
-    with contextlib.ExitStack() as stack:
-        servers = started(engine, arms, options, stack)
-        campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
-        seen = campaign.turns(servers, asked, range(blocks), new_tokens, draw)
-        label = {"engine": servers[MERGED].name, "device": servers[MERGED].device}
+    seen, label = [], {}
+    for piece in pieces(blocks, restarts, blocks, lambda: True):
+        with contextlib.ExitStack() as stack:
+            servers = started(engine, arms, options, stack)
+            campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
+            seen += campaign.turns(servers, asked, piece, new_tokens, draw)
+            label = {"engine": servers[MERGED].name, "device": servers[MERGED].device}
     report = timed(seen)
     report["counts"] |= {"batch": batch, "new_tokens": new_tokens, "threads": threads, **a_a("during", seen)}
     return {**report, "sampling_unit": "block", "digests": label}
@@ -153,6 +160,14 @@ def requests(
 def whose(deployment: Deployment, at: int) -> str:
     served = tuple(deployment.adapters) or deployment.names
     return served[at % len(served)]
+
+
+def pieces(blocks: int, restarts: int, most: int, enough: Callable[[], bool]) -> Iterator[range]:
+    """The blocks in `restarts` parts as equal as can be, then EXTRA at a time until it is enough, up to `most`."""
+    edges = [blocks * n // restarts for n in range(restarts + 1)]
+    yield from (range(low, high) for low, high in pairwise(edges) if high > low)
+    while blocks < most and not enough():
+        yield range(blocks, blocks := min(most, blocks + EXTRA))
 
 
 # ── what is seen ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -120,7 +120,7 @@ def test_an_engine_that_does_not_exist_is_named():
 
 
 # ── the measure ──────────────────────────────────────────────────────────────────────────────────────────────────────
-SHORT = {"batch": 4, "new_tokens": 4, "blocks": 4, "most": 4, "aa_blocks": 2, "warmup": 0, "prompts": 4}
+SHORT = {"restarts": 1, "batch": 4, "new_tokens": 4, "blocks": 4, "most": 4, "aa_blocks": 2, "warmup": 0, "prompts": 4}
 FINE = {"not_interleaved": 0, "wrong_adapter": 0, "other_token_count": 0, "constant_answers": 0, "other_adapters_held": 0}
 
 
@@ -205,7 +205,7 @@ def test_two_equal_servers_timed_one_after_the_other_under_drift_differ(decoders
 
     monkeypatch.setattr(campaign, "turn", turn)
     plant("sequential_under_drift")
-    report = serving.aa(decoders[0], batch=2, new_tokens=2, blocks=12, warmup=0, prompts=4)
+    report = serving.aa(decoders[0], batch=2, new_tokens=2, blocks=12, restarts=1, warmup=0, prompts=4)
     assert report["values"]["not_interleaved"] == [12]
     assert report["counts"]["a_a_during_low"] > 1.15
 
@@ -235,3 +235,20 @@ def test_more_adapters_than_runs_or_runs_of_two_bases_are_not_observable(decoder
         serving.latency(*decoders[:2], adapters=(4,))
     with pytest.raises(NotObservable, match="different bases"):
         serving.latency(decoders[0], encoders[0], adapters=(2,))
+
+
+def test_servers_are_started_anew_in_parts_and_blocks_are_added_until_it_is_enough():
+    asked = iter([False, True])
+    parts = list(serving.pieces(10, 3, 40, lambda: next(asked)))
+    assert parts == [range(3), range(3, 6), range(6, 10), range(10, 25)]
+    assert list(serving.pieces(2, 6, 2, lambda: False)) == [range(1), range(1, 2)]
+
+
+def test_each_part_has_servers_of_its_own(encoders, monkeypatch):
+    made = []
+    started = serving.started
+    monkeypatch.setattr(serving, "started", lambda *args: made.append(1) or started(*args))
+    report = serving.aa(encoders[0], batch=2, new_tokens=2, blocks=4, restarts=2, warmup=0, prompts=4)
+    assert len(made) == 2
+    assert report["counts"]["blocks"] == 4
+    assert report["values"]["not_interleaved"] == [0]
