@@ -216,7 +216,8 @@ def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Me
 def settle_defect(state: Session, verdict: Verdict, row: dict[str, Any]) -> None:
     __tracebackhide__ = True
     refusal = state.refusals.get(row["defect"])
-    refused = refusal is not None and verdict.outcome is Outcome.UNDECIDED and refusal in verdict.reason
+    told = [verdict.reason, *(part.reason for part in verdict.parts)]
+    refused = refusal is not None and verdict.outcome is Outcome.UNDECIDED and any(refusal in reason for reason in told)
     caught = verdict.outcome is Outcome.NO_GO or refused
     outcome = "caught" if caught else "error" if verdict.outcome is Outcome.NOT_RUN else "MISSED"
     row["sabotage"], wanted = outcome, f"UNDECIDED: {refusal}" if refusal else "NO-GO"

@@ -57,14 +57,21 @@ def judge(criterion: Criterion, measurement: Measured) -> Verdict:
     groups = [_judged(_at_level(criterion, part), measurement) for part in criterion.parts if not part.precondition]
     parts = (*before, *(part for group in groups for part in group))
     unmet = [part.reason for part in before if part.outcome is not Outcome.GO]
+    refused = _vetoes(measurement)
     if unmet:
-        return Verdict(criterion.id, Outcome.UNDECIDED, parts, "nothing can be said before this holds: " + "; ".join(unmet), 1.0)
+        reason = "nothing can be said before this holds: " + "; ".join(unmet)
+        return Verdict(criterion.id, Outcome.UNDECIDED, parts, _besides(reason, refused), 1.0)
     wholes = [_together("all_of", group) for group in groups]
     outcome, reason = _joined("any_of", wholes) if criterion.rule == "any_of" else _together("all_of", parts)
-    against = _vetoes(measurement) + [part.reason for part in parts if _broken(part, measurement)]
+    against = refused + [part.reason for part in parts if _broken(part, measurement)]
     if outcome is Outcome.GO and against:
         return Verdict(criterion.id, Outcome.UNDECIDED, parts, "would be GO, but " + "; ".join(against), 1.0)
-    return Verdict(criterion.id, outcome, parts, reason, _p(criterion.rule, outcome, groups))
+    return Verdict(criterion.id, outcome, parts, reason if outcome is Outcome.GO else _besides(reason, refused), _p(criterion.rule, outcome, groups))
+
+
+def _besides(reason: str, refused: Sequence[str]) -> str:
+    """A verdict that is not GO still tells what speaks against its evidence: that is looked at first."""
+    return f"the evidence is refused: {'; '.join(refused)}. {reason}" if refused else reason
 
 
 def _judged(part: Part, measurement: Measured) -> tuple[PartVerdict, ...]:
