@@ -8,12 +8,14 @@ from typing import Any, Final
 from harness.reports import study_facts, study_tasks
 from harness.reports.study_facts import (
     ALL,
+    ARMS,
     H1,
     H2,
     H3,
     HYPOTHESES,
     SQUAD,
     TASKS,
+    TEMPORAL,
     Facts,
     cells,
     mean,
@@ -191,8 +193,8 @@ def _factor(found: Facts, known: Mapping[str, Mapping[str, float]], cell: str) -
 
 # ── effect sizes, the other gates, what is not there ─────────────────────────────────────────────────────────────────
 def _effects(found: Facts) -> str:
-    heads = ("Task", "LoRA − full", "relative", "standardised over seeds", "drift LoRA / full", "Trained on")
-    listed = table(heads, (_effect(found, task) for task in found.tasks()))
+    heads = ("Task", "LoRA − full", "relative", "standardised over seeds", "drift LoRA / full", "sign-flip p", "Trained on")
+    listed = table(heads, (_effect(found, task) for task in found.tasks())) + _costs(found)
     words = "Standardised: mean of the seeds' differences in units of their standard deviation; with few seeds itself uncertain, and undefined without spread."
     return section("effects", "Effect sizes", f"<p><small>{words}</small></p>{listed or missing('no task has figures')}")
 
@@ -207,7 +209,23 @@ def _effect(found: Facts, task: str) -> list[str]:
     standard = standardised(lora, full)
     return [text(title(task)), linked(found, H1, gap), _percent(found, gap, both[-1] if both else None),
             linked(found, H1, standard) if standard is not None else missing("undefined" if gap is not None else "missing"),
-            drift, text(shortness(found, task))]  # fmt: skip
+            drift, linked(found, H2, found.count(H2, f"drift_p@{task}")), text(shortness(found, task))]  # fmt: skip
+
+
+def _costs(found: Facts) -> str:
+    """Per task and arm: what a training took, the scores without shared rows, the intruder dimensions of the updates."""
+    heads = ("Task", "Arm", "processor time [s]", "peak memory [MB]", "score without rows that share a text with others", "intruder dimensions a matrix")
+    rows = []
+    for task in found.tasks():
+        for arm, name in ARMS.items():
+            peak = finite(found.count(H1, f"peak_bytes {arm}@{task}"))
+            alone = found.count(H1, f"{arm}@{task} mean without shared rows")
+            rows.append([
+                text(title(task)), name, linked(found, H1, found.count(H1, f"cpu_s {arm}@{task}")), linked(found, H1, None if peak is None else peak / 1e6),
+                missing("none are shared, or missing") if alone is None else linked(found, H1, alone),
+                linked(found, TEMPORAL, found.count(TEMPORAL, f"intruders {arm}@{task}")),
+            ])  # fmt: skip
+    return table(heads, rows)
 
 
 def _percent(found: Facts, gap: float | None, whole: float | None) -> str:

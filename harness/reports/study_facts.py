@@ -12,6 +12,7 @@ from harness.statistics import mean_limits
 ARMS: Final = {"lora": "LoRA", "full": "Full fine-tuning"}
 H1, H2, H3, ALL = "lora.h1.performance", "lora.h2.drift", "lora.h3.deployment", "lora.composite"
 SEARCH: Final = "lora.hpo.identified"
+TEMPORAL: Final = "lora.drift.temporal"
 HYPOTHESES: Final = {H1: "H1 performance", H2: "H2 drift", H3: "H3 deployment", ALL: "H1 and (H2 or H3)"}
 SQUAD: Final = "lora.sanity.squad_answerability"
 CLAIMED: Final = {H1: ("non_inferior", "lora@"), H2: ("ratio", "drift_lora@"), H3: ("ratio", "latency_p50@adapters")}

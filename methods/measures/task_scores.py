@@ -50,7 +50,7 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
         "sampling_unit": "item",
         "layout": layout,
         "counts": {"items": len(test), "dev_items": len(dev), "clusters": len(set(clusters)), "shared_rows": len(shared),
-                   about.primary: found.mean, f"{about.primary}_dev": tuned.mean, **more["counts"]},
+                   **cost(run), about.primary: found.mean, f"{about.primary}_dev": tuned.mean, **more["counts"]},
         "findings": more["findings"],
         "vetoes": _degenerate(found, about) + untrue(run),
         "arrays": {"predicted": [] if spans else found.predicted},
@@ -91,6 +91,14 @@ def mean_loss(model: nn.Module, items: Sequence[Mapping[str, Any]], tokenizer: A
         total += float(summed_loss(model(**rows.inputs(batch)).logits, batch["labels"], task))
         count += count_items(batch["labels"])
     return total / count
+
+
+def cost(run: RunFolder) -> dict[str, float]:
+    """What the training took: cpu_s, wall_s [seconds], peak_bytes of the accelerator where there is one, else of its
+    process; nothing of a loop that left no record of it."""
+    done, memory = run.json("done.json"), run.json("memory.json") if (run.path / "memory.json").is_file() else {}
+    told = {"cpu_s": done.get("cpu_s"), "wall_s": done.get("wall_s"), "peak_bytes": memory.get("cuda_peak") or memory.get("peak_rss")}
+    return {name: value for name, value in told.items() if value}
 
 
 def untrue(run: RunFolder) -> list[str]:
