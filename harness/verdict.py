@@ -49,6 +49,9 @@ class Launch:
     total: int
 
 
+TOLD = 4  # vetoes that a reason lists
+
+
 def judge(criterion: Criterion, measurement: Measured) -> Verdict:
     """The verdict on one criterion. A veto or a number that was not measured can take a GO away, never give one."""
     if criterion.rule == COMPOSITE:
@@ -71,7 +74,8 @@ def judge(criterion: Criterion, measurement: Measured) -> Verdict:
 
 def _besides(reason: str, refused: Sequence[str]) -> str:
     """A verdict that is not GO still tells what speaks against its evidence: that is looked at first."""
-    return f"the evidence is refused: {'; '.join(refused)}. {reason}" if refused else reason
+    more = [f"and {len(refused) - TOLD} more"] if len(refused) > TOLD else []
+    return f"the evidence is refused: {'; '.join([*refused[:TOLD], *more])}. {reason}" if refused else reason
 
 
 def _judged(part: Part, measurement: Measured) -> tuple[PartVerdict, ...]:

@@ -37,3 +37,9 @@ def at_level(points: Sequence[Point], level: float, name: str = "drift") -> floa
 def best(points: Sequence[Point]) -> float:
     """The best dev score on the way."""
     return max(float(point["dev_score"]) for point in points)
+
+
+def looks_due(last: int, points: int, most: int = 100) -> list[int]:
+    """The steps of a run of `last` steps at which it is looked at: before the first, every min(most, last/points), and the last."""
+    every = max(1, min(most, last // points))
+    return sorted({*range(0, last + 1, every), last})

@@ -1,5 +1,6 @@
 """The saved artefact as files: what it holds, and whether anything in it would have to be unpickled."""
 
+import hashlib
 from pathlib import Path
 
 import torch
@@ -21,6 +22,14 @@ def tensors(run: RunFolder) -> dict[str, Tensor]:
     if not found:
         raise NotObservable(f"{run.artifact} holds no safetensors file; save the adapter with safetensors")
     return found
+
+
+def digest(run: RunFolder) -> str:
+    """SHA-256 over the weights that were saved, file by file: two seeds that are one training have the same."""
+    told = hashlib.sha256()
+    for file in sorted(run.artifact.rglob("*.safetensors")):
+        told.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return told.hexdigest()
 
 
 def pickled(run: RunFolder) -> list[str]:

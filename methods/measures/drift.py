@@ -186,11 +186,22 @@ def trajectory(run: RunFolder) -> dict:
         "values": values,
         "unit": dict.fromkeys(values, "1"),
         "sampling_unit": "step",
-        "counts": {"points": len(points), "layers": len(layers[0]) - 1, "last_step": points[-1]["step"]},
+        "counts": {"points": len(points), "layers": len(layers[0]) - 1, "last_step": points[-1]["step"], "dev_baseline": dev_baseline(run, said)},
         "vetoes": trajectory_vetoes(run, [point["step"] for point in points], values["drift"]) + not_on_dev(run, said),
         "arrays": {"step": [float(point["step"]) for point in points]} | by_layer(layers),
-        "digests": {"rows": said["rows"]} if "rows" in said else {},
+        "digests": {"artifact": artifact.digest(run), **({"rows": said["rows"]} if "rows" in said else {})},
     }
+
+
+def dev_baseline(run: RunFolder, said: dict) -> float:
+    """What knows no input scores on the dev rows of the looks: always their commonest label, or never answering."""
+    dev = rows.read(run.data, "dev")[: said.get("dev_rows", 0)]
+    if not dev:
+        return nan
+    if run.recipe["task"] == "span":
+        return sum(tasks.always_no_answer(dev)) / len(dev)
+    truth = [row["label"] if "label" in row else row["messages"][-1]["content"] for row in dev]
+    return sum(tasks.majority_correct(truth, truth)) / len(dev)
 
 
 def not_on_dev(run: RunFolder, said: dict) -> list[str]:

@@ -1,6 +1,5 @@
 """What a trained run is worth on its task: the reloaded artefact's score per item, beside the baselines on the same items."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -52,10 +51,10 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
         "counts": {"items": len(test), "dev_items": len(dev), "clusters": len(set(clusters)), "shared_rows": len(shared),
                    **cost(run), about.primary: found.mean, f"{about.primary}_dev": tuned.mean, **more["counts"]},
         "findings": more["findings"],
-        "vetoes": _degenerate(found, about) + untrue(run),
+        "vetoes": _degenerate(found, about) + untrue(run) + leaked(run, tokenizer),
         "arrays": {"predicted": [] if spans else found.predicted},
         "digests": {"evaluation": tasks.evaluation_digest(test), "evaluation_dev": tasks.evaluation_digest(dev),
-                    "artifact": artifact_digest(run), "method": run.recipe["method"]["name"]},
+                    "artifact": artifact.digest(run), "method": run.recipe["method"]["name"]},
     }  # fmt: skip
 
 
@@ -101,6 +100,15 @@ def cost(run: RunFolder) -> dict[str, float]:
     return {name: value for name, value in told.items() if value}
 
 
+def leaked(run: RunFolder, tokenizer: Any) -> list[str]:
+    """Rows of dev or test that entered the training, token by token."""
+    told = []
+    for split in ("dev", "test"):
+        count = learning.trained_on(run, rows.encode(rows.read(run.data, split), tokenizer, run.recipe))
+        told += [f"{count} rows of {split} entered the training"] if count else []
+    return told
+
+
 def untrue(run: RunFolder) -> list[str]:
     """What speaks against calling this run one of its method: tensors that should train and did not, or did and should
     not, or never moved, and trained tensors that the artefact does not hold."""
@@ -112,14 +120,6 @@ def untrue(run: RunFolder) -> list[str]:
     if still:
         told.append(f"{len(still)} tensors that train never moved, among them {still[0]}")
     return told + ([f"the artefact is not the model that was trained: {lost[0]}"] if lost else [])
-
-
-def artifact_digest(run: RunFolder) -> str:
-    """SHA-256 over the weights that were saved, file by file: two seeds that are one training have the same."""
-    told = hashlib.sha256()
-    for file in sorted(run.artifact.rglob("*.safetensors")):
-        told.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
-    return told.hexdigest()
 
 
 def _meta(run: RunFolder) -> dict[str, Any]:
