@@ -14,6 +14,7 @@ from harness.reports.words import OUTCOMES, real
 SCHEMA: Final = 1
 LAUNCHES: Final = ("GO", "NO-GO", "UNDECIDED")
 CAUGHT: Final = ("caught", "MISSED", "error")
+STUDY: Final = "lora-study.html"
 Checklist = Mapping[str, Any]
 
 
@@ -127,11 +128,11 @@ def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
     texts = {
         "json": _lines(content),
         "md": markdown.render(content),
-        "html": html.render(content),
+        "html": html.render(content, {STUDY: "The LoRA study: estimates, trajectories, layers"} if study.held(content) else {}),
     }
     paths = {kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text) for kind, text in texts.items()}
     if study.held(content):
-        paths["study"] = write_atomically(Path(folder) / "lora-study.html", study.render(content))
+        paths["study"] = write_atomically(Path(folder) / STUDY, study.render(content))
         paper = printing.printed(paths["study"], Path(folder) / "lora-study.pdf")
         paths |= {"study_pdf": paper} if paper else {}
     return paths

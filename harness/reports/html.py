@@ -69,11 +69,12 @@ LEGEND: Final = (
 )
 
 
-def render(checklist: Mapping[str, Any]) -> str:
+def render(checklist: Mapping[str, Any], beside: Mapping[str, str] | None = None) -> str:
+    """`beside`: pages of the same folder that tell more, file by title."""
     session, launch = checklist["session"], checklist["launch"]
     title = f"{launch['outcome']} · {session['subject']} · stage {session['stage']}"
     body = (
-        f"{_header(checklist)}<main>{_obstacles(checklist['rows'])}{_table(checklist['rows'])}"
+        f"{_header(checklist, beside or {})}<main>{_obstacles(checklist['rows'])}{_table(checklist['rows'])}"
         f"{_pictures(checklist)}{_sabotage(checklist)}{LEGEND}</main>{_footer(session)}"
     )
     return document(title, STYLE.read_text(encoding="utf-8"), body)
@@ -93,11 +94,12 @@ def _prose(text: object) -> str:
     return f"<details><summary>{head}: {tail.count(', ') + 1}</summary>{tail}</details>"
 
 
-def _header(checklist: Mapping[str, Any]) -> str:
+def _header(checklist: Mapping[str, Any], beside: Mapping[str, str]) -> str:
     session, launch = checklist["session"], checklist["launch"]
     counts = tally(checklist["rows"])
     bar = "".join(f'<i class="{_kind(outcome)}" style="flex:{count}"></i>' for outcome, count in counts.items())
     told = "".join(f"<li>{_verdict(outcome)} {count}</li>" for outcome, count in counts.items())
+    pages = "".join(f'<p class="beside"><a href="{_t(file)}">{_t(title)}</a></p>' for file, title in beside.items())
     return (
         f'<header class="launch {_kind(launch["outcome"])}"><p class="what">Launch checklist · stage {_t(session["stage"])}</p>'
         f'<h1 id="launch"><span aria-hidden="true">{SYMBOLS[launch["outcome"]]}</span> {_t(launch["outcome"])}</h1>'
@@ -105,7 +107,7 @@ def _header(checklist: Mapping[str, Any]) -> str:
         f'<div class="bar" aria-hidden="true">{bar}</div><ul class="counts">{told}</ul>'
         f'<p class="subject"><b>{_t(session["subject"])}</b> · {launch["judged"]} of {launch["total"]} criteria judged · '
         f"{_t(_minute(session['started']))}</p>{_items(unsaid(checklist), 'reasons')}"
-        f"{_items(session.get('warnings') or [], 'warnings')}</header>"
+        f"{_items(session.get('warnings') or [], 'warnings')}{pages}</header>"
     )
 
 

@@ -43,7 +43,9 @@ def _part_of(page: str, name: str) -> str:
 def test_the_page_is_written_with_the_rows_of_the_study_and_not_without(tmp_path: Path) -> None:
     assert "study" not in write_all(without_the_study(), tmp_path)
     assert not (tmp_path / "lora-study.html").exists()
+    assert 'href="lora-study.html"' not in (tmp_path / "launch-checklist.html").read_text("utf-8")
     assert write_all(go(), tmp_path)["study"] == tmp_path / "lora-study.html"
+    assert 'href="lora-study.html"' in (tmp_path / "launch-checklist.html").read_text("utf-8")
     assert not (tmp_path / "lora-study.pdf").exists()
 
 
