@@ -52,7 +52,8 @@ def latency(
     arms = {**deployments(runs, adapters, threads, precision), **({BASE: plain(runs[0], threads, precision)} if with_base else {})}
     asked = requests(pool(runs, prompts), arms, batch, random.Random(1))
     draw = random.Random(2)
-    first, seen, held, label = [], [], {}, {}
+    first: list[Turn] = []
+    seen: list[Turn] = []
     for piece in pieces(blocks, restarts, most, lambda: quiet(seen, busy)):
         with contextlib.ExitStack() as stack:
             servers = started(engine, arms, options, stack)
@@ -60,7 +61,7 @@ def latency(
             if not first:
                 pair = {name: servers[name] for name in (MERGED, AGAIN)}
                 first = until_quiet(pair, asked, range(10**6, 10**6 + aa_blocks), min(most, 3 * aa_blocks), busy, new_tokens, draw)
-            seen += campaign.turns(servers, asked, piece, new_tokens, draw)
+            seen.extend(campaign.turns(servers, asked, piece, new_tokens, draw))
             held = {name: (server.holds(), server.memory()) for name, server in servers.items()}
             label, visible = {"engine": servers[MERGED].name, "device": servers[MERGED].device}, servers[MERGED].visible
     references = offline(runs[: max(adapters)], arms[MERGED], seen, new_tokens, visible)
