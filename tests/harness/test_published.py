@@ -56,8 +56,10 @@ def test_two_adapters_cost_too_much_against_merged_and_nothing_against_one_adapt
         "latency_p50@merged_again": [reference / 1000 * w for w in wobble],
     }
     counted = {"wrong_adapter": "answers", "other_token_count": "answers", "constant_answers": "arms", "other_adapters_held": "arms", "not_interleaved": "blocks"}
+    cell = {"blocks": [60.0], "batch": [8.0], "new_tokens": [16.0]}
     told = Measurement.from_mapping({
-        "values": {**values, **{name: [0.0] for name in counted}}, "unit": {**dict.fromkeys(values, "seconds"), **counted}, "sampling_unit": "block",
+        "values": {**values, **cell, **{name: [0.0] for name in counted}}, "sampling_unit": "block",
+        "unit": {**dict.fromkeys(values, "seconds"), "blocks": "blocks", "batch": "count", "new_tokens": "count", **counted},
     })  # fmt: skip
     verdict = judge(CRITERIA["lora.h3.deployment"], told)
     assert verdict.outcome is outcome
