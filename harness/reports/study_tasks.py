@@ -72,9 +72,9 @@ def lacking(found: Facts, task: str) -> list[str]:
     return [name for name, each in wanted.items() if not all(each)]
 
 
-def shown(found: Facts, task: str, name: str, drawn: str, told: str = "") -> str:
+def shown(found: Facts, task: str, name: str, drawn: str, told: str = "", trained_on: str | None = None) -> str:
     body = drawn or f"<p>{missing(f'{name}: missing')}</p>"
-    return f"<figure><figcaption>{name} <small>{text(shortness(found, task))}</small></figcaption>{body}{told}</figure>"
+    return f"<figure><figcaption>{name} <small>{text(trained_on or shortness(found, task))}</small></figcaption>{body}{told}</figure>"
 
 
 # ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,10 +175,16 @@ def _tuning(found: Facts, task: str) -> str:
     seen_by = {arm: found.line(SEARCH, f"{task}.{arm} scores") for arm in ARMS}
     drawn = pictures.drawn(study_pictures.trials, seen_by)
     told = table(("Arm", "Trials", "Best", "Worst", "Trained on"), (_searched(found, task, arm, line) for arm, line in seen_by.items() if line))
-    return shown(found, task, "Tuning: dev score of each trial", drawn, told)
+    return shown(found, task, "Tuning: dev score of each trial", drawn, told, searched_on(found, task))
+
+
+def searched_on(found: Facts, task: str) -> str:
+    """A trial is trained on fewer rows than the study."""
+    rows = found.count(SEARCH, f"search_rows@{task}")
+    return "missing how many training rows a trial had" if rows is None else f"{number(rows)} training rows a trial"
 
 
 def _searched(found: Facts, task: str, arm: str, line: Sequence[float]) -> list[str]:
     real_ones = [score for score in line if math.isfinite(score)]
     ends = [linked(found, SEARCH, max(real_ones, default=None)), linked(found, SEARCH, min(real_ones, default=None))]
-    return [ARMS[arm], linked(found, SEARCH, len(line)), *ends, text(shortness(found, task))]
+    return [ARMS[arm], linked(found, SEARCH, len(line)), *ends, text(searched_on(found, task))]
