@@ -246,7 +246,7 @@ def intruder_dimensions(run: RunFolder, top: int = 10, epsilon: float = 0.5) -> 
 
 def updated(run: RunFolder, top: int) -> Iterator[tuple[str, Tensor]]:
     """(module, best matches (k,)) of every weight matrix of the base's files that the run changed."""
-    weights = {name: tensor for name, tensor in originals.stored(run)[0].items() if tensor.dim() == 2}
+    weights = {name: tensor.detach() for name, tensor in originals.stored(run)[0].items() if tensor.dim() == 2}
     modules = dict(forward.base(run).named_modules())
     if run.recipe["method"]["name"] == "lora":
         return low_rank(weights, modules, artifact.tensors(run), merging.saved_config(run), top)

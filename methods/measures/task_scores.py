@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from methods import models, rows, scores, tasks
+from methods import expected, models, rows, scores, tasks
 from methods.measures import artifact, audit, forward, learning, scoring
 from methods.measures.answers import Answers, answer
 from methods.run import NotObservable, RunFolder
@@ -114,12 +114,24 @@ def untrue(run: RunFolder) -> list[str]:
     not, or never moved, and trained tensors that the artefact does not hold."""
     trained, lost = audit.trainable_set(run), artifact.missing(run)
     still = sorted(set(run.tensors("initial.safetensors")) - set(artifact.moved(run)))
+    still = reached(run, still) if still else still
     told = []
     if any(sum(values) for values in trained["values"].values()):
         told.append(f"the run did not train what its method trains: {trained['findings'][0]}")
     if still:
         told.append(f"{len(still)} tensors that train never moved, among them {still[0]}")
     return told + ([f"the artefact is not the model that was trained: {lost[0]}"] if lost else [])
+
+
+def reached(run: RunFolder, names: Sequence[str]) -> list[str]:
+    """Of these trained tensors, those that the loss depends on; a pooler beside a span head, say, is on no way to it."""
+    base, tokenizer = models.with_padding(models.load_base(run.recipe), run.recipe), models.load_tokenizer(run.recipe)
+    model = models.method(run.recipe).wrap(base, run.recipe["method"].get("config", {}))
+    items = rows.encode(rows.read(run.data, "train")[:2], tokenizer, run.recipe)
+    _, batch = next(iter(scoring.batches(items, tokenizer, 2)))
+    summed_loss(model(**rows.inputs(batch)).logits, batch["labels"], run.recipe["task"]).backward()
+    silent = {expected.base_name(name) for name, parameter in model.named_parameters() if parameter.grad is None}
+    return [name for name in names if expected.base_name(name) not in silent]
 
 
 def _meta(run: RunFolder) -> dict[str, Any]:

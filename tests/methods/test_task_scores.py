@@ -83,6 +83,20 @@ def test_a_tensor_that_never_moved_and_one_that_was_not_kept_are_vetoed(told, tm
     assert any("not the model that was trained" in veto for veto in task_scores.untrue(other))
 
 
+def test_a_tensor_that_the_loss_does_not_depend_on_may_stand_still(told, monkeypatch):
+    names = sorted(told.tensors("initial.safetensors"))
+    assert task_scores.reached(told, names) == names
+    method = models.method(told.recipe)
+
+    def with_a_bystander(model, config):
+        wrapped = method.wrap(model, config)
+        wrapped.bystander = nn.Parameter(torch.ones(1))
+        return wrapped
+
+    monkeypatch.setattr(models, "method", lambda _: SimpleNamespace(wrap=with_a_bystander))
+    assert task_scores.reached(told, ["bystander", *names]) == names
+
+
 def test_dev_and_test_may_be_shortened_from_their_beginning(told):
     report = task_scores.outcome(told, dev_rows=5, test_rows=7)
     assert (len(report["values"]["score_dev"]), len(report["values"]["score"])) == (5, 7)
