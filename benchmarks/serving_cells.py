@@ -11,15 +11,17 @@ from math import exp, log
 from pathlib import Path
 from statistics import fmean, median, stdev
 
+from scipy.special import stdtrit
+
 from fixtures.study import ROOT, alone
 
-MERGED, T = "merged", 2.262  # two-sided 95 % of t with 9 degrees of freedom
+MERGED = "merged"
 
 
 def ratio(values: list[float], reference: list[float]) -> str:
     """Geometric mean over blocks with its 95 % interval, as words."""
     logs = [log(a / b) for a, b in zip(values, reference, strict=True)]
-    half = T * stdev(logs) / len(logs) ** 0.5
+    half = float(stdtrit(len(logs) - 1, 0.975)) * stdev(logs) / len(logs) ** 0.5
     return f"{exp(fmean(logs)):.3f} [{exp(fmean(logs) - half):.3f}, {exp(fmean(logs) + half):.3f}]"
 
 
