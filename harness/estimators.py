@@ -14,6 +14,7 @@ from harness.statistics import (
     Interval,
     bca_difference,
     bca_limits,
+    clustered_limits,
     correlation_limits,
     hierarchical_limits,
     log_ratio_limits,
@@ -113,8 +114,21 @@ def _difference(part: Part, sample: Sample) -> Interval:
     if part.interval in CROSSED:
         return _equivalence(part, sample) if part.rule == "equivalent" and part.margin_relative else _over_seeds(part, contrast(part, sample), sample)
     values, other = sample.values, sample.reference or ()
+    if part.interval == "clustered":
+        return _clustered(part, sample)
     kind = part.interval or ("tango" if _binary(values) and _binary(other) else "t")
     return DIFFERENCES[kind](values, other, part.level)
+
+
+def _clustered(part: Part, sample: Sample) -> Interval:
+    if sample.clusters is None:
+        raise ValueError("the values do not say which items lie together; let the measure give the clusters of their `layout`")
+    if sample.layout and sample.reference_layout and dict(sample.layout) != dict(sample.reference_layout):
+        raise ValueError("the two arms are not laid out alike, so they are not paired; score the same items in both")
+    ours, theirs = np.asarray(sample.values, np.float64), np.asarray(sample.reference or (), np.float64)
+    if ours.shape != theirs.shape:
+        raise ValueError(f"{len(ours)} values against {len(theirs)} of the reference; both arms must have seen the same items")
+    return clustered_limits(ours - theirs, sample.clusters, part.level)
 
 
 def _over_seeds(part: Part, values: Floats, sample: Sample) -> Interval:

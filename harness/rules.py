@@ -12,6 +12,7 @@ COMPOSITE = "composite"
 UNITS = (
     "1", "count", "tensors", "rows", "parameters", "bytes", "logits", "nats", "nats/token", "steps", "seconds",
     "FLOPs", "%", "accuracy", "hits", "ratio", "modules", "checks", "answers", "arms", "blocks",
+    "cells", "decisions", "lines", "paths", "stages",
 )  # fmt: skip
 
 # rule -> (keys it needs, keys it may have); `metric`, `unit` and `rule` always, `level` always allowed
@@ -33,7 +34,7 @@ GOOD = {
     "at_most": "at_most", "at_least": "at_least", "ratio": "at_most", "quantile": "at_most", "superior": "at_least",
     "non_inferior": "at_least", "spread": "at_most", "correlates": "at_least",
 }  # fmt: skip
-_DIFFERENCE = ("t", "tango", "bca", "two-way", "hierarchical")
+_DIFFERENCE = ("t", "tango", "bca", "clustered", "two-way", "hierarchical")
 INTERVALS = {
     "at_most": ("t", "bca"),
     "at_least": ("t", "bca"),

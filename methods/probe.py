@@ -40,7 +40,7 @@ def probe_logits(model: torch.nn.Module, batch: Mapping[str, Tensor], task: str)
 
 def supervised(logits: Tensor, labels: Tensor, task: str, limit: int = POSITIONS_PER_ROW) -> tuple[Tensor, Tensor]:
     """The scored logits and their targets: (N, C), (N,). A causal position predicts the NEXT token's label."""
-    if task in ("classification", "span"):
+    if task in ("classification", "span", "audio-visual"):
         return logits, labels.view(-1)
     logits, labels = logits[:, :-1], labels[:, 1:]
     keep = labels != -100

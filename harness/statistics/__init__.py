@@ -1,5 +1,6 @@
 """How sure we are: every interval that a verdict may rest on. Pure functions of plain numbers."""
 
+from harness.statistics.clustered import clustered_limits as clustered_limits
 from harness.statistics.composite import composite_p as composite_p
 from harness.statistics.correlates import correlation_limits as correlation_limits
 from harness.statistics.correlates import permutation_test as permutation_test

@@ -1,0 +1,36 @@
+"""When audio is consulted, and what that decision is worth."""
+
+from fixtures import safe_evidence as evidence
+from harness.gate import gate
+
+
+def heuristic_on_test(measures, pilot, asked):
+    chosen, skips = evidence.heuristic(evidence.answers(measures, pilot, "dev"), asked["allowance"])
+    about = {"threshold": chosen.value, **{f"dev_skip_{name}": skip for name, skip in skips.items()}}
+    return evidence.gated(evidence.answers(measures, pilot), chosen, about)
+
+
+@gate("safe.gating.skip_rate", needs=["pilot"])
+def test_a_threshold_skips_audio_at_no_loss(pilot, measures, judge, asked):
+    judge(heuristic_on_test(measures, pilot, asked))
+
+
+@gate("safe.gating.tradeoff_curve", needs=["pilot"])
+def test_efficiency_and_accuracy_trade_off_along_a_front(pilot, measures, judge):
+    gates = evidence.sweep(evidence.answers(measures, pilot, "dev"))
+    judge(evidence.curve(evidence.answers(measures, pilot), gates))
+
+
+@gate("safe.irrelevance.false_consultation", needs=["pilot"])
+def test_irrelevant_audio_is_not_consulted(pilot, measures, judge, asked):
+    judge(heuristic_on_test(measures, pilot, asked))
+
+
+@gate("safe.lomo.audio_dependence", needs=["pilot"])
+def test_items_that_need_audio_drop_without_it(pilot, measures, judge):
+    judge(measures.safe_answers.muted(pilot))
+
+
+@gate("safe.metrics.captioning", needs=["prepared"])
+def test_the_metrics_are_computed_correctly(prepared, measures, judge):
+    judge(measures.safe_metrics.captioning(prepared))

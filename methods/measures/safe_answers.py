@@ -1,0 +1,177 @@
+"""What a shipped SAFE adapter answers under every action: the saved files are loaded anew, nothing is asked of the training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from methods.measures.safe_audit import promised
+from methods.run import NotObservable, RunFolder
+from methods.safe import models, rows
+from methods.safe.adapter import SAFE, load
+from methods.safe.training import Items
+
+ACTIONS = (0, 4, 8)
+CODES = {"audio": 0.0, "both": 1.0, "none": 2.0}
+HELD = 256
+RATE = 8000
+
+
+def shipped(run: RunFolder) -> tuple[SAFE, models.Pair]:
+    """The saved adapter on backbones read from their own folder.
+
+    Raises NotObservable: the run saved no adapter, or one that does not fit its recipe.
+    """
+    pair = models.load(run.base)
+    try:
+        safe = load(run.artifact, pair.base, pair.encoder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise NotObservable(f"the adapter in {run.artifact} cannot be loaded ({error}); train the run again") from error
+    own = {name: tuple(p.shape) for name, p in safe.adapter().items()}
+    if own != promised(run):
+        raise NotObservable(f"the adapter in {run.artifact} is not of the recipe's shape; train the run again")
+    return safe, pair
+
+
+@torch.no_grad()
+def said(safe: SAFE, items: Items, tokens: int, audio: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """(log-probabilities of the first answer token (n, V), last hidden state before the head (n, d)); audio: other embeddings (n, d)."""
+    whole, logs, states = torch.arange(len(items.rows)), [], []
+    for part in whole.split(HELD):
+        batch = items.batch(part)
+        if audio is not None:
+            batch["audio"] = {"embedding": audio[part]}
+        output = safe(tokens=tokens, output_hidden_states=True, **batch)
+        logs.append(output.logits[:, -1].float().log_softmax(-1))
+        states.append(output.language_model_outputs.hidden_states[-1][:, -1].float())
+    return torch.cat(logs), torch.cat(states)
+
+
+def table(run: RunFolder, split: str = "test", limit: int | None = None, actions: tuple[int, ...] = ACTIONS) -> dict[str, Any]:
+    """Metrics correct@k [accuracy] and log_p@k [nats] of the gold answer per item, with k audio tokens of `actions`, 0 the gate off;
+    correct@base of a base that never met SAFE. Items lie in clusters by image.
+
+    arrays: need (code), kind, type, image (its number), entropy and confidence of the base's answer, features (n, d + 2): the
+    base's last hidden state, its entropy and confidence, all known before any audio is consulted.
+    """
+    safe, pair = shipped(run)
+    items = Items(pair, run.data, rows.read(run.data, split)[:limit])
+    values = {"correct@base": base_answers(run, items).tolist()}
+    at = torch.arange(len(items.rows))
+    predicted, arrays = {}, {}
+    most = safe.config.tokens
+    for tokens in sorted({min(k, most) for k in actions}):
+        logs, states = said(safe, items, tokens)
+        answer = logs.argmax(1)
+        values[f"correct@{tokens}"] = (answer == items.truth).float().tolist()
+        values[f"log_p@{tokens}"] = logs[at, items.truth].tolist()
+        predicted[tokens] = answer
+        if tokens == 0:
+            entropy, confidence = -(logs.exp() * logs).sum(1), logs.max(1).values.exp()
+            arrays |= {"entropy": entropy.tolist(), "confidence": confidence.tolist(),
+                       "features": [[round(x, 4) for x in row] for row in torch.cat([states, entropy[:, None], confidence[:, None]], 1).tolist()]}  # fmt: skip
+    constant = [k for k, answer in predicted.items() if k and len(answer.unique()) == 1]
+    numbered = {name: number for number, name in enumerate(sorted({row["group"] for row in items.rows}))}
+    return {
+        "values": values, "sampling_unit": "item", "layout": {name: {"axes": ["item"], "shape": [len(at)], "clusters": [numbered[row["group"]] for row in items.rows]} for name in values},
+        "unit": {name: "accuracy" if name.startswith("correct") else "nats" for name in values},
+        "counts": {"items": len(at), "images": len(numbered)},
+        "vetoes": [f"every answer with {k} audio tokens is the same" for k in constant],
+        "digests": {"rows": rows.digest(items.rows)},
+        "arrays": {**arrays, "need": [CODES[row["need"]] for row in items.rows], "image": [float(numbered[row["group"]]) for row in items.rows],
+                   "kind": [float(KINDS.index(row["kind"])) for row in items.rows], "type": [float(TYPES.index(row["type"])) for row in items.rows],
+                   "role": [float(ROLES.index(row["role"])) for row in items.rows]},
+    }  # fmt: skip
+
+
+@torch.no_grad()
+def base_answers(run: RunFolder, items: Items) -> torch.Tensor:
+    """Right or wrong (n,) by the base alone, loaded anew."""
+    alone, right = models.load(run.base), []
+    for part in torch.arange(len(items.rows)).split(HELD):
+        batch = items.batch(part)
+        del batch["audio"]
+        right.append((alone.base(**batch).logits[:, -1].argmax(1) == items.truth[part]).float())
+    return torch.cat(right)
+
+
+KINDS = ("presence", "event", "match", "vqa")
+TYPES = ("yes/no", "event", "shape", "color")
+ROLES = ("needed", "irrelevant", "noise")
+
+
+def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
+    """Metrics drops [1] 0/1 per item that needs audio: log p(gold) is lower when the sound is silence than with the item's own;
+    right@own, right@muted [accuracy] of vision-language items; gap [nats]: the drop per item.
+
+    The items are those whose need was fixed when the data were made; nothing is selected by what the model answers. The gate
+    stays on, so that what changes is the sound alone.
+    """
+    safe, pair = shipped(run)
+    items = Items(pair, run.data, rows.read(run.data, "test")[:limit])
+    at, silence = torch.arange(len(items.rows)), pair.listen([np.zeros(RATE, np.float32)]).expand(len(items.rows), -1)
+    heard, _ = said(safe, items, safe.config.tokens)
+    still, _ = said(safe, items, safe.config.tokens, silence)
+    drop = heard[at, items.truth] - still[at, items.truth]
+    own, quiet = (heard.argmax(1) == items.truth).float(), (still.argmax(1) == items.truth).float()
+    plain = items.plain
+    return {
+        "values": {"drops": (drop[~plain] > 0).float().tolist(), "right@own": own[plain].tolist(), "right@muted": quiet[plain].tolist(),
+                   "right_dependent@own": own[~plain].tolist(), "right_dependent@muted": quiet[~plain].tolist()},
+        "unit": {"drops": "1", **dict.fromkeys(("right@own", "right@muted", "right_dependent@own", "right_dependent@muted"), "accuracy")},
+        "sampling_unit": "item", "counts": {"dependent": int((~plain).sum()), "plain": int(plain.sum())},
+        "arrays": {"drop_dependent": drop[~plain].tolist(), "drop_plain": drop[plain].tolist()}, "digests": {"rows": rows.digest(items.rows)},
+    }  # fmt: skip
+
+
+def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
+    """Metrics logit_difference [logits] (largest per condition), prediction_changes [rows], not_identical [rows], encoder_calls [count]:
+    gate OFF against a base that never met SAFE, on the same batches.
+
+    Conditions: no audio, the item's own, NaN, audio of another length and width, raw features; and mixed batches in which
+    every second gate is on: the items whose gate is off must keep the base's bytes.
+    """
+    safe, pair = shipped(run)
+    alone = models.load(run.base)
+    picked = [row for row in rows.read(run.data, "test") if row["need"] == "none"][:limit]
+    items = Items(pair, run.data, picked)
+    safe.train()  # a shipped adapter's gate must hold in either mode
+    calls, differences, identical, changed = [], {}, 0, 0
+    handle = pair.encoder.register_forward_hook(lambda *_: calls.append(1))
+    conditions = ("none", "own", "nan", "other length", "features", "mixed")
+    with torch.no_grad():
+        for part in torch.arange(len(picked)).split(HELD):
+            batch = items.batch(part)
+            own = batch.pop("audio")
+            wanted = alone.base(**batch).logits
+            for name in conditions:
+                seen, rows_off = off_under(name, safe, batch, own)
+                difference = (seen - wanted[rows_off]).abs()
+                differences[name] = max(differences.get(name, 0.0), float(difference.nan_to_num(nan=float("inf")).max()))
+                identical += int(sum(not torch.equal(a, b) for a, b in zip(seen, wanted[rows_off], strict=True)))
+                changed += int((seen[:, -1].argmax(1) != wanted[rows_off][:, -1].argmax(1)).sum())
+    handle.remove()
+    return {
+        "values": {"logit_difference": list(differences.values()), "prediction_changes": [float(changed)], "not_identical": [float(identical)],
+                   "encoder_calls": [float(len(calls))]},
+        "unit": {"logit_difference": "logits", "prediction_changes": "rows", "not_identical": "rows", "encoder_calls": "count"},
+        "sampling_unit": "condition", "counts": {"items": len(picked), "conditions": len(conditions)},
+        "findings": [f"{name}: logits differ by up to {difference:.3g}" for name, difference in differences.items() if difference != 0]
+        + [f"the audio encoder was called {len(calls)} times with the gate off"] * bool(calls),
+    }  # fmt: skip
+
+
+def off_under(name: str, safe: SAFE, batch: dict[str, Any], own: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of the items whose gate is off under one condition of the audio, and which items those are."""
+    count, embedding = len(own["embedding"]), own["embedding"]
+    audio: dict[str, Any] = {
+        "none": None, "own": own, "nan": {"embedding": torch.full_like(embedding, float("nan"))}, "other length": {"embedding": torch.randn(count, 3)},
+        "features": {"input_features": torch.full((count, 1, 65, 32), float("nan"))}, "mixed": {"embedding": embedding},
+    }  # fmt: skip
+    tokens = torch.zeros(count, dtype=torch.long)
+    if name == "mixed":
+        tokens[1::2] = safe.config.tokens
+    off = (tokens == 0).nonzero().flatten()
+    return safe(audio=audio[name], tokens=tokens, **batch).logits[off], off

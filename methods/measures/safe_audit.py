@@ -1,0 +1,147 @@
+"""Exact audits of a finished SAFE run: what trained, what was frozen, what the optimizer held, what was shipped.
+
+What must train is worked out here from the recipe's own numbers, and nothing is asked of the adapter's code.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any
+
+from safetensors.torch import load_file
+
+from methods.expected import tensor_digest
+from methods.measures.audit import counted, inventory, late, parameters, silent_share
+from methods.run import NotObservable, RunFolder
+
+PARTS = ("vision_language", "audio")
+HEARD = ("audio_model.", "audio_projection.")  # the side of CLAP that hears
+FROZEN = ("base.", "audio_encoder.")
+
+
+def promised(run: RunFolder) -> dict[str, tuple[int, ...]]:
+    """Name → shape of every tensor that must train: projector and low-rank fusion, by the recipe's numbers."""
+    config = run.recipe["method"]["config"]
+    audio, hidden, width, r = (config[name] for name in ("audio_width", "hidden", "width", "r"))
+    wanted: dict[str, tuple[int, ...]] = {
+        "projector.norm.weight": (audio,), "projector.norm.bias": (audio,),
+        "projector.linear.weight": (config["tokens"] * width, audio), "projector.linear.bias": (config["tokens"] * width,),
+    }  # fmt: skip
+    for at in range(len(config["layers"])):
+        sides = {"query": (hidden, width), "key": (width, width), "value": (width, width), "out": (width, hidden)}
+        for name, (d_in, d_out) in sides.items():
+            wanted |= {f"fusion.{at}.{name}.A": (r, d_in), f"fusion.{at}.{name}.B": (d_out, r)}
+        wanted[f"fusion.{at}.alpha"] = ()
+    return wanted
+
+
+def stored(run: RunFolder) -> dict[str, str]:
+    """Live name → digest of every tensor in the folders of the two backbones, read anew from their files."""
+    found: dict[str, str] = {}
+    for part, prefix in zip(PARTS, FROZEN, strict=True):
+        for file in sorted((run.base / part).glob("*.safetensors")):
+            for name, tensor in load_file(file).items():
+                if prefix == "base." or name.startswith(HEARD):
+                    found[prefix + name] = tensor_digest(tensor)
+    if not found:
+        raise NotObservable(f"{run.base} holds no safetensors; the backbones cannot be compared with what they were loaded from")
+    return found
+
+
+def freeze(run: RunFolder) -> dict[str, Any]:
+    """Metrics trainable_unexpected, trainable_missing, shape_wrong, frozen_changed, base_differs, frozen_in_optimizer, missing_from_optimizer,
+    strangers [tensors], modes_wrong [modules], written_elsewhere [count]; trainable_share [1] of all parameters, tied
+    ones once; share_over_declared [1]: by how much that is more than the subject's budget."""
+    seen, tensors = inventory(run)
+    asked, live, wanted = seen["watched"]["trainable_steps"], parameters(tensors), promised(run)
+    ever = [item for item in live if item["requires_grad_first"] or item["requires_grad_last"] or asked.get(item["name"])]
+    always = {i["name"] for i in live if i["requires_grad_first"] and i["requires_grad_last"] and asked.get(i["name"], 0) >= seen["steps"]}
+    held = [item for item in live if item["in_optimizer"]]
+    most = max((item["optimizer_steps"] for item in held), default=0)
+    whole = {item["name"] for item in held if item["optimizer_steps"] == most}
+    frozen = [item for item in tensors if item["name"] not in wanted]
+    by_name = {item["name"]: item for item in tensors}
+    saved = shipped(run)["values"]
+    found = {
+        "trainable_unexpected": [f"{item['name']}: trains, but is no part of projector or fusion" for item in ever if item["name"] not in wanted],
+        "trainable_missing": [f"{name}: must train, and did not throughout" for name in wanted if name not in always],
+        "shape_wrong": [f"{name}: {by_name[name]['shape']}, the recipe says {list(shape)}" for name, shape in wanted.items()
+                        if name in by_name and tuple(by_name[name]["shape"]) != shape],
+        "frozen_changed": [f"{item['name']}: changed in training" for item in frozen if item["digest_first"] != item["digest_last"]]
+        + [f"{name}: added while it trained" for name in seen["added_in_training"]],
+        "base_differs": differing(frozen, stored(run)),
+        "frozen_in_optimizer": [f"{item['name']}: frozen, yet in the optimizer" for item in held if item["name"] not in wanted],
+        "missing_from_optimizer": [f"{name}: not in the optimizer at every step" for name in wanted if name not in whole],
+        "strangers": ["a tensor that is none of the model's"] * seen["optimizer_strangers"],
+        "modes_wrong": wrong_modes(seen),
+        "written_elsewhere": ["the adapter changed outside of an optimizer step"] * seen["watched"]["written_elsewhere"],
+    }  # fmt: skip
+    units = {name: {"modes_wrong": "modules", "written_elsewhere": "count"}.get(name, "tensors") for name in found}
+    report = counted(found, units)
+    distinct = {item["storage"]: prod(item["shape"]) for item in live}
+    own = sum(prod(shape) for shape in wanted.values())
+    share = own / sum(distinct.values())
+    report["values"] |= {"trainable_share": [share], "share_over_declared": [max(0.0, share - run.recipe["budgets"]["trainable_share"])]}
+    report["unit"] |= {"trainable_share": "1", "share_over_declared": "1"}
+    flowing = flow(run)["values"]
+    report["values"] |= {**saved, "without_gradient": flowing["without_gradient"], "without_update": flowing["without_update"]}
+    report["unit"] |= {"without_gradient": "tensors", "without_update": "tensors"}
+    report["unit"] |= {name: "count" if name == "pickled_files" else "tensors" for name in saved}
+    report["counts"] = {"trainable_parameters": own, "parameters": sum(distinct.values()), "frozen_tensors": len(frozen)}
+    return report
+
+
+def differing(frozen: list[dict[str, Any]], files: dict[str, str]) -> list[str]:
+    """Frozen tensors that are not what lies in the backbones' folders, at the first step; each file tensor must be in the model."""
+    known = {files[item["name"]]: item["storage"] for item in frozen if item["name"] in files}
+    tied = {storage for storage in known.values()}
+    lines = []
+    for item in frozen:
+        if item["name"] in files:
+            if item["digest_first"] != files[item["name"]]:
+                lines.append(f"{item['name']}: not the value in the backbone's file")
+        elif item["kind"] == "parameter" and item["storage"] not in tied:
+            lines.append(f"{item['name']}: in no backbone's file")
+    present = {item["name"] for item in frozen}
+    return lines + [f"{name}: in the backbone's file, not in the model" for name in files if name not in present]
+
+
+def wrong_modes(seen: dict[str, Any]) -> list[str]:
+    """Backbones in evaluation mode, projector and fusion in training mode, and no change between forwards."""
+    mixed = seen["training_flags_mixed"]
+    lines = [f"{name}: not in training mode" for name in mixed if not name.startswith(("base", "audio_encoder"))]
+    if seen["started_in_training"] and not {"base", "audio_encoder"} <= set(mixed):
+        lines.append("a backbone is in training mode: its dropout and running statistics are live")
+    return lines + ["modes changed between forwards of the training"] * (seen["watched"]["mode_changes"] > 0)
+
+
+def shipped(run: RunFolder) -> dict[str, Any]:
+    """Metrics artifact_missing, artifact_differs, excess [tensors], pickled_files [count]: the saved adapter is the trained one, byte for byte."""
+    wanted = promised(run)
+    files = sorted(run.artifact.glob("*.safetensors"))
+    saved = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    _, tensors = inventory(run)
+    last = {item["name"]: item["digest_last"] for item in tensors}
+    pickled = [path.name for path in run.artifact.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")]
+    return counted({
+        "artifact_missing": [f"{name}: trained, not saved" for name in wanted if name not in saved],
+        "artifact_differs": [f"{name}: saved with other bytes than it was trained to" for name in wanted
+                             if name in saved and tensor_digest(saved[name]) != last.get(name)],
+        "excess": [f"{name}: saved, but no part of projector or fusion" for name in saved if name not in wanted],
+        "pickled_files": pickled,
+    }, {"artifact_missing": "tensors", "artifact_differs": "tensors", "excess": "tensors", "pickled_files": "count"})  # fmt: skip
+
+
+def flow(run: RunFolder, within: int = 3) -> dict[str, Any]:
+    """Metrics without_gradient, without_update [tensors], silent_share [1]: α opens at the first step, all else one step later."""
+    seen, tensors = inventory(run)
+    wanted = promised(run)
+    watched = [item for item in parameters(tensors) if item["name"] in wanted]
+    gone = [f"{name}: not in the model" for name in wanted if name not in {item["name"] for item in watched}]
+    still = [f"{i['name']}: first gradient at step {i['first_grad_step']}" for i in watched if late(i["first_grad_step"], within)]
+    unmoved = [f"{i['name']}: first update at step {i['first_update_step']}" for i in watched if late(i["first_update_step"], within)]
+    report = counted({"without_gradient": still + gone, "without_update": unmoved + gone}, "tensors", counts={"watched": len(watched)})
+    silent = {item["name"]: silent_share(item, seen["steps"]) for item in watched}
+    report["values"]["silent_share"], report["unit"]["silent_share"] = [max(silent.values(), default=1.0)], "1"
+    return report
+

@@ -1,0 +1,225 @@
+"""What consulting audio costs: latency of a request, throughput over batch sizes, memory over batch sizes. Everything interleaved."""
+
+from __future__ import annotations
+
+import os
+import random
+import resource
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from methods.measures.cost import ratio_interval
+from methods.measures.safe_answers import shipped
+from methods.run import RunFolder
+from methods.safe import models, rows
+
+Arm = Callable[[], Any]
+
+
+class Requests:
+    """Batches of real test items: pixels, questions and audio, as a request brings them; embeddings only where they are cached."""
+
+    def __init__(self, run: RunFolder, batch: int, count: int, seed: int = 0) -> None:
+        self.safe, self.pair = shipped(run)
+        self.alone = models.load(run.base)
+        self.again = models.load(run.base)
+        picked = random.Random(seed).sample(rows.read(run.data, "test"), batch * count)
+        asked = self.pair.questions([row["question"] for row in picked])
+        pixels = self.pair.pixels([run.data / row["image"] for row in picked])
+        self.waves = rows.waves(run.data, picked)
+        heard = self.pair.listen(self.waves)
+        self.inputs = [{**{k: v[at : at + batch] for k, v in asked.items()}, "pixel_values": pixels[at : at + batch]} for at in range(0, len(picked), batch)]
+        self.heard = [heard[at : at + batch] for at in range(0, len(picked), batch)]
+        self.batch = batch
+
+    @torch.inference_mode()
+    def answer(self, arm: str, at: int) -> Tensor:
+        """One request by arm: base, again (a second copy), off, on:k (cached embedding), whole:k (sound to answer), policy."""
+        name, _, k = arm.partition(":")
+        if name in ("base", "again"):
+            return (self.alone if name == "base" else self.again).base(**self.inputs[at]).logits
+        if name == "off":
+            return self.safe(tokens=0, **self.inputs[at]).logits
+        if name == "whole":
+            sounds = self.waves[at * self.batch : (at + 1) * self.batch]
+            return self.safe(audio=self.pair.features(sounds), tokens=int(k), **self.inputs[at]).logits
+        return self.safe(audio={"embedding": self.heard[at]}, tokens=int(k), **self.inputs[at]).logits
+
+
+def clocked(call: Arm) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+def blocks(requests: Requests, arms: tuple[str, ...], least: int, most: int, each: int, busy: float, seed: int = 1) -> tuple[dict[str, list[list[float]]], tuple[float, float]]:
+    """Seconds of `each` requests per arm and block, arms in an order drawn per request; goes on until two copies of the base agree
+    to within `busy`, or to `most` blocks. Arms but the two copies have no say in when to stop."""
+    draw = random.Random(seed)
+    seen: dict[str, list[list[float]]] = {arm: [] for arm in arms}
+    low, high = 0.0, float("inf")
+    for block in range(-1, most):
+        told: dict[str, list[float]] = {arm: [] for arm in arms}
+        for number in range(each):
+            at = number % len(requests.inputs)
+            for arm in draw.sample(arms, len(arms)):
+                told[arm].append(clocked(partial(requests.answer, arm, at)))
+        if block < 0:
+            continue
+        for arm in arms:
+            seen[arm].append(told[arm])
+        if block + 1 >= least and (block + 1 - least) % 10 == 0:
+            low, high = ratio_interval(middle(seen["again"]), middle(seen["base"]))
+            if 1 - busy <= low and high <= 1 + busy:
+                break
+    return seen, (low, high)
+
+
+def middle(blocks_of: list[list[float]]) -> list[float]:
+    return [float(np.median(block)) for block in blocks_of]
+
+
+def tail(blocks_of: list[list[float]]) -> list[float]:
+    return [float(np.quantile(block, 0.95)) for block in blocks_of]
+
+
+def spiking(blocks_of: list[list[float]]) -> float:
+    """Share of requests that take over 1.1 times the median."""
+    seen = np.concatenate([np.asarray(block) for block in blocks_of])
+    return float((seen > 1.1 * np.median(seen)).mean())
+
+
+def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each: int = 20, batch: int = 8, busy: float = 0.05) -> dict[str, Any]:
+    """Metrics base_p50, again_p50, off_p50, on_p50, on_p95, base_p95, whole_p50 [seconds], one number per block of `each` requests;
+    spike_excess [1]: share of requests over 1.1 times their arm's median, with audio less without; encoder_calls [count] of the off arm.
+
+    `on` is the fusion with cached audio embeddings, `whole` everything from the sound to the answer.
+    """
+    requests = Requests(run, batch, each)
+    most = requests.safe.config.tokens
+    calls: list[int] = []
+    handle = requests.pair.encoder.register_forward_hook(lambda *_: calls.append(1))
+    for at in range(len(requests.inputs)):
+        requests.answer("off", at)
+    off_calls = len(calls)
+    handle.remove()
+    arms = ("base", "again", "off", f"on:{most}", f"whole:{most}")
+    load = os.getloadavg()[0]
+    seen, (low, high) = blocks(requests, arms, blocks_least, blocks_most, each, busy)
+    spikes = {arm: spiking(seen[arm]) for arm in (f"on:{most}", "base")}
+    quiet = 1 - busy <= low and high <= 1 + busy
+    values = {"base_p50": middle(seen["base"]), "again_p50": middle(seen["again"]), "off_p50": middle(seen["off"]), "on_p50": middle(seen[f"on:{most}"]),
+              "whole_p50": middle(seen[f"whole:{most}"]), "base_p95": tail(seen["base"]), "on_p95": tail(seen[f"on:{most}"])}  # fmt: skip
+    return {
+        "values": {**values, "spike_excess": [spikes[f"on:{most}"] - spikes["base"]], "encoder_calls": [float(off_calls)]},
+        "unit": {**dict.fromkeys(values, "seconds"), "spike_excess": "1", "encoder_calls": "count"}, "sampling_unit": "block",
+        "counts": {"blocks": len(seen["base"]), "requests_a_block": each, "items_a_request": batch, "threads": torch.get_num_threads(),
+                   "a_a_low": low, "a_a_high": high, "load_before": load, "load_after": os.getloadavg()[0]},
+        "vetoes": [] if quiet else [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"],
+        "findings": [f"the audio encoder was called {off_calls} times with the gate off"] * bool(off_calls),
+    }  # fmt: skip
+
+
+def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: int = 12) -> dict[str, Any]:
+    """Metrics cached_s, whole_s [seconds] an item, per turn and batch size: embeddings kept against worked out on the fly.
+
+    arrays: per arm the median items a second over batch sizes, for off, 4 and 8 tokens cached, and all on the fly.
+    """
+    arms: tuple[str, ...] = ()
+    rates: dict[str, list[float]] = {}
+    cached, whole, draw = [], [], random.Random(2)
+    for size in sizes:
+        requests = Requests(run, size, 4)
+        most = requests.safe.config.tokens
+        arms = ("off", f"on:{min(4, most)}", f"on:{most}", f"whole:{most}")
+        told: dict[str, list[float]] = {arm: [] for arm in arms}
+        for turn in range(-2, turns):
+            for arm in draw.sample(arms, len(arms)):
+                seconds = clocked(partial(requests.answer, arm, turn % 4)) / size
+                told[arm] += [seconds] * (turn >= 0)
+        for arm in arms:
+            rates.setdefault(arm, []).append(1 / float(np.median(told[arm])))
+        cached += told[f"on:{most}"]
+        whole += told[f"whole:{most}"]
+    falling = [f"{arm}: {a:.0f} items/s at batch {size}, {b:.0f} at the next" for arm, line in rates.items()
+               for size, a, b in zip(sizes, line, line[1:], strict=False) if b < 0.7 * a]
+    return {
+        "values": {"cached_s": cached, "whole_s": whole, "batch_sizes": [float(len(sizes))]},
+        "unit": {"cached_s": "seconds", "whole_s": "seconds", "batch_sizes": "count"}, "sampling_unit": "turn",
+        "counts": {"turns": turns, "sizes": len(sizes), "threads": torch.get_num_threads()}, "findings": falling,
+        "arrays": {"batch": [float(size) for size in sizes], **{f"items_per_s {arm}": line for arm, line in rates.items()}},
+    }  # fmt: skip
+
+
+def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512), target: int = 64, turns: int = 3) -> dict[str, Any]:
+    """Metrics headroom [1]: share of this machine's memory (or the GPU's) left at the target batch; residual [1]: largest relative
+    distance of a peak from the straight line over batch sizes; slope_rising [count]: 1 if more items take more.
+
+    Peaks of a forward and backward with every gate on, above what was resident before it; the least of `turns`, since a peak only errs upwards.
+    """
+    safe, pair = shipped(run)
+    safe.train()
+    picked = rows.read(run.data, "test")[: max(sizes)]
+    asked, pixels = pair.questions([row["question"] for row in picked]), pair.pixels([run.data / row["image"] for row in picked])
+    heard, truth = pair.listen(rows.waves(run.data, picked)), torch.tensor([pair.answer_id(row["answer"]) for row in picked])
+
+    def work(size: int) -> None:
+        inputs = {name: value[:size] for name, value in asked.items()}
+        logits = safe(audio={"embedding": heard[:size]}, tokens=safe.config.tokens, pixel_values=pixels[:size], **inputs).logits
+        torch.nn.functional.cross_entropy(logits[:, -1], truth[:size]).backward()
+        safe.zero_grad(set_to_none=True)
+
+    peaks = [min(peak_of(partial(work, size)) for _ in range(turns)) for size in sizes]
+    slope, start = np.polyfit(sizes, peaks, 1)
+    fitted = start + slope * np.asarray(sizes)
+    total = memory_there()
+    used = float(resident() + start + slope * target)
+    return {
+        "values": {"headroom": [1 - used / total], "residual": [float(np.abs(np.asarray(peaks) / fitted - 1).max())], "slope_rising": [float(slope > 0)]},
+        "unit": {"headroom": "1", "residual": "1", "slope_rising": "count"}, "sampling_unit": "run",
+        "counts": {"target_batch": target, "bytes_per_item": float(slope), "memory_bytes": float(total), "used_at_target_bytes": used},
+        "arrays": {"batch": [float(size) for size in sizes], "peak_bytes": [float(peak) for peak in peaks], "fit_bytes": [float(x) for x in fitted]},
+    }  # fmt: skip
+
+
+def peak_of(work: Arm) -> float:
+    """Bytes that the work took above what was there before: the GPU's own count, or the kernel's high-water mark (Linux)."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        torch.cuda.synchronize()
+        return float(torch.cuda.max_memory_allocated() - before)
+    Path("/proc/self/clear_refs").write_text("5")
+    before = resident()
+    work()
+    return float(high_water() - before)
+
+
+def resident() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def high_water() -> int:
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+def memory_there() -> int:
+    """Bytes of the GPU, or of this machine and no more than its control group may use."""
+    if torch.cuda.is_available():
+        return int(torch.cuda.get_device_properties(0).total_memory)
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    told = limit.read_text().strip() if limit.is_file() else "max"
+    return min(whole, int(told)) if told.isdigit() else whole
+
+

@@ -1,0 +1,46 @@
+"""Does a SAFE adapter learn what only sound tells: the tiny overfit against its control."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from methods.measures.learning import curve
+from methods.measures.safe_answers import base_answers, said, shipped
+from methods.run import RunFolder
+from methods.safe import rows
+from methods.safe.training import Items
+
+
+def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 600) -> dict[str, Any]:
+    """Metrics final_loss [nats] of the training items that need audio, train_accuracy, heldout_correct and their `…_control`
+    [accuracy] per item 0/1; control_fall [ratio]; off_differs, trained_on [rows].
+
+    The control with shuffled answers answers the same items and is scored by the true answers. off_differs: vision-language
+    items that the overfitted model answers otherwise than the base with its gate off. trained_on: held-out items whose sound
+    and question are among the training items of either run.
+    """
+    data = overfit_run.data
+    tiny, test = rows.read(data, "train"), rows.read(data, "test")[:heldout_rows]
+    told: dict[str, list[float]] = {}
+    for run, suffix in ((overfit_run, ""), (shuffled_run, "_control")):
+        safe, pair = shipped(run)
+        own = Items(pair, data, [row for row in tiny if row["need"] != "none"])
+        logs, _ = said(safe, own, safe.config.tokens)
+        told["train_accuracy" + suffix] = (logs.argmax(1) == own.truth).float().tolist()
+        other = Items(pair, data, [row for row in test if row["need"] != "none"])
+        told["heldout_correct" + suffix] = (said(safe, other, safe.config.tokens)[0].argmax(1) == other.truth).float().tolist()
+        if not suffix:
+            loss = float(-logs[torch.arange(len(own.truth)), own.truth].mean())
+            plain = Items(pair, data, [row for row in tiny if row["need"] == "none"])
+            off = (said(safe, plain, 0)[0].argmax(1) == plain.truth).float()
+            differs = int((off != base_answers(run, plain)).sum())
+    known = {(row["audio"], row["question"]) for run in (overfit_run, shuffled_run) for row in rows.read(run.data, "train")}
+    seen = sum((row["audio"], row["question"]) in known for row in test)
+    values = {**told, "final_loss": [loss], "control_fall": curve(shuffled_run)["values"]["late_over_early"], "off_differs": [float(differs)],
+              "trained_on": [float(seen)]}  # fmt: skip
+    return {
+        "values": values, "sampling_unit": "item", "counts": {"train_items": len(tiny), "heldout_items": len(test)},
+        "unit": {**dict.fromkeys(told, "accuracy"), "final_loss": "nats", "control_fall": "ratio", "off_differs": "rows", "trained_on": "rows"},
+    }  # fmt: skip

@@ -1,0 +1,50 @@
+"""The observer of a SAFE training: torch's seams as in any run, looks at the probe with the gate off and on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from methods.observer import Observer
+from methods.quiet import move_on, put_back
+from methods.safe import models, rows
+from methods.safe.adapter import SAFE
+from methods.safe.training import Items
+
+ROWS = 24
+
+
+class SafeObserver(Observer):
+    """`probe` holds the items; looks called `…_off` have every gate off, the others every gate on."""
+
+    items: Items
+
+    def _look(self, model: nn.Module, *, off: bool = False, train: bool = False, draws: int = 0) -> Tensor | None:
+        if not isinstance(model, SAFE):
+            return None
+        self.looking = True
+        with put_back(model), torch.no_grad():
+            model.train(train)
+            move_on(draws)
+            batch = self.items.batch(torch.arange(len(self.items.rows)))
+            logits = model(tokens=0 if off else model.config.tokens, **batch).logits[:, -1].float().cpu()
+        self.looking = False
+        return logits
+
+    def _full_probe_logits(self, model: nn.Module) -> Tensor:
+        logits = self._look(model)
+        return torch.empty(0) if logits is None else logits
+
+
+def observer(folder: Path, recipe: Mapping[str, Any], **more: Any) -> SafeObserver:
+    """An observer whose probe is the first test rows."""
+    pair, data = models.load(Path(recipe["base"]["path"])), Path(recipe["data"]["path"])
+    items = Items(pair, data, rows.read(data, "test")[:ROWS])
+    made = SafeObserver(folder, recipe, {"labels": items.truth}, **more)
+    made.items = items
+    return made
+

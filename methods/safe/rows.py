@@ -1,0 +1,40 @@
+"""Rows of an audio-visual question set, and the sounds they name. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import wave
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+
+
+def read(data: Path, split: str) -> list[Row]:
+    return [json.loads(line) for line in (data / f"{split}.jsonl").read_text("utf-8").splitlines() if line]
+
+
+def wave_of(file: Path) -> np.ndarray:
+    """Samples of a mono 16-bit WAV file, int16."""
+    with wave.open(str(file), "rb") as source:
+        return np.frombuffer(source.readframes(source.getnframes()), np.int16)
+
+
+def waves(data: Path, rows: Iterable[Row]) -> list[np.ndarray]:
+    return [wave_of(data / row["audio"]) for row in rows]
+
+
+def distinct(rows: Sequence[Row], key: str) -> tuple[list[str], list[int]]:
+    """The files that rows name under `key`, each once in order of appearance, and each row's place among them."""
+    place: dict[str, int] = {}
+    where = [place.setdefault(row[key], len(place)) for row in rows]
+    return list(place), where
+
+
+def digest(rows: Sequence[Row]) -> str:
+    """SHA-256 of these rows in their order: what two arms must have in common to be compared."""
+    return hashlib.sha256(json.dumps(list(rows), sort_keys=True).encode()).hexdigest()
