@@ -53,7 +53,7 @@ def table(run: RunFolder, split: str = "test", limit: int | None = None, actions
     """Metrics correct@k [accuracy] and log_p@k [nats] of the gold answer per item, with k audio tokens of `actions`, 0 the gate off;
     correct@base of a base that never met SAFE. Items lie in clusters by image.
 
-    arrays: need (code), kind, type, image (its number), entropy and confidence of the base's answer, features (n, d + 2): the
+    arrays: need (code), kind, type, image (its number), entropy, confidence and novelty of the base's answer, features (n, d + 2): the
     base's last hidden state, its entropy and confidence, all known before any audio is consulted.
     """
     safe, pair = shipped(run)
@@ -70,7 +70,7 @@ def table(run: RunFolder, split: str = "test", limit: int | None = None, actions
         predicted[tokens] = answer
         if tokens == 0:
             entropy, confidence = -(logs.exp() * logs).sum(1), logs.max(1).values.exp()
-            arrays |= {"entropy": entropy.tolist(), "confidence": confidence.tolist(),
+            arrays |= {"entropy": entropy.tolist(), "confidence": confidence.tolist(), "novelty": novelty(run, safe, pair, states).tolist(),
                        "features": [[round(x, 4) for x in row] for row in torch.cat([states, entropy[:, None], confidence[:, None]], 1).tolist()]}  # fmt: skip
     constant = [k for k, answer in predicted.items() if k and len(answer.unique()) == 1]
     numbered = {name: number for number, name in enumerate(sorted({row["group"] for row in items.rows}))}
@@ -84,6 +84,20 @@ def table(run: RunFolder, split: str = "test", limit: int | None = None, actions
                    "kind": [float(KINDS.index(row["kind"])) for row in items.rows], "type": [float(TYPES.index(row["type"])) for row in items.rows],
                    "role": [float(ROLES.index(row["role"])) for row in items.rows]},
     }  # fmt: skip
+
+
+def novelty(run: RunFolder, safe: SAFE, pair: models.Pair, states: torch.Tensor, ridge: float = 1e-3) -> torch.Tensor:
+    """Mahalanobis distance (n,) of the base's last hidden states from those of the vision-language questions of train.
+
+    Lee et al. 2018, one Gaussian; known before any audio is consulted, and fitted on no answer and no sound.
+    """
+    known = Items(pair, run.data, [row for row in rows.read(run.data, "train") if row["need"] == "none"])
+    _, seen = said(safe, known, 0)
+    seen, states = seen.double(), states.double()
+    centre, spread = seen.mean(0), torch.cov(seen.T)
+    spread += ridge * spread.diagonal().mean() * torch.eye(len(spread))
+    off = states - centre
+    return (off * torch.linalg.solve(spread, off.T).T).sum(1).clamp_min(0).sqrt()
 
 
 @torch.no_grad()

@@ -66,7 +66,7 @@ class LowRank(nn.Module):
         nn.init.kaiming_uniform_(self.B, a=5**0.5)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x @ self.A.T @ self.B.T
+        return nn.functional.linear(nn.functional.linear(x, self.A), self.B)
 
 
 class Fusion(nn.Module):
@@ -82,13 +82,13 @@ class Fusion(nn.Module):
         self.out = LowRank(config.width, config.hidden, config.r)
         self.alpha = nn.Parameter(torch.zeros(()))
 
-    def forward(self, hidden: Tensor, audio: Tensor, seen: Tensor) -> Tensor:
-        """hidden (n, t, d), audio (n, k, width), seen (n, k) bool: which audio tokens an item may look at."""
+    def forward(self, hidden: Tensor, audio: Tensor, seen: Tensor | None) -> Tensor:
+        """hidden (n, t, d), audio (n, k, width), seen (n, 1, 1, k) bool: which audio tokens an item may look at; None for all."""
         def split(x: Tensor) -> Tensor:
             return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
         query, key, value = split(self.query(self.norm(hidden))), split(self.key(audio)), split(self.value(audio))
-        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen[:, None, None, :])
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return torch.tanh(self.alpha) * self.out(mixed.transpose(1, 2).flatten(2))
 
 
@@ -119,6 +119,7 @@ class SAFE(nn.Module):
         for name in config.layers:
             if name not in known:
                 raise ValueError(f"safe config, layers: saw {name!r}; wanted a module of {type(base).__name__}; correct the name")
+        self._layers = [known[name] for name in config.layers]  # a plain list: they are the base's, and are named there
         self.projector = Projector(config)
         self.fusion = nn.ModuleList(Fusion(config) for _ in config.layers)
         self.freeze()
@@ -147,7 +148,8 @@ class SAFE(nn.Module):
         if not len(rows):
             return self.base(**inputs)
         heard = self.projector(self.embed({name: value[rows] for name, value in (audio or {}).items()}))
-        seen = torch.arange(self.config.tokens, device=heard.device) < wanted[rows, None].to(heard.device)
+        all_seen = int(wanted[rows].min()) == self.config.tokens
+        seen = None if all_seen else torch.arange(self.config.tokens, device=heard.device) < wanted[rows, None, None, None].to(heard.device)
         with self._fused(rows, heard, seen):
             return self.base(**inputs)
 
@@ -172,19 +174,21 @@ class SAFE(nn.Module):
         return wanted
 
     @contextmanager
-    def _fused(self, rows: Tensor, audio: Tensor, seen: Tensor) -> Iterator[None]:
+    def _fused(self, rows: Tensor, audio: Tensor, seen: Tensor | None) -> Iterator[None]:
         """The fusion listens at its layers for one forward; items whose gate is off keep their hidden states' bytes."""
         def fused(fusion: Fusion) -> Any:
             def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
                 hidden = output[0] if isinstance(output, tuple) else output
-                added = fusion(hidden[rows], audio, seen)
-                changed = hidden.index_put((rows,), hidden[rows] + added.to(hidden.dtype))
+                if len(rows) == len(hidden):
+                    changed = hidden + fusion(hidden, audio, seen).to(hidden.dtype)
+                else:
+                    mine = hidden[rows]
+                    changed = hidden.index_put((rows,), mine + fusion(mine, audio, seen).to(hidden.dtype))
                 return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
             return hook
 
-        modules = dict(self.base.named_modules())
-        hooks = [modules[name].register_forward_hook(fused(fusion)) for name, fusion in zip(self.config.layers, self.fusion, strict=True)]
+        hooks = [layer.register_forward_hook(fused(fusion)) for layer, fusion in zip(self._layers, self.fusion, strict=True)]
         try:
             yield
         finally:

@@ -35,7 +35,7 @@ def _column(table: Table, tokens: int) -> int:
     return table.tokens.index(tokens)
 
 
-SIGNALS = {"entropy": 1.0, "confidence": -1.0}
+SIGNALS = {"entropy": 1.0, "confidence": -1.0, "novelty": 1.0}
 """Signals of the base model, with the sign that makes more of them mean less sure."""
 
 

@@ -23,7 +23,7 @@ class Table:
     """One row an item, one column an action. tokens (A,): audio tokens an action costs, rising from 0 = off.
 
     need (n,) of NEEDS; correct (n, A) in [0, 1]; log_p (n, A) nats, of the gold answer; entropy (n,) nats and confidence (n,) of
-    the answers of action 0; features (n, d): what may be looked at before audio is; latency (A,) seconds an item.
+    the answers of action 0; novelty (n,), how far its last state is from those of vision-language questions; features (n, d): what may be looked at before audio is; latency (A,) seconds an item.
     """
 
     need: NDArray[np.str_]
@@ -34,6 +34,7 @@ class Table:
     features: Array
     latency: Array
     tokens: tuple[int, ...] = (0, 4, 8)
+    novelty: Array | None = None
 
     def __post_init__(self) -> None:
         wanted = {"need": (self.n,), "correct": (self.n, self.actions), "log_p": (self.n, self.actions), "entropy": (self.n,),
@@ -42,6 +43,9 @@ class Table:
             seen = np.asarray(getattr(self, name), dtype=str if name == "need" else np.float64)
             object.__setattr__(self, name, seen)
             _check(name, seen, shape)
+        if self.novelty is not None:
+            object.__setattr__(self, "novelty", np.asarray(self.novelty, np.float64))
+            _check("novelty", self.novelty, (self.n,))
         if set(self.need.tolist()) - set(NEEDS):
             raise ValueError(f"policy table: needs {sorted(set(self.need.tolist()))}; wanted only {', '.join(NEEDS)}")
         if self.tokens[0] != 0 or list(self.tokens) != sorted(set(self.tokens)):
@@ -64,7 +68,7 @@ class Table:
 
     def rows(self, chosen: Any) -> "Table":
         """The table of these rows: a mask or positions."""
-        names = ("need", "correct", "log_p", "entropy", "confidence", "features")
+        names = ("need", "correct", "log_p", "entropy", "confidence", "features", *(["novelty"] if self.novelty is not None else []))
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 

@@ -24,8 +24,19 @@ def true(tmp_path_factory):
 
 
 @pytest.fixture
-def folder(true, tmp_path):
+def copied(true, tmp_path):
+    """A copy of the folder; for tests that change its files."""
     return shutil.copytree(true, tmp_path / "copy")
+
+
+@pytest.fixture
+def folder(true, tmp_path):
+    """Its rows copied, its files only linked; for tests that change rows alone."""
+    for name in ("sounds", "images"):
+        (tmp_path / name).symlink_to(true / name)
+    for file in [*true.glob("*.json*")]:
+        shutil.copy(file, tmp_path)
+    return tmp_path
 
 
 @pytest.fixture
@@ -87,19 +98,19 @@ def images_of(folder):
 
 @pytest.mark.parametrize("break_it", [lambda file: file.write_bytes(file.read_bytes()[:400]), lambda file: file.write_bytes(b""), lambda file: file.unlink(),
                                       lambda file: sounds.write_wav(file, np.zeros(4000, np.int16))], ids=["cut", "empty", "gone", "silent"])
-def test_a_sound_that_does_not_load_is_counted(judge, folder, break_it):
-    break_it(folder / "sounds/train/3.wav")
-    values = judge(folder, safe_data.files_load)
+def test_a_sound_that_does_not_load_is_counted(judge, copied, break_it):
+    break_it(copied / "sounds/train/3.wav")
+    values = judge(copied, safe_data.files_load)
     assert values["values"]["loaded"].count(0.0) == 1
     assert any("sounds/train/3.wav" in line for line in values["findings"])
-    assert values["counts"]["rows_with_missing_file"] == (not (folder / "sounds/train/3.wav").exists())
+    assert values["counts"]["rows_with_missing_file"] == (not (copied / "sounds/train/3.wav").exists())
 
 
-def test_an_image_that_does_not_load_is_counted(judge, folder):
-    names = sorted(images_of(folder))[:2]
-    (folder / names[0]).write_bytes((folder / names[0]).read_bytes()[:100])
-    Image.new("RGB", (32, 64)).save(folder / names[1])
-    assert judge(folder, safe_data.files_load)["values"]["loaded"].count(0.0) == 2
+def test_an_image_that_does_not_load_is_counted(judge, copied):
+    names = sorted(images_of(copied))[:2]
+    (copied / names[0]).write_bytes((copied / names[0]).read_bytes()[:100])
+    Image.new("RGB", (32, 64)).save(copied / names[1])
+    assert judge(copied, safe_data.files_load)["values"]["loaded"].count(0.0) == 2
 
 
 def test_another_rate_does_not_load(tmp_path):
@@ -110,26 +121,26 @@ def test_another_rate_does_not_load(tmp_path):
         safe_data.sound(tmp_path / "a.wav", 8000)
 
 
-def test_a_sound_of_train_in_test_is_counted_also_under_another_header(judge, folder):
-    wave = sounds.read_wav(folder / "sounds/train/5.wav")
-    sounds.write_wav(folder / "sounds/test/9.wav", wave)
-    assert files(judge, folder)[0]["duplicate_sounds"] == 1
+def test_a_sound_of_train_in_test_is_counted_also_under_another_header(judge, copied):
+    wave = sounds.read_wav(copied / "sounds/train/5.wav")
+    sounds.write_wav(copied / "sounds/test/9.wav", wave)
+    assert files(judge, copied)[0]["duplicate_sounds"] == 1
 
 
 @pytest.mark.parametrize("gain", [0.5, -0.7])
-def test_a_sound_of_train_in_test_is_counted_at_another_gain_with_noise(judge, folder, gain):
-    clear = next(row for row in rows_of(folder, "train") if row["event"] == "siren" and row["snr"] > 10)
-    wave = sounds.read_wav(folder / clear["audio"]).astype(float)
+def test_a_sound_of_train_in_test_is_counted_at_another_gain_with_noise(judge, copied, gain):
+    clear = next(row for row in rows_of(copied, "train") if row["event"] == "siren" and row["snr"] > 10)
+    wave = sounds.read_wav(copied / clear["audio"]).astype(float)
     wave = gain * wave + 0.03 * wave.std() * np.random.default_rng(0).normal(size=len(wave))
-    sounds.write_wav(folder / "sounds/test/9.wav", wave.astype(np.int16))
-    assert files(judge, folder)[0]["near_sounds"] == 1
+    sounds.write_wav(copied / "sounds/test/9.wav", wave.astype(np.int16))
+    assert files(judge, copied)[0]["near_sounds"] == 1
 
 
-def test_an_image_and_a_question_of_train_in_test_are_counted(judge, folder):
-    held = next(row for row in rows_of(folder, "train") if row["kind"] == "match")
-    shutil.copy(folder / held["image"], folder / "images/test/5.png")
-    change(folder, "test", lambda rows: rows[0].update(image="images/test/5.png", question=held["question"]))
-    totals, _ = files(judge, folder)
+def test_an_image_and_a_question_of_train_in_test_are_counted(judge, copied):
+    held = next(row for row in rows_of(copied, "train") if row["kind"] == "match")
+    shutil.copy(copied / held["image"], copied / "images/test/5.png")
+    change(copied, "test", lambda rows: rows[0].update(image="images/test/5.png", question=held["question"]))
+    totals, _ = files(judge, copied)
     assert (totals["shared_images"], totals["shared_questions"]) == (1, 1)
 
 
@@ -168,6 +179,15 @@ def test_a_shape_that_tells_the_answer_shows_in_the_ratio(judge, folder):
 
     change(folder, "dev", tell)
     assert max(judge(folder, safe_data.files_load)["values"]["class_ratio@match"]) == np.inf
+
+
+def test_a_question_that_tells_the_answer_shows_in_the_ratio(judge, folder):
+    def tell(rows):
+        for row in (row for row in rows if row["kind"] == "presence"):
+            row["answer"] = "yes" if "bell" in row["question"] or "siren" in row["question"] or "rain" in row["question"] else "no"
+
+    change(folder, "dev", tell)
+    assert max(judge(folder, safe_data.files_load)["values"]["class_ratio@presence"]) == np.inf
 
 
 # ------------------------------------------------------------------------------------------------ alignment
@@ -226,12 +246,12 @@ def test_a_pair_is_judged_by_overlap_by_what_it_sounds_like_and_by_the_rules(sco
     assert seen[2] == pytest.approx((min(end, 0.6) - 0.1) / 0.5)
 
 
-def test_sounds_that_are_noise_are_seen(judge, folder):
+def test_sounds_that_are_noise_are_seen(judge, copied):
     for n in range(SIZES["test"]):
-        sounds.write_wav(folder / f"sounds/test/{n}.wav", sounds.noise(sounds.generator(9, "test", n)).wave)
-    change(folder, "train", lambda rows: [row.update(kind="vqa", need="none") for row in rows] and None)
-    change(folder, "dev", lambda rows: [row.update(kind="vqa", need="none") for row in rows] and None)
-    good, bad = aligned(judge, folder)
+        sounds.write_wav(copied / f"sounds/test/{n}.wav", sounds.noise(sounds.generator(9, "test", n)).wave)
+    change(copied, "train", lambda rows: [row.update(kind="vqa", need="none") for row in rows] and None)
+    change(copied, "dev", lambda rows: [row.update(kind="vqa", need="none") for row in rows] and None)
+    good, bad = aligned(judge, copied)
     assert good < 0.35
     assert bad > 0.25
 
@@ -252,10 +272,10 @@ def test_another_image_under_a_row_is_seen(judge, folder):
     assert aligned(judge, folder)[1] > 0.1
 
 
-def test_a_sound_that_does_not_load_is_mismatched(judge, folder):
-    lost = mixed(rows_of(folder, "test"))[0]
-    (folder / lost["audio"]).write_bytes(b"")
-    seen = judge(folder, pairs=10_000)
+def test_a_sound_that_does_not_load_is_mismatched(judge, copied):
+    lost = mixed(rows_of(copied, "test"))[0]
+    (copied / lost["audio"]).write_bytes(b"")
+    seen = judge(copied, pairs=10_000)
     assert f"test:{lost['id']}: its sound does not load" in seen["findings"]
     assert seen["values"]["aligned"].count(0.0) >= 1
 
@@ -365,3 +385,16 @@ def test_intersection_over_union(one, other, share):
 ])  # fmt: skip
 def test_the_rules_answer(kind, question, shape, event, right):
     assert safe_data.answer_of({"kind": kind, "question": question}, shape, event, av_questions.PAIRS) == right
+
+
+@pytest.mark.parametrize("size", [10, 30])
+@pytest.mark.parametrize("colour", safe_data.PALETTE)
+def test_shapes_are_told_by_how_much_of_their_box_they_fill(colour, size):
+    y, x = np.mgrid[:64, :64]
+    near = {"rectangle": (abs(x - 30) <= size) & (abs(y - 30) <= size - 2), "circle": (x - 30) ** 2 + (y - 30) ** 2 <= size**2,
+            "triangle": (abs(x - 30) <= (y - 10) / 2) & (y <= 10 + 2 * size) & (y >= 10)}  # fmt: skip
+    near["rectangle"][[30 - size + 2, 30 + size - 2], 30 - size:32 - size] = False  # rough corners
+    for shape, inside in near.items():
+        pixels = np.full((64, 64, 3), (240, 236, 248), np.uint8)
+        pixels[inside] = safe_data.PALETTE[colour]
+        assert safe_data.seen(pixels) == (shape, colour)
