@@ -56,14 +56,15 @@ class SafeConfig:
 
 
 class LowRank(nn.Module):
-    """x (…, d_in) → x Aᵀ Bᵀ (…, d_out). No pretrained weight lies beneath, so neither factor starts at zero."""
+    """x (…, d_in) → x Aᵀ Bᵀ (…, d_out). No pretrained weight lies beneath, so neither factor starts at zero: each keeps the
+    variance of what it is given."""
 
     def __init__(self, d_in: int, d_out: int, r: int) -> None:
         super().__init__()
         self.A = nn.Parameter(torch.empty(r, d_in))
         self.B = nn.Parameter(torch.empty(d_out, r))
-        nn.init.kaiming_uniform_(self.A, a=5**0.5)
-        nn.init.kaiming_uniform_(self.B, a=5**0.5)
+        nn.init.normal_(self.A, std=d_in**-0.5)
+        nn.init.normal_(self.B, std=r**-0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         return nn.functional.linear(nn.functional.linear(x, self.A), self.B)
