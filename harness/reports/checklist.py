@@ -8,13 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports import html, markdown, printing, study
+from harness.reports import html, markdown, printing, safe, safe_facts, study
 from harness.reports.words import OUTCOMES, real
 
 SCHEMA: Final = 1
 LAUNCHES: Final = ("GO", "NO-GO", "UNDECIDED")
 CAUGHT: Final = ("caught", "MISSED", "error")
 STUDY: Final = "lora-study.html"
+SAFE: Final = "safe.html"
 Checklist = Mapping[str, Any]
 
 
@@ -119,7 +120,7 @@ def plain(value: Any) -> Any:
 
 
 def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
-    """Write the checklist as page, data and text, and the page of the LoRA study where the checklist has its rows.
+    """Write the checklist as page, data and text, and the pages of the LoRA study and of SAFE where the checklist has their rows.
 
     A reader sees the old file or the new one, never half of one.
     """
@@ -128,14 +129,22 @@ def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
     texts = {
         "json": _lines(content),
         "md": markdown.render(content),
-        "html": html.render(content, {STUDY: "The LoRA study: estimates, trajectories, layers"} if study.held(content) else {}),
+        "html": html.render(content, _beside(content)),
     }
     paths = {kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text) for kind, text in texts.items()}
     if study.held(content):
         paths["study"] = write_atomically(Path(folder) / STUDY, study.render(content))
         paper = printing.printed(paths["study"], Path(folder) / "lora-study.pdf")
         paths |= {"study_pdf": paper} if paper else {}
+    if safe.held(content):
+        paths["safe"] = write_atomically(Path(folder) / SAFE, safe.render(content, safe_facts.kept_in(Path(folder))))
     return paths
+
+
+def _beside(content: Checklist) -> dict[str, str]:
+    """The pages that tell more, by file."""
+    told = {STUDY: "The LoRA study: estimates, trajectories, layers"} if study.held(content) else {}
+    return told | ({SAFE: "SAFE: launch lines, costs, when audio is consulted, items to look at"} if safe.held(content) else {})
 
 
 def _lines(content: Checklist) -> str:

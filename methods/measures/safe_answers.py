@@ -37,7 +37,11 @@ def shipped(run: RunFolder) -> tuple[SAFE, models.Pair]:
 
 @torch.no_grad()
 def said(safe: SAFE, items: Items, tokens: int, audio: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """(log-probabilities of the first answer token (n, V), last hidden state before the head (n, d)); audio: other embeddings (n, d)."""
+    """(log-probabilities of the first answer token (n, V), what the base makes of the question (n, d)); audio: other embeddings (n, d).
+
+    The latter is the mean over the question's tokens of what enters the language model's first layer: the last state before
+    the head holds the answer, and a yes to one kind of question looks like a yes to any.
+    """
     whole, logs, states = torch.arange(len(items.rows)), [], []
     for part in whole.split(HELD):
         batch = items.batch(part)
@@ -45,7 +49,8 @@ def said(safe: SAFE, items: Items, tokens: int, audio: torch.Tensor | None = Non
             batch["audio"] = {"embedding": audio[part]}
         output = safe(tokens=tokens, output_hidden_states=True, **batch)
         logs.append(output.logits[:, -1].float().log_softmax(-1))
-        states.append(output.language_model_outputs.hidden_states[-1][:, -1].float())
+        asked = (batch["attention_mask"].bool() & (batch["input_ids"] != items.pair.image_token)).unsqueeze(-1)
+        states.append((output.language_model_outputs.hidden_states[0] * asked).sum(1).float() / asked.sum(1))
     return torch.cat(logs), torch.cat(states)
 
 
@@ -53,8 +58,8 @@ def table(run: RunFolder, split: str = "test", limit: int | None = None, actions
     """Metrics correct@k [accuracy] and log_p@k [nats] of the gold answer per item, with k audio tokens of `actions`, 0 the gate off;
     correct@base of a base that never met SAFE. Items lie in clusters by image.
 
-    arrays: need (code), kind, type, image (its number), entropy, confidence and novelty of the base's answer, features (n, d + 2): the
-    base's last hidden state, its entropy and confidence, all known before any audio is consulted.
+    arrays: need (code), kind, type, image (its number), entropy, confidence and novelty of the base's answer, features (n, d + 2): what
+    the base makes of the question, its entropy and confidence, all known before any audio is consulted.
     """
     safe, pair = shipped(run)
     items = Items(pair, run.data, rows.read(run.data, split)[:limit])
@@ -87,7 +92,7 @@ def table(run: RunFolder, split: str = "test", limit: int | None = None, actions
 
 
 def novelty(run: RunFolder, safe: SAFE, pair: models.Pair, states: torch.Tensor, ridge: float = 1e-3) -> torch.Tensor:
-    """Mahalanobis distance (n,) of the base's last hidden states from those of the vision-language questions of train.
+    """Mahalanobis distance (n,) of what the base makes of the questions from that of the vision-language questions of train.
 
     Lee et al. 2018, one Gaussian; known before any audio is consulted, and fitted on no answer and no sound.
     """

@@ -61,7 +61,7 @@ def freeze(run: RunFolder) -> dict[str, Any]:
     whole = {item["name"] for item in held if item["optimizer_steps"] == most}
     frozen = [item for item in tensors if item["name"] not in wanted]
     by_name = {item["name"]: item for item in tensors}
-    saved = shipped(run)["values"]
+    saved, projected = shipped(run)["values"], run.recipe["retention"]["null_space"]
     found = {
         "trainable_unexpected": [f"{item['name']}: trains, but is no part of projector or fusion" for item in ever if item["name"] not in wanted],
         "trainable_missing": [f"{name}: must train, and did not throughout" for name in wanted if name not in always],
@@ -74,7 +74,7 @@ def freeze(run: RunFolder) -> dict[str, Any]:
         "missing_from_optimizer": [f"{name}: not in the optimizer at every step" for name in wanted if name not in whole],
         "strangers": ["a tensor that is none of the model's"] * seen["optimizer_strangers"],
         "modes_wrong": wrong_modes(seen),
-        "written_elsewhere": ["the adapter changed outside of an optimizer step"] * seen["watched"]["written_elsewhere"],
+        "written_elsewhere": ["the adapter changed outside of an optimizer step"] * (0 if projected else seen["watched"]["written_elsewhere"]),
     }  # fmt: skip
     units = {name: {"modes_wrong": "modules", "written_elsewhere": "count"}.get(name, "tensors") for name in found}
     report = counted(found, units)
@@ -88,6 +88,7 @@ def freeze(run: RunFolder) -> dict[str, Any]:
     report["unit"] |= {"without_gradient": "tensors", "without_update": "tensors"}
     report["unit"] |= {name: "count" if name == "pickled_files" else "tensors" for name in saved}
     report["counts"] = {"trainable_parameters": own, "parameters": sum(distinct.values()), "frozen_tensors": len(frozen)}
+    report["not_scored"] = {"what else writes the adapter: the null-space projection does, after each step": 1} if projected else {}
     return report
 
 

@@ -161,8 +161,8 @@ def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: i
 
 
 def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512), target: int = 64, turns: int = 3) -> dict[str, Any]:
-    """Metrics headroom [1]: share of this machine's memory (or the GPU's) left at the target batch; residual [1]: largest relative
-    distance of a peak from the straight line over batch sizes; slope_rising [count]: 1 if more items take more.
+    """Metrics headroom [1]: share of this machine's memory (or the GPU's) left at the target batch; residual [1]: largest
+    distance of a peak from the straight line over batch sizes, as a share of the largest peak; slope_rising [count]: 1 if more items take more.
 
     Peaks of a forward and backward with every gate on, above what was resident before it; the least of `turns`, since a peak only errs upwards.
     """
@@ -185,7 +185,7 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     total = memory_there()
     used = float(resident() + start + slope * target)
     return {
-        "values": {"headroom": [1 - used / total], "residual": [float(np.abs(np.asarray(peaks) / fitted - 1).max())], "slope_rising": [float(slope > 0)]},
+        "values": {"headroom": [1 - used / total], "residual": [float(np.abs(np.asarray(peaks) - fitted).max() / max(peaks))], "slope_rising": [float(slope > 0)]},
         "unit": {"headroom": "1", "residual": "1", "slope_rising": "count"}, "sampling_unit": "run",
         "counts": {"target_batch": target, "bytes_per_item": float(slope), "memory_bytes": float(total), "used_at_target_bytes": used},
         "arrays": {"batch": [float(size) for size in sizes], "peak_bytes": [float(peak) for peak in peaks], "fit_bytes": [float(x) for x in fitted]},

@@ -144,14 +144,25 @@ class SAFE(nn.Module):
         audio: {"embedding": (n, audio_width)}, or the audio encoder's own inputs, whose first axis is the item.
         Raises ValueError: more tokens asked for than there are, or a gate that is on without audio.
         """
-        wanted = self._wanted(tokens, audio)
+        if isinstance(tokens, int):
+            return self._whole(tokens, audio, inputs)
+        wanted = torch.as_tensor(tokens).reshape(-1)
+        self._check(int(wanted.min()), int(wanted.max()), audio)
         rows = wanted.nonzero().flatten()
         if not len(rows):
             return self.base(**inputs)
         heard = self.projector(self.embed({name: value[rows] for name, value in (audio or {}).items()}))
-        all_seen = int(wanted[rows].min()) == self.config.tokens
-        seen = None if all_seen else torch.arange(self.config.tokens, device=heard.device) < wanted[rows, None, None, None].to(heard.device)
-        with self._fused(rows, heard, seen):
+        seen = torch.arange(self.config.tokens, device=heard.device) < wanted[rows, None, None, None].to(heard.device)
+        with self._fused(rows if len(rows) < len(wanted) else None, heard, seen):
+            return self.base(**inputs)
+
+    def _whole(self, tokens: int, audio: Mapping[str, Tensor] | None, inputs: Mapping[str, Any]) -> Any:
+        """One number of tokens for every item: nothing is picked, and with all tokens nothing is masked."""
+        self._check(tokens, tokens, audio)
+        if tokens == 0:
+            return self.base(**inputs)
+        heard = self.projector(self.embed(audio or {}))
+        with self._fused(None, heard[:, :tokens], None):
             return self.base(**inputs)
 
     def embed(self, audio: Mapping[str, Tensor]) -> Tensor:
@@ -163,24 +174,20 @@ class SAFE(nn.Module):
         with torch.no_grad():
             return self.audio_encoder(**audio)
 
-    def _wanted(self, tokens: Tensor | int, audio: Mapping[str, Tensor] | None) -> Tensor:
-        wanted = torch.as_tensor(tokens).reshape(-1)
-        low, high = int(wanted.min()), int(wanted.max())
+    def _check(self, low: int, high: int, audio: Mapping[str, Tensor] | None) -> None:
         if low < 0 or high > self.config.tokens:
             raise ValueError(f"tokens: saw {low} to {high}; wanted 0 to {self.config.tokens}; ask for what the projector makes")
         if high and not audio:
             raise ValueError("audio: saw none while the gate is on; wanted audio of every item; pass it, or tokens = 0")
-        if high and len(wanted) == 1:
-            wanted = wanted.expand(len(next(iter((audio or {}).values()))))
-        return wanted
 
     @contextmanager
-    def _fused(self, rows: Tensor, audio: Tensor, seen: Tensor | None) -> Iterator[None]:
-        """The fusion listens at its layers for one forward; items whose gate is off keep their hidden states' bytes."""
+    def _fused(self, rows: Tensor | None, audio: Tensor, seen: Tensor | None) -> Iterator[None]:
+        """The fusion listens at its layers for one forward; rows: the items whose gate is on, None for all. The others keep their
+        hidden states' bytes."""
         def fused(fusion: Fusion) -> Any:
             def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
                 hidden = output[0] if isinstance(output, tuple) else output
-                if len(rows) == len(hidden):
+                if rows is None:
                     changed = hidden + fusion(hidden, audio, seen).to(hidden.dtype)
                 else:
                     mine = hidden[rows]

@@ -24,6 +24,7 @@ from methods.safe import models, rows
 from methods.safe.adapter import SAFE, SafeConfig
 from methods.safe.curriculum import Curriculum
 from methods.safe.distillation import kl
+from methods.safe.guard import Guard
 from methods.training import Progress, prepare, seed_all
 
 LOG = "curriculum.jsonl"
@@ -46,10 +47,10 @@ class Items:
         self.plain = torch.tensor([row["need"] == "none" for row in self.rows])
         self.number = {row["id"]: at for at, row in enumerate(self.rows)}
 
-    def batch(self, chosen: Tensor) -> dict[str, Any]:
-        """Keyword arguments of a SAFE model for these items."""
+    def batch(self, chosen: Tensor, sounds: Tensor | None = None, images: Tensor | None = None) -> dict[str, Any]:
+        """Keyword arguments of a SAFE model for these items; sounds, images (n,): numbers of others than the items' own."""
         inputs = {name: value[chosen] for name, value in self.asked.items()}
-        return {**inputs, **self.pair.seen(self.seen[self.image[chosen]]), "audio": {"embedding": self.embedding[self.sound[chosen]]}}
+        return {**inputs, **self.pair.seen(self.seen[self.image[chosen] if images is None else images]), "audio": {"embedding": self.embedding[self.sound[chosen] if sounds is None else sounds]}}
 
 
 @torch.no_grad()
@@ -89,6 +90,8 @@ class Loop:
         self.optimizer = torch.optim.AdamW(self.groups(), weight_decay=self.training["weight_decay"], fused=True)
         self.curriculum = Curriculum(self.recipe["curriculum"], items.rows, run.seed)
         self.generator = torch.Generator().manual_seed(run.seed)
+        kept = self.recipe["retention"]
+        self.guard = Guard(safe, kept["threshold"]) if kept["null_space"] else None
         self.step, self.folder = 0, run.output.parent
         self.pace = checkpoints.Pace(run.checkpoint_share, EXPECTED_S)
         self.progress = Progress(self.folder, self.curriculum.planned_steps)
@@ -121,31 +124,50 @@ class Loop:
             self.progress.report(self.step, loss, len(picked))
             if not self.curriculum.done and self.due():
                 self.save()
+        if self.guard:
+            (self.folder / "null_space.json").write_text(json.dumps(self.guard.told))
 
     def due(self) -> bool:
         """Every `checkpoint_every` steps if the recipe declares it, else at the run's own pace."""
         every = self.training.get("checkpoint_every") or 0
+        if self.guard:
+            return False  # its covariances are in no checkpoint
         return self.step % every == 0 if every else self.pace.due()
 
     def advance(self, picked: Sequence[int]) -> tuple[Tensor, dict[str, float]]:
-        """One optimizer step on these items, every gate on."""
+        """One optimizer step on these items, every gate on. Distilled items have the base's answer for a target, the others their own."""
         chosen = torch.tensor(picked)
         choices = torch.tensor(self.training["train_tokens"])
         tokens = choices[torch.randint(len(choices), (len(chosen),), generator=self.generator)]
-        batch = self.items.batch(chosen)
+        plain = self.items.plain[chosen]
+        batch = self.items.batch(chosen, *self.dealt(chosen, plain))
+        if self.guard:
+            self.guard.look_at(plain, batch)
         logits = self.safe(tokens=tokens, **batch).logits.float()
-        answer = nn.functional.cross_entropy(logits[:, -1], self.items.truth[chosen])
-        kept = self.retention(batch, logits, self.items.plain[chosen])
+        judged = ~plain if self.recipe["retention"]["weight"] else torch.ones_like(plain)
+        answer = nn.functional.cross_entropy(logits[:, -1][judged], self.items.truth[chosen][judged])
+        kept = self.retention(batch, logits, plain)
         loss = answer + self.recipe["retention"]["weight"] * kept
         loss.backward()
         if self.training["clip_norm"]:
             nn.utils.clip_grad_norm_(self.parameters.values(), self.training["clip_norm"])
         for group, peak in zip(self.optimizer.param_groups, self.peaks, strict=True):
             group["lr"] = peak * self.rate(self.step)
-        self.optimizer.step()
+        if self.guard:
+            self.guard.step(self.optimizer)
+        else:
+            self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
         return loss.detach(), {"answer_loss": float(answer.detach()), "retention_kl": float(kept.detach())}
+
+    def dealt(self, chosen: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
+        """Sounds and images of these items. To a vision-language item any sound is irrelevant, so it gets one drawn anew; where
+        it is distilled the base's own answer is the target, so it gets any image as well."""
+        sounds, images = self.items.sound[chosen], self.items.image[chosen]
+        other = [torch.randint(len(pool), (len(chosen),), generator=self.generator) for pool in (self.items.embedding, self.items.seen)]
+        distilled = plain & bool(self.recipe["retention"]["weight"])
+        return torch.where(plain, other[0], sounds), torch.where(distilled, other[1], images)
 
     def retention(self, batch: Mapping[str, Any], logits: Tensor, plain: Tensor) -> Tensor:
         """KL from the base to the gated model over the text of vision-language items."""

@@ -175,11 +175,13 @@ def test_the_encoder_is_called_for_the_items_that_are_on_and_for_no_other(world)
     assert heard == [2]
 
 
-def test_kept_embeddings_and_one_number_for_all_say_the_same(world):
+@pytest.mark.parametrize("tokens", [4, K])
+def test_kept_embeddings_and_one_number_for_all_say_the_same(tokens, world):
     safe = wild(world)
-    whole = logits(safe, world, torch.full((N,), K), world.sound)
-    assert torch.equal(logits(safe, world, K, world.sound), whole)
-    assert torch.allclose(logits(safe, world, K, own(world)), whole, atol=1e-4)
+    whole = logits(safe, world, torch.full((N,), tokens), world.sound)
+    assert torch.allclose(logits(safe, world, tokens, world.sound), whole, atol=1e-4)
+    assert torch.allclose(logits(safe, world, tokens, own(world)), whole, atol=1e-4)
+    assert not torch.allclose(logits(safe, world, tokens - 1, own(world)), whole, atol=1e-3)
 
 
 def test_a_forward_that_breaks_leaves_no_fusion_behind(world):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from methods.safe import adapter, models, observed, rows, training
 from methods.safe.adapter import SAFE, WEIGHTS
 from tests.methods.test_safe_training import MIXED, recipe_of, run_of, write, write_data
 
-STAGE = [{**MIXED, "steps": 5}]
+STAGE = [{**MIXED, "steps": 4}]
 CRITERIA = criteria.load(Path(criteria.__file__).parents[1] / "criteria.toml")
 EXACT = [part.metric for part in CRITERIA["safe.freeze.backbones"].parts]
 FUSED, ALL = 3 * 9, 3 * 9 + 4  # tensors of three fusions; with the projector's
@@ -31,9 +32,18 @@ def data(tmp_path_factory):
     return write_data(tmp_path_factory.mktemp("data"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def read_once():
+    """The embedded pair is read from its files once; whoever loads it gets a copy of its own."""
+    real, kept = models.load, models.load(EMBEDDED)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "load", lambda folder: deepcopy(kept) if folder == EMBEDDED else real(folder))
+        yield
+
+
 @pytest.fixture(scope="module")
 def clean(data, tmp_path_factory):
-    return finished(tmp_path_factory.mktemp("runs") / "clean", recipe_of(data, curriculum=STAGE))
+    return finished(tmp_path_factory.mktemp("runs") / "clean", recipe_of(data, curriculum=STAGE, batch=6))
 
 
 @pytest.fixture
@@ -47,7 +57,7 @@ def lied(data, tmp_path, monkeypatch):
     def train(owner, name, other, **changes):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, other)
-            return finished(tmp_path / "lied", recipe_of(data, curriculum=STAGE, **changes))
+            return finished(tmp_path / "lied", recipe_of(data, curriculum=STAGE, batch=6, **changes))
 
     return train
 
@@ -432,6 +442,18 @@ def test_the_table_groups_items_by_image_and_counts_them(clean):
     assert report["counts"] == {"items": len(groups), "images": len(set(groups))}
     assert report["values"]["correct@base"] == report["values"]["correct@0"]
     evidence.Measurement.from_mapping(report)
+
+
+def test_novelty_is_the_distance_from_the_plain_training_questions_in_their_own_spread(clean):
+    safe, pair = safe_answers.shipped(clean)
+    told = safe_answers.table(clean, limit=8)["arrays"]["novelty"]
+    plain = [row for row in rows.read(clean.data, "train") if row["need"] == "none"]
+    known, states = (safe_answers.said(safe, training.Items(pair, clean.data, picked), 0)[1].double().numpy()
+                     for picked in (plain, rows.read(clean.data, "test")[:8]))
+    spread = np.cov(known.T)
+    inverse = np.linalg.inv(spread + 1e-3 * np.trace(spread) / len(spread) * np.eye(len(spread)))
+    wanted = [np.sqrt((x - known.mean(0)) @ inverse @ (x - known.mean(0))) for x in states]
+    np.testing.assert_allclose(told, wanted, rtol=1e-3)
 
 
 def test_an_adapter_that_answers_everything_alike_is_vetoed(copy):

@@ -12,7 +12,7 @@ import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from fixtures.data import av_questions
-from fixtures.safe_subject import EMBEDDED, widths
+from fixtures.safe_subject import DEFAULTS, EMBEDDED, widths
 from methods.expected import tensor_digest
 from methods.run import Run
 from methods.safe import models, rows, training
@@ -35,7 +35,7 @@ def recipe_of(data, curriculum=(HEARING, MIXED), weight=1.0, base=EMBEDDED, **ch
     plan = {"seed": 0, "batch": 12, "projector_rate": 5e-3, "fusion_rate": 1e-2, "warmup_steps": 3, "weight_decay": 0.0, "clip_norm": 1.0,
             "train_tokens": [4, 8], "dev_rows": 12, "checkpoint_every": 0, "threads": 1, "precision": "fp32", **changes}
     return {"schema": 1, "kind": "pilot", "subject": "tiny", "task": "audio-visual", "base": {"path": str(base)}, "data": {"path": str(data)},
-            "method": {"name": "safe", "config": config}, "training": plan, "retention": {"weight": weight, "temperature": 2.0},
+            "method": {"name": "safe", "config": config}, "training": plan, "retention": {**DEFAULTS["retention"], "weight": weight, "temperature": 2.0},
             "curriculum": [dict(stage) for stage in curriculum], "budgets": {"trainable_share": 0.05}, "train": None}  # fmt: skip
 
 
