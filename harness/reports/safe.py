@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from harness.reports import safe_facts, safe_figures, safe_items
-from harness.reports.safe_facts import BESIDE, LINES, SKIP, SafeFacts
+from harness.reports.safe_facts import ALL, BESIDE, LINES, SKIP, SafeFacts
 from harness.reports.study import KEY, MOST_SHOWN, SHOW
 from harness.reports.study_tasks import figure, missing
 from harness.reports.tags import document, facts, kind, table, text, verdict
@@ -22,6 +22,7 @@ MEANINGS: Final = {
     "UNDECIDED": "No line is refuted, but the evidence below does not carry all of them.",
     "NOT RUN": "No line was judged.",
 }
+JUDGED: Final = "The verdict of safe.launch.all_green, over the lines below."
 MOST_SAID: Final = 400
 
 
@@ -51,7 +52,7 @@ def _header(found: SafeFacts, session: Mapping[str, Any]) -> str:
     return (
         f'<header class="launch {kind(outcome)}"><p class="what">SAFE: a gated audio-visual adapter</p>'
         f'<h1 id="launch"><span aria-hidden="true">{SYMBOLS[outcome]}</span> {text(outcome)}</h1>'
-        f'<p class="meaning">{MEANINGS[outcome]}</p><ul class="counts">{counts}</ul>'
+        f'<p class="meaning">{JUDGED if found.outcome(ALL) == outcome != "NOT RUN" else MEANINGS[outcome]}</p><ul class="counts">{counts}</ul>'
         f'<p class="subject"><b>{text(session["subject"])}</b> · stage {text(session["stage"])} · {text(session["started"])} · '
         f'<a href="launch-checklist.html">the whole checklist</a></p>{_list(list(session.get("warnings") or []), "warnings")}</header>'
     )

@@ -14,7 +14,7 @@ from harness.reports.words import Part, finite, real, seen
 PARITY, FREE, GAIN, RETENTION = "safe.parity.gate_off", "safe.parity.gate_off_free", "safe.pilot.audio_gain", "safe.pilot.vl_retention"
 STABLE, LATENCY, SKIP, TRADE = "safe.pilot.stable", "safe.pilot.latency", "safe.gating.skip_rate", "safe.gating.tradeoff_curve"
 MEMORY, THROUGHPUT, MUTED, LOADED = "safe.efficiency.memory", "safe.efficiency.throughput", "safe.lomo.audio_dependence", "safe.data.files_load"
-POLICY, PARETO = "safe.policy.skip_rate", "safe.policy.pareto"
+POLICY, PARETO, ALL = "safe.policy.skip_rate", "safe.policy.pareto", "safe.launch.all_green"
 LINES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "Base parity": ("With the gate off the model is the base model.", (PARITY, FREE, "safe.freeze.backbones")),
     "Pilot gains": ("Clear gains where audio is needed, no loss elsewhere.", (GAIN, RETENTION, "safe.overfit.audio_qa", STABLE)),
@@ -26,7 +26,10 @@ LINES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
 BESIDE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "Data": ("Sounds, images and questions load and fit together.", (LOADED, "safe.data.av_alignment")),
     "Learned policy": ("Optional there: a bandit decides on 0, 4 or 8 tokens.", (POLICY, PARETO)),
-}
+    "Bench": ("What one run cannot show: retention by arm, the smallest configuration, the sweep.",
+              ("safe.retention.distillation", "safe.retention.null_space", "safe.retention.weight_sweep", "safe.ablation.smallest_config")),
+    "The launch itself": ("The criterion over the six lines.", (ALL,)),
+}  # fmt: skip
 NEEDS: Final = {"audio": "audio alone", "both": "image and audio", "none": "image alone"}
 FILE: Final = "safe-examples.json"
 LOST: Final = (-math.inf, -3.0, -1.0, -0.3, -0.1, -0.03, -0.01, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, math.inf)
@@ -103,6 +106,9 @@ def lines(found: SafeFacts) -> dict[str, tuple[str, tuple[str, ...]]]:
 
 
 def overall(found: SafeFacts) -> str:
+    """The verdict of the criterion over the six lines where it was judged, else the word over the lines."""
+    if found.outcome(ALL) in JUDGED:
+        return found.outcome(ALL)
     return word(word(found.outcome(identity) for identity in ids) for _, ids in LINES.values())
 
 

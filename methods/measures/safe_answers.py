@@ -122,11 +122,12 @@ ROLES = ("needed", "irrelevant", "noise")
 
 
 def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
-    """Metrics drops [1] 0/1 per item that needs audio: log p(gold) is lower when the sound is silence than with the item's own;
-    right@own, right@muted [accuracy] of vision-language items; gap [nats]: the drop per item.
+    """Metrics drops [1] 0/1 per item that silence leaves without its answer: log p(gold) is lower when the sound is silence than
+    with the item's own; right_dependent@own, @muted [accuracy] of the same items; right@own, right@muted of vision-language items.
 
-    The items are those whose need was fixed when the data were made; nothing is selected by what the model answers. The gate
-    stays on, so that what changes is the sound alone.
+    The items are fixed by how the data were made, nothing is selected by what the model answers: all that need audio but those
+    that ask whether something is heard and whose answer is no, of which silence is no less evidence than the sound. These are
+    counted in `not_scored`. The gate stays on, so that what changes is the sound alone.
     """
     safe, pair = shipped(run)
     items = Items(pair, run.data, rows.read(run.data, "test")[:limit])
@@ -136,12 +137,15 @@ def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     drop = heard[at, items.truth] - still[at, items.truth]
     own, quiet = (heard.argmax(1) == items.truth).float(), (still.argmax(1) == items.truth).float()
     plain = items.plain
+    absent = torch.tensor([row["kind"] == "presence" and row["answer"] == "no" for row in items.rows])
+    asked = ~plain & ~absent
     return {
-        "values": {"drops": (drop[~plain] > 0).float().tolist(), "right@own": own[plain].tolist(), "right@muted": quiet[plain].tolist(),
-                   "right_dependent@own": own[~plain].tolist(), "right_dependent@muted": quiet[~plain].tolist()},
+        "values": {"drops": (drop[asked] > 0).float().tolist(), "right@own": own[plain].tolist(), "right@muted": quiet[plain].tolist(),
+                   "right_dependent@own": own[asked].tolist(), "right_dependent@muted": quiet[asked].tolist()},
         "unit": {"drops": "1", **dict.fromkeys(("right@own", "right@muted", "right_dependent@own", "right_dependent@muted"), "accuracy")},
-        "sampling_unit": "item", "counts": {"dependent": int((~plain).sum()), "plain": int(plain.sum())},
-        "arrays": {"drop_dependent": drop[~plain].tolist(), "drop_plain": drop[plain].tolist()}, "digests": {"rows": rows.digest(items.rows)},
+        "sampling_unit": "item", "counts": {"dependent": int(asked.sum()), "plain": int(plain.sum()), "absent_drops": float((drop[absent] > 0).float().mean())},
+        "not_scored": {"what is asked for is absent: silence says so too": int(absent.sum())},
+        "arrays": {"drop_dependent": drop[asked].tolist(), "drop_plain": drop[plain].tolist()}, "digests": {"rows": rows.digest(items.rows)},
     }  # fmt: skip
 
 

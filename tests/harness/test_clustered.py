@@ -44,3 +44,23 @@ def test_size_at_the_margin_holds_where_a_plain_t_is_wrong():
 def test_what_has_no_clusters_is_refused(values, clusters):
     with pytest.raises(ValueError, match="cluster"):
         clustered_limits(values, clusters)
+
+
+def test_no_difference_at_all_has_the_limits_of_no_event_in_so_many_clusters():
+    found = clustered_limits([0.0] * 30, [at // 3 for at in range(30)])
+    assert found.high == pytest.approx(1 - 0.05 ** (1 / 10))
+    assert found.low == -found.high
+    assert found.p(-found.high, above=True) == pytest.approx(0.05)
+    assert found.p(0.0, above=True) == 1.0
+    lumpy = clustered_limits([0.0] * 30, [0] * 21 + list(range(1, 10)))
+    assert lumpy.high == pytest.approx(7 * (1 - 0.05 ** (1 / 10)))
+
+
+def test_no_event_covers_a_rare_harm():
+    draw, share, count, missed = np.random.default_rng(3), 0.02, 100, 0
+    for _ in range(2000):
+        hit = draw.random(count) < share
+        x = -np.repeat(hit, 5).astype(float)
+        found = clustered_limits(x, np.repeat(np.arange(count), 5).tolist())
+        missed += found.method == "no difference in any cluster" and found.low > -share
+    assert missed / 2000 <= 0.05

@@ -12,8 +12,8 @@ from xml.etree import ElementTree
 
 import pytest
 from PIL import Image
-from report_examples import HOSTILE, Reader
-from safe_examples import KEY, SKIP, go, holes, hostile, hostile_kept, item, kept, no_go, without_safe
+from report_examples import HOSTILE, Reader, part
+from safe_examples import KEY, SKIP, go, holes, hostile, hostile_kept, item, kept, no_go, row, without_safe
 from test_reports_browser import BROWSER, FRAME, _dump
 
 from harness.reports import printing, safe, safe_facts, safe_items, safe_pictures, write_all
@@ -79,7 +79,7 @@ def test_every_figure_leads_to_a_record_of_the_page(make: Any, beside: Any) -> N
 def test_a_figure_leads_to_the_record_it_was_read_from() -> None:
     page = _page(go(), kept())
     for identity, words in (("safe.pilot.audio_gain", "0.6775 [0.66, 0.695] accuracy"), ("safe.pilot.latency", "2.828 [2.76, 2.9] times"), (SKIP, "0.928 [0.918, 0.938]")):
-        place = [row["id"] for row in go()["rows"]].index(identity)
+        place = [each["id"] for each in go()["rows"]].index(identity)
         assert f'href="#record-{place}">{words}</a>' in page
         assert identity in page.split(f'id="record-{place}"')[1].split("</article>")[0]
 
@@ -95,6 +95,15 @@ def test_only_safe_s_own_rows_are_on_the_page() -> None:
 def test_the_headline_is_the_word_over_the_six_lines(make: Any, word: str) -> None:
     headline = _page(make()).split('<h1 id="launch">')[1].split("</h1>")[0]
     assert headline.split("</span>")[1].strip() == word
+
+
+def test_the_criterion_over_the_lines_has_the_headline_where_it_was_judged() -> None:
+    for outcome, word in (("UNDECIDED", "UNDECIDED"), ("NOT RUN", "NO-GO")):
+        made = no_go()
+        made["rows"].append(row(safe_facts.ALL, outcome, *([part("p", "≤ 0.05", 0.2, outcome)] if outcome != "NOT RUN" else [])))
+        page = _page(made)
+        assert page.split('<h1 id="launch">')[1].split("</h1>")[0].split("</span>")[1].strip() == word
+        assert ("The verdict of safe.launch.all_green" in page) is (word == "UNDECIDED")
 
 
 @pytest.mark.parametrize(("outcomes", "word"), [
@@ -248,8 +257,8 @@ def test_what_was_kept_with_other_evidence_is_not_shown(name: str) -> None:
 
 def test_rows_without_a_key_take_no_items() -> None:
     made, old = go(), kept()
-    for row in made["rows"]:
-        row["evidence_key"] = ""
+    for each in made["rows"]:
+        each["evidence_key"] = ""
     old["examples"]["of"] = ""
     assert "test-17" not in _page(made, old)
 
@@ -269,10 +278,10 @@ def test_hostile_texts_stay_texts() -> None:
 
 def test_a_flood_of_text_and_numbers_floods_no_page() -> None:
     made, flood = hostile(), "x" * 100_000
-    for row in made["rows"]:
-        row |= {"reason": flood, "claim": flood, "findings": [flood] * 500, "evidence_key": KEY}
-        row["arrays"] |= {name: [float(n) for n in range(3_000)] for name in ("loss", "cost", "accuracy", "front_cost", "front_accuracy", "batch", "peak_bytes", "lengths", "length_edges_s")}
-        row["counts"] |= {f"consulted kind {n} {flood[:9000]}": 0.5 for n in range(500)}
+    for each in made["rows"]:
+        each |= {"reason": flood, "claim": flood, "findings": [flood] * 500, "evidence_key": KEY}
+        each["arrays"] |= {name: [float(n) for n in range(3_000)] for name in ("loss", "cost", "accuracy", "front_cost", "front_accuracy", "batch", "peak_bytes", "lengths", "length_edges_s")}
+        each["counts"] |= {f"consulted kind {n} {flood[:9000]}": 0.5 for n in range(500)}
     beside = kept()
     beside["examples"]["items"] = [item(question=flood, mel=[[float(n)] * 80 for n in range(700)])] * 20
     assert len(_page(made, beside)) < 4_000_000
