@@ -128,7 +128,7 @@ def _clustered(part: Part, sample: Sample) -> Interval:
     ours, theirs = np.asarray(sample.values, np.float64), np.asarray(sample.reference or (), np.float64)
     if ours.shape != theirs.shape:
         raise ValueError(f"{len(ours)} values against {len(theirs)} of the reference; both arms must have seen the same items")
-    if not np.any(ours - theirs) and not (0 <= ours.min() and ours.max() <= 1):
+    if not np.any(ours - theirs) and not (ours.min() >= 0 and ours.max() <= 1):
         raise ValueError("no item differs, and scores outside [0, 1] set no limit to how far one could")
     return clustered_limits(ours - theirs, sample.clusters, part.level)
 

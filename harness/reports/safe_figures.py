@@ -98,7 +98,7 @@ def _judged(found: SafeFacts) -> str:
         drawn += pictures.drawn(safe_pictures.intervals, judged, axis)
     told = table(("Against the base", "Seen", "Bound", "Verdict"), (_part(found, name, part) for name, part in rows))
     return shown("Gains where audio is needed, retention where it is not", drawn, told or f"<p>{missing()}</p>",
-                 "One-sided 95 % limits; black lines: the bounds. Retention is over every vision-language question of the test, in clusters by image.")  # fmt: skip
+                 "One-sided 95 % limits; upright lines: the bounds. Retention is over every vision-language question of the test, in clusters by image.")  # fmt: skip
 
 
 def _row(name: str, part: Part) -> safe_pictures.Line:
@@ -128,7 +128,7 @@ def _latency(found: SafeFacts) -> str:
     else:
         cells.append(["sound to answer, median", missing(f"missing: {whole['trouble']}" if "trouble" in whole else "not kept with this session"), "none: not judged", missing("not judged")])
     drawn = pictures.drawn(safe_pictures.intervals, rows, "times the base's latency")
-    about = f"{linked(found, LATENCY, found.count(LATENCY, 'blocks'))} blocks of {linked(found, LATENCY, found.count(LATENCY, 'requests_a_block'))} requests, {linked(found, LATENCY, found.count(LATENCY, 'items_a_request'))} items each, in drawn order. Black lines: the bounds. From the sound to the answer has no bound and stands in the table alone."
+    about = f"{linked(found, LATENCY, found.count(LATENCY, 'blocks'))} blocks of {linked(found, LATENCY, found.count(LATENCY, 'requests_a_block'))} requests, {linked(found, LATENCY, found.count(LATENCY, 'items_a_request'))} items each, in drawn order. Upright lines: the bounds. From the sound to the answer has no bound and stands in the table alone."
     return shown("Latency against the base alone", drawn, table(("Arm", "Ratio", "Bound", "Verdict"), cells), about)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 
 from methods.measures.safe_audit import promised
 from methods.run import NotObservable, RunFolder
@@ -27,7 +28,7 @@ def shipped(run: RunFolder) -> tuple[SAFE, models.Pair]:
     pair = models.load(run.base)
     try:
         safe = load(run.artifact, pair.base, pair.encoder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise NotObservable(f"the adapter in {run.artifact} cannot be loaded ({error}); train the run again") from error
     own = {name: tuple(p.shape) for name, p in safe.adapter().items()}
     if own != promised(run):
@@ -56,14 +57,16 @@ def said(safe: SAFE, items: Items, tokens: int, audio: torch.Tensor | None = Non
 
 def table(run: RunFolder, split: str = "test", limit: int | None = None, actions: tuple[int, ...] = ACTIONS) -> dict[str, Any]:
     """Metrics correct@k [accuracy] and log_p@k [nats] of the gold answer per item, with k audio tokens of `actions`, 0 the gate off;
-    correct@base of a base that never met SAFE. Items lie in clusters by image.
+    correct@base of a base that never met SAFE; correct@swapped with every gate on and the sound of another item of the same kind of
+    question. Items lie in clusters by image.
 
     arrays: need (code), kind, type, image (its number), entropy, confidence and novelty of the base's answer, features (n, d + 2): what
     the base makes of the question, its entropy and confidence, all known before any audio is consulted.
     """
     safe, pair = shipped(run)
     items = Items(pair, run.data, rows.read(run.data, split)[:limit])
-    values = {"correct@base": base_answers(run, items).tolist()}
+    alone = base_answers(run, items)
+    values = {"correct@base": (alone == items.truth).float().tolist()}
     at = torch.arange(len(items.rows))
     predicted, arrays = {}, {}
     most = safe.config.tokens
@@ -77,18 +80,31 @@ def table(run: RunFolder, split: str = "test", limit: int | None = None, actions
             entropy, confidence = -(logs.exp() * logs).sum(1), logs.max(1).values.exp()
             arrays |= {"entropy": entropy.tolist(), "confidence": confidence.tolist(), "novelty": novelty(run, safe, pair, states).tolist(),
                        "features": [[round(x, 4) for x in row] for row in torch.cat([states, entropy[:, None], confidence[:, None]], 1).tolist()]}  # fmt: skip
+    dealt, _ = said(safe, items, most, items.embedding[items.sound[others(items)]])
+    values["correct@swapped"] = (dealt.argmax(1) == items.truth).float().tolist()
+    off_differs = int((predicted[0] != alone).sum())
     constant = [k for k, answer in predicted.items() if k and len(answer.unique()) == 1]
     numbered = {name: number for number, name in enumerate(sorted({row["group"] for row in items.rows}))}
     return {
         "values": values, "sampling_unit": "item", "layout": {name: {"axes": ["item"], "shape": [len(at)], "clusters": [numbered[row["group"]] for row in items.rows]} for name in values},
         "unit": {name: "accuracy" if name.startswith("correct") else "nats" for name in values},
-        "counts": {"items": len(at), "images": len(numbered)},
+        "counts": {"items": len(at), "images": len(numbered), "off_differs": off_differs},
         "vetoes": [f"every answer with {k} audio tokens is the same" for k in constant],
         "digests": {"rows": rows.digest(items.rows)},
         "arrays": {**arrays, "need": [CODES[row["need"]] for row in items.rows], "image": [float(numbered[row["group"]]) for row in items.rows],
                    "kind": [float(KINDS.index(row["kind"])) for row in items.rows], "type": [float(TYPES.index(row["type"])) for row in items.rows],
                    "role": [float(ROLES.index(row["role"])) for row in items.rows]},
     }  # fmt: skip
+
+
+def others(items: Items, seed: int = 20_261) -> torch.Tensor:
+    """For each item another one of its kind, (n,): a cycle through the kind in an order drawn once, so that no item keeps its own."""
+    draw, found = torch.Generator().manual_seed(seed), torch.arange(len(items.rows))
+    for kind in sorted({row["kind"] for row in items.rows}):
+        places = torch.tensor([at for at, row in enumerate(items.rows) if row["kind"] == kind])
+        order = places[torch.randperm(len(places), generator=draw)]
+        found[order] = order.roll(1)
+    return found
 
 
 def novelty(run: RunFolder, safe: SAFE, pair: models.Pair, states: torch.Tensor, ridge: float = 1e-3) -> torch.Tensor:
@@ -107,13 +123,13 @@ def novelty(run: RunFolder, safe: SAFE, pair: models.Pair, states: torch.Tensor,
 
 @torch.no_grad()
 def base_answers(run: RunFolder, items: Items) -> torch.Tensor:
-    """Right or wrong (n,) by the base alone, loaded anew."""
-    alone, right = models.load(run.base), []
+    """What the base alone answers, loaded anew: the first answer token (n,)."""
+    alone, told = models.load(run.base), []
     for part in torch.arange(len(items.rows)).split(HELD):
         batch = items.batch(part)
         del batch["audio"]
-        right.append((alone.base(**batch).logits[:, -1].argmax(1) == items.truth[part]).float())
-    return torch.cat(right)
+        told.append(alone.base(**batch).logits[:, -1].argmax(1))
+    return torch.cat(told)
 
 
 KINDS = ("presence", "event", "match", "vqa")
@@ -159,9 +175,12 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     safe, pair = shipped(run)
     alone = models.load(run.base)
     picked = [row for row in rows.read(run.data, "test") if row["need"] == "none"][:limit]
+    if not picked:
+        raise NotObservable(f"{run.data}/test.jsonl has no row that needs no audio; parity is asked of such; add some")
     items = Items(pair, run.data, picked)
     safe.train()  # a shipped adapter's gate must hold in either mode
     calls, differences, identical, changed = [], {}, 0, 0
+    broken: list[str] = []
     handle = pair.encoder.register_forward_hook(lambda *_: calls.append(1))
     conditions = ("none", "own", "nan", "other length", "features", "mixed")
     with torch.no_grad():
@@ -170,7 +189,12 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
             own = batch.pop("audio")
             wanted = alone.base(**batch).logits
             for name in conditions:
-                seen, rows_off = off_under(name, safe, batch, own)
+                try:
+                    seen, rows_off = off_under(name, safe, batch, own)
+                except Exception as error:  # whatever the branch raises: with the gate off nothing of it may be computed
+                    differences[name], broken = float("inf"), [*broken, f"{name}: {type(error).__name__}: {error}"]
+                    identical, changed = identical + len(part), changed + len(part)
+                    continue
                 difference = (seen - wanted[rows_off]).abs()
                 differences[name] = max(differences.get(name, 0.0), float(difference.nan_to_num(nan=float("inf")).max()))
                 identical += int(sum(not torch.equal(a, b) for a, b in zip(seen, wanted[rows_off], strict=True)))
@@ -182,7 +206,7 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
         "unit": {"logit_difference": "logits", "prediction_changes": "rows", "not_identical": "rows", "encoder_calls": "count"},
         "sampling_unit": "condition", "counts": {"items": len(picked), "conditions": len(conditions)},
         "findings": [f"{name}: logits differ by up to {difference:.3g}" for name, difference in differences.items() if difference != 0]
-        + [f"the audio encoder was called {len(calls)} times with the gate off"] * bool(calls),
+        + [f"the audio encoder was called {len(calls)} times with the gate off"] * bool(calls) + broken[:4],
     }  # fmt: skip
 
 
@@ -190,7 +214,7 @@ def off_under(name: str, safe: SAFE, batch: dict[str, Any], own: dict[str, torch
     """Logits of the items whose gate is off under one condition of the audio, and which items those are."""
     count, embedding = len(own["embedding"]), own["embedding"]
     audio: dict[str, Any] = {
-        "none": None, "own": own, "nan": {"embedding": torch.full_like(embedding, float("nan"))}, "other length": {"embedding": torch.randn(count, 3)},
+        "none": None, "own": own, "nan": {"embedding": torch.full_like(embedding, float("nan"))}, "other length": {"embedding": torch.ones(count, 3)},
         "features": {"input_features": torch.full((count, 1, 65, 32), float("nan"))}, "mixed": {"embedding": embedding},
     }  # fmt: skip
     tokens = torch.zeros(count, dtype=torch.long)

@@ -5,14 +5,18 @@ What must train is worked out here from the recipe's own numbers, and nothing is
 
 from __future__ import annotations
 
+import json
 from math import prod
+from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from methods.expected import tensor_digest
 from methods.measures.audit import counted, inventory, late, parameters, silent_share
 from methods.run import NotObservable, RunFolder
+from methods.safe.adapter import CONFIG, WEIGHTS, SafeConfig
 
 PARTS = ("vision_language", "audio")
 HEARD = ("audio_model.", "audio_projection.")  # the side of CLAP that hears
@@ -42,7 +46,7 @@ def stored(run: RunFolder) -> dict[str, str]:
         for file in sorted((run.base / part).glob("*.safetensors")):
             for name, tensor in load_file(file).items():
                 if prefix == "base." or name.startswith(HEARD):
-                    found[prefix + name] = tensor_digest(tensor)
+                    found[prefix + name] = tensor_digest(tensor.float() if tensor.is_floating_point() else tensor)  # as it is loaded
     if not found:
         raise NotObservable(f"{run.base} holds no safetensors; the backbones cannot be compared with what they were loaded from")
     return found
@@ -109,28 +113,44 @@ def differing(frozen: list[dict[str, Any]], files: dict[str, str]) -> list[str]:
 
 def wrong_modes(seen: dict[str, Any]) -> list[str]:
     """Backbones in evaluation mode, projector and fusion in training mode, and no change between forwards."""
-    mixed = seen["training_flags_mixed"]
-    lines = [f"{name}: not in training mode" for name in mixed if not name.startswith(("base", "audio_encoder"))]
-    if seen["started_in_training"] and not {"base", "audio_encoder"} <= set(mixed):
-        lines.append("a backbone is in training mode: its dropout and running statistics are live")
+    mixed, training = set(seen["training_flags_mixed"]), seen["started_in_training"]
+    held = {item["name"].rpartition(".")[0] for item in seen["tensors"]} | {"base", "audio_encoder"}  # modules with tensors of their own
+    ours = [name for name in mixed | held if name.split(".")[0] in ("base", "audio_encoder")]
+    lines = [f"{name}: not in training mode" for name in mixed if training and name not in ours]
+    awake = sorted(name for name in ours if (name in mixed) != training)
+    if awake:
+        lines.append(f"{awake[0]}: a backbone in training mode; its dropout and running statistics are live")
     return lines + ["modes changed between forwards of the training"] * (seen["watched"]["mode_changes"] > 0)
 
 
 def shipped(run: RunFolder) -> dict[str, Any]:
     """Metrics artifact_missing, artifact_differs, excess [tensors], pickled_files [count]: the saved adapter is the trained one, byte for byte."""
     wanted = promised(run)
-    files = sorted(run.artifact.glob("*.safetensors"))
-    saved = {name: tensor for file in files for name, tensor in load_file(file).items()}
+    own, kept = run.artifact / WEIGHTS, run.artifact / CONFIG
+    saved = weights(own) if own.is_file() else {}
+    beside = [file.name for file in run.artifact.rglob("*.safetensors") if file != own]
+    told = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    declared = {**SafeConfig.from_mapping(run.recipe["method"]["config"]).__dict__}
+    declared["layers"] = list(declared["layers"])
     _, tensors = inventory(run)
     last = {item["name"]: item["digest_last"] for item in tensors}
     pickled = [path.name for path in run.artifact.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")]
     return counted({
         "artifact_missing": [f"{name}: trained, not saved" for name in wanted if name not in saved],
         "artifact_differs": [f"{name}: saved with other bytes than it was trained to" for name in wanted
-                             if name in saved and tensor_digest(saved[name]) != last.get(name)],
-        "excess": [f"{name}: saved, but no part of projector or fusion" for name in saved if name not in wanted],
+                             if name in saved and tensor_digest(saved[name]) != last.get(name)]
+        + [f"{CONFIG}: {name} is {told.get(name)}, the recipe says {value}" for name, value in declared.items() if saved and told.get(name) != value],
+        "excess": [f"{name}: saved, but no part of projector or fusion" for name in saved if name not in wanted]
+        + [f"{name}: saved beside the adapter" for name in beside],
         "pickled_files": pickled,
     }, {"artifact_missing": "tensors", "artifact_differs": "tensors", "excess": "tensors", "pickled_files": "count"})  # fmt: skip
+
+
+def weights(file: Path) -> dict[str, Any]:
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise NotObservable(f"{file} is no safetensors file ({error}); train the run again") from error
 
 
 def flow(run: RunFolder, within: int = 3) -> dict[str, Any]:

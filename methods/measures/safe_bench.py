@@ -35,7 +35,7 @@ def run(trained: RunFolder, split: str = "test", dev: str = "dev") -> dict[str, 
     threshold = float(torch.quantile(novelty(trained, safe, pair, held_states)[held.plain], 0.95))
     consulted = novelty(trained, safe, pair, states) > threshold
     plain, right = items.plain, (on.argmax(1) == items.truth).float()
-    base = base_answers(trained, items)
+    base = (base_answers(trained, items) == items.truth).float()
     shape = curve(trained)["values"]
     values = {
         "right": right[~plain], "dev_right": (held_on.argmax(1) == held.truth).float()[~held.plain], "plain_on": right[plain], "plain_base": base[plain],

@@ -36,7 +36,9 @@ class Requests:
         asked = self.pair.questions([row["question"] for row in picked])
         pixels = self.pair.pixels([run.data / row["image"] for row in picked])
         self.waves = rows.waves(run.data, picked)
-        heard = self.pair.listen(self.waves)
+        heard = self.pair.listen(self.waves, rows.rate(run.data))
+        self.rate = rows.rate(run.data)
+        self.sounds = [self.pair.features(self.waves[at : at + batch], self.rate) for at in range(0, len(picked), batch)]
         self.inputs = [{**{k: v[at : at + batch] for k, v in asked.items()}, "pixel_values": pixels[at : at + batch]} for at in range(0, len(picked), batch)]
         self.heard = [heard[at : at + batch] for at in range(0, len(picked), batch)]
         self.batch = batch
@@ -48,10 +50,10 @@ class Requests:
         if name in ("base", "again"):
             return (self.alone if name == "base" else self.again).base(**self.inputs[at]).logits
         if name == "off":
-            return self.safe(tokens=0, **self.inputs[at]).logits
+            return self.safe(audio=self.sounds[at], tokens=0, **self.inputs[at]).logits
         if name == "whole":
             sounds = self.waves[at * self.batch : (at + 1) * self.batch]
-            return self.safe(audio=self.pair.features(sounds), tokens=int(k), **self.inputs[at]).logits
+            return self.safe(audio=self.pair.features(sounds, self.rate), tokens=int(k), **self.inputs[at]).logits
         return self.safe(audio={"embedding": self.heard[at]}, tokens=int(k), **self.inputs[at]).logits
 
 
@@ -98,20 +100,28 @@ def spiking(blocks_of: list[list[float]]) -> float:
     return float((seen > 1.1 * np.median(seen)).mean())
 
 
+def called_off(requests: Requests) -> tuple[int, int]:
+    """Calls of the audio encoder, and of projector and fusion, while requests bring audio and every gate is off."""
+    safe, heard, fused = requests.safe, [], []
+    hooks = [requests.pair.encoder.register_forward_hook(lambda *_: heard.append(1))]
+    hooks += [part.register_forward_hook(lambda *_: fused.append(1)) for whole in (safe.projector, safe.fusion) for part in whole.modules()]
+    for at in range(len(requests.inputs)):
+        requests.answer("off", at)
+    for hook in hooks:
+        hook.remove()
+    return len(heard), len(fused)
+
+
 def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each: int = 20, batch: int = 8, busy: float = 0.05) -> dict[str, Any]:
     """Metrics base_p50, again_p50, off_p50, on_p50, on_p95, base_p95, whole_p50 [seconds], one number per block of `each` requests;
-    spike_excess [1]: share of requests over 1.1 times their arm's median, with audio less without; encoder_calls [count] of the off arm.
+    spike_excess [1]: share of requests over 1.1 times their arm's median, with audio less without; encoder_calls and branch_calls (projector, fusion) [count] of the off
+    arm, whose requests bring their audio all the same.
 
     `on` is the fusion with cached audio embeddings, `whole` everything from the sound to the answer.
     """
     requests = Requests(run, batch, each)
     most = requests.safe.config.tokens
-    calls: list[int] = []
-    handle = requests.pair.encoder.register_forward_hook(lambda *_: calls.append(1))
-    for at in range(len(requests.inputs)):
-        requests.answer("off", at)
-    off_calls = len(calls)
-    handle.remove()
+    off_calls, branch_calls = called_off(requests)
     arms = ("base", "again", "off", f"on:{most}", f"whole:{most}")
     load = os.getloadavg()[0]
     seen, (low, high) = blocks(requests, arms, blocks_least, blocks_most, each, busy)
@@ -120,8 +130,8 @@ def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each
     values = {"base_p50": middle(seen["base"]), "again_p50": middle(seen["again"]), "off_p50": middle(seen["off"]), "on_p50": middle(seen[f"on:{most}"]),
               "whole_p50": middle(seen[f"whole:{most}"]), "base_p95": tail(seen["base"]), "on_p95": tail(seen[f"on:{most}"])}  # fmt: skip
     return {
-        "values": {**values, "spike_excess": [spikes[f"on:{most}"] - spikes["base"]], "encoder_calls": [float(off_calls)]},
-        "unit": {**dict.fromkeys(values, "seconds"), "spike_excess": "1", "encoder_calls": "count"}, "sampling_unit": "block",
+        "values": {**values, "spike_excess": [spikes[f"on:{most}"] - spikes["base"]], "encoder_calls": [float(off_calls)], "branch_calls": [float(branch_calls)]},
+        "unit": {**dict.fromkeys(values, "seconds"), "spike_excess": "1", "encoder_calls": "count", "branch_calls": "count"}, "sampling_unit": "block",
         "counts": {"blocks": len(seen["base"]), "requests_a_block": each, "items_a_request": batch, "threads": torch.get_num_threads(),
                    "a_a_low": low, "a_a_high": high, "load_before": load, "load_after": os.getloadavg()[0]},
         "vetoes": [] if quiet else [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"],
@@ -171,7 +181,7 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     safe.train()
     picked = rows.read(run.data, "test")[: max(sizes)]
     asked, pixels = pair.questions([row["question"] for row in picked]), pair.pixels([run.data / row["image"] for row in picked])
-    heard, truth = pair.listen(rows.waves(run.data, picked)), torch.tensor([pair.answer_id(row["answer"]) for row in picked])
+    heard, truth = pair.listen(rows.waves(run.data, picked), rows.rate(run.data)), torch.tensor([pair.answer_id(row["answer"]) for row in picked])
 
     def work(size: int) -> None:
         inputs = {name: value[:size] for name, value in asked.items()}

@@ -34,8 +34,7 @@ def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int =
         if not suffix:
             loss = float(-logs[torch.arange(len(own.truth)), own.truth].mean())
             plain = Items(pair, data, [row for row in tiny if row["need"] == "none"])
-            off = (said(safe, plain, 0)[0].argmax(1) == plain.truth).float()
-            differs = int((off != base_answers(run, plain)).sum())
+            differs = int((said(safe, plain, 0)[0].argmax(1) != base_answers(run, plain)).sum())
     known = {(row["audio"], row["question"]) for run in (overfit_run, shuffled_run) for row in rows.read(run.data, "train")}
     seen = sum((row["audio"], row["question"]) in known for row in test)
     values = {**told, "final_loss": [loss], "control_fall": curve(shuffled_run)["values"]["late_over_early"], "off_differs": [float(differs)],

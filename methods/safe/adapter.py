@@ -147,7 +147,9 @@ class SAFE(nn.Module):
         if isinstance(tokens, int):
             return self._whole(tokens, audio, inputs)
         wanted = torch.as_tensor(tokens).reshape(-1)
-        self._check(int(wanted.min()), int(wanted.max()), audio)
+        if len(wanted) == 1:
+            return self._whole(int(wanted), audio, inputs)
+        self._check(int(wanted.min()), int(wanted.max()), audio, inputs, len(wanted))
         rows = wanted.nonzero().flatten()
         if not len(rows):
             return self.base(**inputs)
@@ -158,7 +160,7 @@ class SAFE(nn.Module):
 
     def _whole(self, tokens: int, audio: Mapping[str, Tensor] | None, inputs: Mapping[str, Any]) -> Any:
         """One number of tokens for every item: nothing is picked, and with all tokens nothing is masked."""
-        self._check(tokens, tokens, audio)
+        self._check(tokens, tokens, audio, inputs)
         if tokens == 0:
             return self.base(**inputs)
         heard = self.projector(self.embed(audio or {}))
@@ -174,11 +176,16 @@ class SAFE(nn.Module):
         with torch.no_grad():
             return self.audio_encoder(**audio)
 
-    def _check(self, low: int, high: int, audio: Mapping[str, Tensor] | None) -> None:
+    def _check(self, low: int, high: int, audio: Mapping[str, Tensor] | None, inputs: Mapping[str, Any], asked: int | None = None) -> None:
+        count = next((len(value) for value in inputs.values() if isinstance(value, Tensor)), asked)
         if low < 0 or high > self.config.tokens:
             raise ValueError(f"tokens: saw {low} to {high}; wanted 0 to {self.config.tokens}; ask for what the projector makes")
+        if asked not in (None, count):
+            raise ValueError(f"tokens: saw {asked} numbers for {count} items; wanted one, or one an item; ask for each item")
         if high and not audio:
             raise ValueError("audio: saw none while the gate is on; wanted audio of every item; pass it, or tokens = 0")
+        if high and (odd := [len(value) for value in (audio or {}).values() if len(value) != count]):
+            raise ValueError(f"audio: saw {odd[0]} sounds for {count} items; wanted audio of every item; pass it, or tokens = 0")
 
     @contextmanager
     def _fused(self, rows: Tensor | None, audio: Tensor, seen: Tensor | None) -> Iterator[None]:

@@ -22,7 +22,7 @@ Stage = Mapping[str, Any]
 def problems(stages: Sequence[Stage]) -> list[str]:
     """What is wrong with these stages, in words; empty if nothing."""
     found = [] if stages else ["no stages; wanted at least one"]
-    names = Counter(stage.get("name") for stage in stages)
+    names = Counter(stage["name"] for stage in stages if isinstance(stage.get("name"), str))
     found += [f"{count} stages are called {name!r}; wanted each name once" for name, count in names.items() if count > 1]
     for number, stage in enumerate(stages, 1):
         where = f"stage {number} ({stage.get('name')!r})"
@@ -59,7 +59,7 @@ def _mix_problems(mix: Any) -> Iterable[str]:
 
 
 def _number(value: Any) -> bool:
-    return type(value) in (int, float) and value == value and abs(value) != float("inf")
+    return type(value) in (int, float) and abs(value) < 1e300
 
 
 def _whole(value: Any, least: int) -> bool:

@@ -29,6 +29,7 @@ class ClapAudio(nn.Module):
         super().__init__()
         self.audio_model, self.audio_projection = clap.audio_model, clap.audio_projection
         self.width = clap.config.projection_dim
+        self.fuses = bool(clap.config.audio_config.enable_fusion)
 
     def forward(self, input_features: Tensor, is_longer: Tensor | None = None) -> Tensor:
         pooled = self.audio_model(input_features=input_features, is_longer=is_longer).pooler_output
@@ -89,9 +90,20 @@ class Pair:
         return torch.cat(parts)
 
     def features(self, waves: Sequence[np.ndarray], rate: int = RATE) -> dict[str, Tensor]:
-        """Sounds as the audio encoder wants them. waves: float or int16 arrays of any length."""
+        """Sounds as the audio encoder wants them. waves: float or int16 arrays of any length, at `rate` samples a second.
+
+        They are resampled to the extractor's rate, and cut to what it takes from their beginning: left to itself it draws a
+        place from a generator that nobody seeded.
+        """
         plain = [wave.astype(np.float32) / 32768 if wave.dtype == np.int16 else wave.astype(np.float32) for wave in waves]
-        return {"input_features": self.extractor(plain, sampling_rate=rate, return_tensors="pt")["input_features"]}
+        wanted, most = self.extractor.sampling_rate, int(self.extractor.nb_max_samples)
+        if rate != wanted:
+            from scipy.signal import resample_poly
+
+            plain = [resample_poly(wave, wanted, rate).astype(np.float32) for wave in plain]
+        read = self.extractor([wave[:most] for wave in plain], sampling_rate=wanted, return_tensors="pt")
+        longer = {"is_longer": read["is_longer"]} if self.encoder.fuses else {}
+        return {"input_features": read["input_features"], **longer}
 
 
 class _Seen(BaseModelOutputWithPooling):

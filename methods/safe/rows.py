@@ -19,9 +19,20 @@ def read(data: Path, split: str) -> list[Row]:
 
 
 def wave_of(file: Path) -> np.ndarray:
-    """Samples of a mono 16-bit WAV file, int16."""
+    """Samples of a 16-bit WAV file, int16; several channels are averaged.
+
+    Raises ValueError: another width of sample.
+    """
     with wave.open(str(file), "rb") as source:
-        return np.frombuffer(source.readframes(source.getnframes()), np.int16)
+        if source.getsampwidth() != 2:
+            raise ValueError(f"{file}: {8 * source.getsampwidth()} bits a sample; wanted 16; convert it")
+        samples, channels = np.frombuffer(source.readframes(source.getnframes()), np.int16), source.getnchannels()
+    return samples if channels == 1 else samples.reshape(-1, channels).mean(1).astype(np.int16)
+
+
+def rate(data: Path) -> int:
+    """Samples a second of the set's sounds, as its meta.json says."""
+    return int(json.loads((data / "meta.json").read_text("utf-8"))["rate"])
 
 
 def waves(data: Path, rows: Iterable[Row]) -> list[np.ndarray]:

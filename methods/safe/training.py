@@ -41,7 +41,7 @@ class Items:
         heard, sound = rows.distinct(self.rows, "audio")
         self.image, self.sound = torch.tensor(image), torch.tensor(sound)
         self.seen = pair.see([data / file for file in files])
-        self.embedding = pair.listen([rows.wave_of(data / file) for file in heard])
+        self.embedding = pair.listen([rows.wave_of(data / file) for file in heard], rows.rate(data))
         self.asked = pair.questions([row["question"] for row in self.rows])
         self.truth = torch.tensor([pair.answer_id(row["answer"]) for row in self.rows])
         self.plain = torch.tensor([row["need"] == "none" for row in self.rows])
@@ -182,6 +182,8 @@ class Loop:
         """What transitions look at: accuracy on dev with the gate on, of items that need audio and of those that do not."""
         training = self.safe.training
         self.safe.eval()
+        if bool(self.dev.plain.all()) or not bool(self.dev.plain.any()):
+            raise ValueError(f"dev: the first {len(self.dev.rows)} rows are of one kind; wanted items that need audio and items that do not; mix them, or raise dev_rows")
         right = (answers(self.safe, self.dev, self.safe.config.tokens).argmax(1) == self.dev.truth).float()
         self.safe.train(training)
         return {"audio": float(right[~self.dev.plain].mean()), "vl": float(right[self.dev.plain].mean())}
