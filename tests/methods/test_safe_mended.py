@@ -110,3 +110,41 @@ def test_values_beyond_a_float_or_a_file_name_are_named(table, key, value, tmp_p
 def test_a_data_folder_without_dev_is_refused_before_anything_trains(tmp_path):
     (write_small(tmp_path / "rows") / "dev.jsonl").unlink()
     assert safe_subject.problems(tomllib.loads(GOOD), tmp_path)
+
+
+def test_every_item_is_asked_with_the_sound_of_another_of_its_kind(clean):
+    safe, pair = safe_answers.shipped(clean)
+    items = safe_answers.Items(pair, clean.data, safe_answers.rows.read(clean.data, "test"))
+    other = safe_answers.others(items)
+    assert sorted(other.tolist()) == list(range(len(items.rows)))
+    kinds = [row["kind"] for row in items.rows]
+    assert all(kinds[at] == kinds[int(to)] for at, to in enumerate(other))
+    assert all(at != int(to) for at, to in enumerate(other) if kinds.count(kinds[at]) > 1)
+
+
+def test_a_branch_that_raises_with_the_gate_off_is_infinitely_different(clean, monkeypatch):
+    def multiplied(self, audio=None, tokens=0, **inputs):
+        heard = self.projector(self.embed(audio))
+        return self.base(**inputs) if heard.isfinite().all() else 1 / 0
+
+    monkeypatch.setattr(SAFE, "forward", multiplied)
+    report = safe_answers.parity(clean)
+    assert max(report["values"]["logit_difference"]) == float("inf")
+    assert report["values"]["not_identical"][0] > 0
+
+
+def test_calls_of_the_branch_with_the_gate_off_are_counted(clean, monkeypatch):
+    from methods.measures import safe_cost
+
+    requests = safe_cost.Requests(clean, 2, 2)
+    assert safe_cost.called_off(requests) == (0, 0)
+    whole = SAFE.forward
+
+    def encoded_first(self, audio=None, tokens=0, **inputs):
+        self.projector(self.embed(audio))
+        return whole(self, audio, tokens, **inputs)
+
+    monkeypatch.setattr(SAFE, "forward", encoded_first)
+    heard, fused = safe_cost.called_off(requests)
+    assert heard == 2
+    assert fused >= 2
