@@ -113,7 +113,7 @@ def test_a_data_folder_without_dev_is_refused_before_anything_trains(tmp_path):
 
 
 def test_every_item_is_asked_with_the_sound_of_another_of_its_kind(clean):
-    safe, pair = safe_answers.shipped(clean)
+    _safe, pair = safe_answers.shipped(clean)
     items = safe_answers.Items(pair, clean.data, safe_answers.rows.read(clean.data, "test"))
     other = safe_answers.others(items)
     assert sorted(other.tolist()) == list(range(len(items.rows)))
