@@ -101,12 +101,14 @@ def spiking(blocks_of: list[list[float]]) -> float:
 
 
 def called_off(requests: Requests) -> tuple[int, int]:
-    """Calls of the audio encoder, and of projector and fusion, while requests bring audio and every gate is off."""
+    """Calls of the audio encoder, and of projector and fusion, with every gate off: by requests that bring audio, and by the same without."""
     safe, heard, fused = requests.safe, [], []
     hooks = [requests.pair.encoder.register_forward_hook(lambda *_: heard.append(1))]
     hooks += [part.register_forward_hook(lambda *_: fused.append(1)) for whole in (safe.projector, safe.fusion) for part in whole.modules()]
-    for at in range(len(requests.inputs)):
-        requests.answer("off", at)
+    with torch.inference_mode():
+        for at in range(len(requests.inputs)):
+            requests.answer("off", at)
+            safe(tokens=0, **requests.inputs[at])
     for hook in hooks:
         hook.remove()
     return len(heard), len(fused)
@@ -115,7 +117,7 @@ def called_off(requests: Requests) -> tuple[int, int]:
 def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each: int = 20, batch: int = 8, busy: float = 0.05) -> dict[str, Any]:
     """Metrics base_p50, again_p50, off_p50, on_p50, on_p95, base_p95, whole_p50 [seconds], one number per block of `each` requests;
     spike_excess [1]: share of requests over 1.1 times their arm's median, with audio less without; encoder_calls and branch_calls (projector, fusion) [count] of the off
-    arm, whose requests bring their audio all the same.
+    arm, with audio and without.
 
     `on` is the fusion with cached audio embeddings, `whole` everything from the sound to the answer.
     """

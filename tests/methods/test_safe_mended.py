@@ -141,10 +141,19 @@ def test_calls_of_the_branch_with_the_gate_off_are_counted(clean, monkeypatch):
     whole = SAFE.forward
 
     def encoded_first(self, audio=None, tokens=0, **inputs):
-        self.projector(self.embed(audio))
+        if audio:
+            self.projector(self.embed(audio))
         return whole(self, audio, tokens, **inputs)
 
     monkeypatch.setattr(SAFE, "forward", encoded_first)
     heard, fused = safe_cost.called_off(requests)
     assert heard == 2
     assert fused >= 2
+
+    def zeros_for_missing(self, audio=None, tokens=0, **inputs):
+        if audio is None:
+            self.projector(torch.zeros(2, self.config.audio_width))
+        return whole(self, audio, tokens, **inputs)
+
+    monkeypatch.setattr(SAFE, "forward", zeros_for_missing)
+    assert safe_cost.called_off(requests)[1] > 0
