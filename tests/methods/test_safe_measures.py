@@ -402,8 +402,8 @@ def test_with_the_gate_off_the_requests_call_no_encoder_and_a_gate_that_does_is_
 
     monkeypatch.setattr(SAFE, "forward", forward)
     report = safe_cost.latency(clean, **small)
-    assert report["values"]["encoder_calls"] == [2]
-    assert report["findings"] == ["the audio encoder was called 2 times with the gate off"]
+    assert report["values"]["encoder_calls"] == [4]  # two requests, with their audio and without
+    assert report["findings"] == ["the audio encoder was called 4 times with the gate off"]
 
 
 # ── what it answers ──────────────────────────────────────────────────────────────────────────────────────────────────
