@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from methods import scores
+from methods.measures.checks import Check, report
 
 LABELS = [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 2]
 PREDICTIONS = [1, 1, 1, 0, 0, 2, 1, 1, 0, 0, 2]
@@ -22,8 +23,6 @@ TOKEN_PREDICTIONS = [[1, 5, 6, 1], [2, 2, 8, 2], [9, 1, 1, 3]]
 
 LOSSES = [[0.5, 1.5, 4.0], [2.0], [0.25, 0.75, 1.0, 3.0, 1.0]]
 """Token mean 14/9; mean of batch means 1.733, so unequal batches separate the two."""
-
-Check = Callable[[], bool]
 
 
 def _same(a: float, b: float) -> bool:
@@ -163,21 +162,5 @@ def correct(run: Any) -> dict[str, Any]:
     """
     checks = {**_known_answers(), **_edges(), **_against_library(), **_invariances()}
     reported = _reported(run)
-    outcomes = {name: _outcome(check) for name, check in {**checks, **reported}.items()}
-    failed = [f"{name}: {why}" for name, why in outcomes.items() if why]
-    return {
-        "values": {"failed_checks": [float(bool(why)) for why in outcomes.values()]},
-        "unit": {"failed_checks": "checks"},
-        "sampling_unit": "check",
-        "counts": {"checks": len(outcomes), "failed": len(failed), "reported_evaluations": len(reported)},
-        "not_scored": {} if reported else {"the run left no evaluation.json to recompute": 1},
-        "findings": failed[:20],
-    }
-
-
-def _outcome(check: Check) -> str:
-    """Empty if the check holds, else what went wrong."""
-    try:
-        return "" if check() else "the computed value differs from the known one"
-    except Exception as broken:  # a metric that raises is a finding, not a crash of the measure
-        return f"raised {type(broken).__name__}: {broken}"
+    missing = {} if reported else {"the run left no evaluation.json to recompute": 1}
+    return report({**checks, **reported}, missing, reported_evaluations=len(reported))

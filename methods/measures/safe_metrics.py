@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from methods.measures.checks import Check, report
 from methods.run import NotObservable
 from methods.safe import captions, vqa
 from methods.safe.distillation import kl
@@ -25,8 +26,6 @@ REFERENCES = [
 ]
 CIDER = [3.036793376061753, 3.796044162005641, 1.0718238227119494, 0.0038147610380843363, 1.1456420691849618]
 """Of the five above, by pycocoevalcap 1.2's Cider: a right one, a verbatim one, one too short, one on nothing, one that repeats itself."""
-
-Check = Callable[[], bool]
 
 
 def _same(a: float, b: float, within: float = 1e-12) -> bool:
@@ -169,23 +168,6 @@ def captioning(run: Any = None) -> dict[str, Any]:
     """`failed_checks`: 0.0 or 1.0 per check, in a fixed order; a check that raises has failed. `run` is not looked at."""
     library, (spice, not_scored) = _against_library(), _of_spice()
     checks = {**_of_vqa(), **_of_captions(), **_of_kl(), **library, **spice}
-    outcomes = {name: _outcome(check) for name, check in checks.items()}
-    failed = [f"{name}: {why}" for name, why in outcomes.items() if why]
     if not library:
         not_scored["pycocoevalcap is not installed: CIDEr stands on values stored from it"] = 1
-    return {
-        "values": {"failed_checks": [float(bool(why)) for why in outcomes.values()]},
-        "unit": {"failed_checks": "checks"},
-        "sampling_unit": "check",
-        "counts": {"checks": len(outcomes), "failed": len(failed), "library_checks": len(library) + len(spice)},
-        "not_scored": not_scored,
-        "findings": failed[:20],
-    }
-
-
-def _outcome(check: Check) -> str:
-    """Empty if the check holds, else what went wrong."""
-    try:
-        return "" if check() else "the computed value differs from the known one"
-    except Exception as broken:  # a metric that raises is a finding, not a crash of the measure
-        return f"raised {type(broken).__name__}: {broken}"
+    return report(checks, not_scored, library_checks=len(library) + len(spice))
