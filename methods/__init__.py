@@ -6,6 +6,8 @@ METHODS = {
     "bottleneck": "methods.bottleneck",
     "prefix": "methods.prefix",
     "head": "methods.head",
+    "adalora": "methods.adalora",
+    "layerlens": "methods.layerlens.method",
 }
 
 OPTIMIZERS = ("adamw", "adam", "sgd")

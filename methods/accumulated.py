@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from methods.probe import reference_loss
+from methods.rows import content
 from methods.run import NotObservable
 
 Micro = Mapping[str, Tensor]
@@ -28,7 +29,7 @@ def add(folder: Path, **more: Any) -> None:
 
 
 def against_one_batch(
-    model: nn.Module, seen: Mapping[str, Tensor], micro: Sequence[Micro], row_label: Mapping[tuple[int, ...], Any], task: str
+    model: nn.Module, seen: Mapping[str, Tensor], micro: Sequence[Micro], row_label: Mapping[tuple[float, ...], Any], task: str
 ) -> dict[str, Any]:
     """The content of `gradients.json`.
 
@@ -109,8 +110,10 @@ def compare(seen: Mapping[str, Tensor], wanted: Mapping[str, Tensor | None], mic
     }
 
 
-def one_batch(micro: Sequence[Micro], row_label: Mapping[tuple[int, ...], Any]) -> dict[str, Tensor]:
-    """The micro-batches' rows as one right-padded batch (B, T) with their labels."""
+def one_batch(micro: Sequence[Micro], row_label: Mapping[tuple[float, ...], Any]) -> dict[str, Tensor]:
+    """The micro-batches' rows as one right-padded batch (B, T) with their labels; images as one batch (B, C, H, W)."""
+    if "pixel_values" in micro[0]:
+        return {"pixel_values": torch.cat([m["pixel_values"] for m in micro]), "labels": torch.cat([labels_of(m, 0, row_label) for m in micro])}
     width = max(m["input_ids"].shape[1] for m in micro)
     out: dict[str, Tensor] = {}
     for name, fill in (("input_ids", 0), ("attention_mask", 0), ("token_type_ids", 0)):
@@ -120,8 +123,8 @@ def one_batch(micro: Sequence[Micro], row_label: Mapping[tuple[int, ...], Any]) 
     return out
 
 
-def labels_of(micro: Micro, width: int, row_label: Mapping[tuple[int, ...], Any]) -> Tensor:
-    """Labels as they entered forward; those of a loop that keeps them from the model, by the row's ids.
+def labels_of(micro: Micro, width: int, row_label: Mapping[tuple[float, ...], Any]) -> Tensor:
+    """Labels as they entered forward; those of a loop that keeps them from the model, by the row's ids or pixels.
 
     Raises NotObservable for a row that is none of the training split.
     """
@@ -129,8 +132,9 @@ def labels_of(micro: Micro, width: int, row_label: Mapping[tuple[int, ...], Any]
         labels = micro["labels"]
         return labels if labels.dim() == 1 else widen(labels, width, -100)
     rows = []
-    masks = micro.get("attention_mask", torch.ones_like(micro["input_ids"]))
-    for ids, mask in zip(micro["input_ids"], masks, strict=True):
+    seen = content(micro)
+    masks = micro.get("attention_mask", torch.ones_like(seen))
+    for ids, mask in zip(seen, masks, strict=True):
         key = tuple(ids[mask.bool()].tolist())
         if key not in row_label:
             raise NotObservable("a row that entered forward is no row of the training split; labels unknown")

@@ -18,8 +18,8 @@ from methods.trained_tensors import load_tensors, save_tensors
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
 TENSORS, CONFIG = "bottleneck.safetensors", "bottleneck_config.json"
-ATTENTION = ("attention.output.dense", "self_attn.o_proj", "attn.c_proj", "attention.out_lin")
-FORWARD = ("mlp.down_proj", "mlp.c_proj", "ffn.lin2", "output.dense")
+ATTENTION = ("attention.output.dense", "self_attn.o_proj", "attn.c_proj", "attention.out_lin", "attention.o_proj")
+FORWARD = ("mlp.down_proj", "mlp.c_proj", "ffn.lin2", "output.dense", "mlp.fc2")
 HEADS = ("classifier", "score", "span_head")
 
 

@@ -10,10 +10,10 @@ from torch import nn
 
 from methods.bottleneck import places
 
-HEADS = {"classification": ("classifier", "score"), "span": ("span_head",)}
+HEADS = {"classification": ("classifier", "score"), "span": ("span_head",), "image": ("classifier",)}
 WRAPPERS = ("base_layer.", "original_module.")
 IN_MODULE = re.compile(r"(^|\.)(lora_\w+|modules_to_save|prompt_encoder)\.[^.]+(?=\.)")
-IN_TABLE = re.compile(r"\.(lora_embedding_[AB])\.[^.]+$")
+IN_TABLE = re.compile(r"\.(lora_embedding_[AB]|lora_[ABE](?=\.(?!weight$|bias$)))\.[^.]+$")
 BOTTLENECK_LAYER = re.compile(r"\.layer(?=\.(weight|bias)$)")
 LAYER = re.compile(r"\.(\d+)\.")
 
@@ -170,7 +170,7 @@ def strength(config: dict, module: str) -> tuple[int, float, float]:
 def promise(recipe: dict, base: nn.Module) -> Promise:
     """The allow-list of the recipe on this base. Raises KeyError for a method that is not known here."""
     heads = head_modules(recipe, base)
-    makers = {"full": full, "head": head_only, "lora": lora, "prefix": prefix, "bottleneck": bottleneck}
+    makers = {"full": full, "head": head_only, "lora": lora, "prefix": prefix, "bottleneck": bottleneck, "layerlens": layerlens, "adalora": adalora}
     return makers[recipe["method"]["name"]](recipe, base, heads)
 
 
@@ -242,13 +242,60 @@ def bottleneck(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise
     return Promise(tensors, heads=heads)
 
 
+def layerlens(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
+    """Each site's own tensors; the head is peft's copy where the plan has LoRA, else it trains where it lies."""
+    config, layout = recipe["method"].get("config", {}), dict(base.named_modules())
+    sites = list(config.get("sites", ()))
+    ranked = any(site["method"] == "lora" for site in sites)
+    tensors, modules = saved_heads(base, heads) if ranked else dict(head_only(recipe, base, heads).trainable), {}
+    stem = stack_of(base)
+    for site in sites:
+        inside = f"{stem}.{site['layer']}."
+        if site["method"] == "lora":
+            for name in (inside + module for module in site["modules"]):
+                rank = site["rank"]
+                modules[name] = (rank, rank * config.get("alpha_per_rank", 2.0), config.get("alpha_per_rank", 2.0))
+                tensors |= adapter_tensors(name, layout[name], rank, {})
+        elif site["method"] == "adapter":
+            name, width = [n for n in places(base, "pfeiffer") if n.startswith(inside)][-1], site["width"]
+            outputs = dimensions(layout[name])[1]
+            tensors |= {f"{name}.down.weight": outputs * width, f"{name}.down.bias": width, f"{name}.up.weight": outputs * width, f"{name}.up.bias": outputs}
+        elif site["method"] == "prefix":
+            value = next(n for n in layout if n.startswith(inside) and re.search(r"\.(value|v_proj|v_lin)$", n))
+            size = site["tokens"] * dimensions(layout[value])[1]
+            tensors |= {f"{value.rpartition('.')[0]}.prefix.{part}": size for part in ("key", "value")}
+    return Promise(tensors, in_place(base, heads), modules=modules, heads=heads)
+
+
+def stack_of(base: nn.Module) -> str:
+    """Name of the longest numbered list of blocks."""
+    found: dict[str, set[str]] = {}
+    for name, _ in base.named_modules():
+        if at := LAYER.search(name + "."):
+            found.setdefault(name[: at.start()], set()).add(at[1])
+    return max(found, key=lambda name: len(found[name]), default="")
+
+
+def adalora(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
+    """Triplets of the ranks that training starts with; the artefact holds those that were kept."""
+    config = recipe["method"].get("config", {})
+    tensors, rank = saved_heads(base, heads), config.get("init_r", 6)
+    for name, module in target_modules(recipe, base).items():
+        inputs, outputs = dimensions(module)
+        tensors |= {f"{name}.lora_A": rank * inputs, f"{name}.lora_B": rank * outputs, f"{name}.lora_E": rank}
+    return Promise(tensors, in_place(base, heads), heads=heads)
+
+
 def promises_identity(recipe: dict) -> bool:
-    """Every method but prefix tuning starts as the base's own function."""
-    return recipe["method"]["name"] != "prefix"
+    """Every method starts as the base's own function, but for one with a prefix."""
+    sites = recipe["method"].get("config", {}).get("sites", ())
+    return recipe["method"]["name"] != "prefix" and not any(site["method"] == "prefix" for site in sites)
 
 
 def is_mergeable(recipe: dict) -> bool:
-    return recipe["method"]["name"] == "lora"
+    if recipe["method"]["name"] == "layerlens":
+        return {site["method"] for site in recipe["method"].get("config", {}).get("sites", ())} - {"none"} == {"lora"}
+    return recipe["method"]["name"] in ("lora", "adalora")
 
 
 def numel(tensors: list[dict]) -> int:

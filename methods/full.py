@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import nn
 
+from methods.models import classifies_images
 from methods.run import check_names
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
@@ -34,7 +35,9 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
 
 
 def save(model: nn.Module, folder: str | Path) -> None:
-    model.save_pretrained(str(folder))
+    """transformers gives a ViT's tensors other names in its files; here they keep those that they train under."""
+    own = {"save_original_format": False} if classifies_images(model) else {}
+    model.save_pretrained(str(folder), **own)
 
 
 def load(model: nn.Module, folder: str | Path) -> nn.Module:

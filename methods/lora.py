@@ -10,7 +10,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
-from methods.models import task_type
+from methods.models import classifies_images, task_type
 from methods.run import check_names
 from methods.span import HEAD as SPAN_HEAD
 
@@ -70,6 +70,8 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
     if hasattr(model, SPAN_HEAD):
         kept = {SPAN_HEAD, *(chosen.modules_to_save or ())} - set(CLASSIFIERS)
         values |= {"task_type": None, "modules_to_save": sorted(kept)}
+    elif classifies_images(model):  # peft's own class for classifiers hands the model token ids
+        values |= {"task_type": None, "modules_to_save": sorted({"classifier", *(chosen.modules_to_save or ())})}
     return get_peft_model(model, LoraConfig(**values)).eval()
 
 

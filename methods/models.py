@@ -8,7 +8,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageClassification,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+)
 from transformers.utils import logging
 
 from methods import METHODS
@@ -50,6 +55,8 @@ def _read(recipe: Mapping[str, Any]) -> nn.Module:
     if recipe["task"] == "classification":
         options |= _labels(recipe)
         return AutoModelForSequenceClassification.from_pretrained(folder, **options)
+    if recipe["task"] == "image":
+        return AutoModelForImageClassification.from_pretrained(folder, **options, **_labels(recipe))
     return AutoModelForCausalLM.from_pretrained(folder, **options)
 
 
@@ -66,6 +73,9 @@ def function(dotted: str) -> Any:
 
 
 def load_tokenizer(recipe: Mapping[str, Any]) -> Any:
+    """The base's tokenizer; None where the task is none of texts."""
+    if recipe.get("task") == "image":
+        return None
     return AutoTokenizer.from_pretrained(str(Path(recipe["base"]["path"])), **LOCAL)
 
 
@@ -79,7 +89,7 @@ def load_trained(run: RunFolder, head_seed: int) -> nn.Module:
 def with_padding(model: nn.Module, recipe: Mapping[str, Any]) -> nn.Module:
     """Decoders with a classification head find the last token by the pad id, which many configs leave out."""
     config = getattr(model, "config", None)
-    if getattr(config, "pad_token_id", 0) is None:
+    if recipe.get("task") != "image" and getattr(config, "pad_token_id", 0) is None:
         tokenizer = load_tokenizer(recipe)
         config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
     return model
@@ -105,6 +115,10 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def task_type(model: nn.Module) -> str | None:
     """peft's name of the model's task; None where the head is none that peft knows."""
-    if hasattr(model, SPAN_HEAD):
+    if hasattr(model, SPAN_HEAD) or classifies_images(model):
         return None
     return "SEQ_CLS" if type(model).__name__.endswith("ForSequenceClassification") else "CAUSAL_LM"
+
+
+def classifies_images(model: nn.Module) -> bool:
+    return type(model).__name__.endswith("ForImageClassification")

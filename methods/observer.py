@@ -34,7 +34,10 @@ AMPLIFIED = 2.0**12
 """Upstream gradient of a `gradients` run: a power of two, so that sums keep their bits and a clip between micro-batches bites."""
 
 KEPT_IDS = 8_000_000
-"""Token ids of the micro-batches that are kept: those of any pilot, the first ones of a long run."""
+"""Token ids, or pixels, of the micro-batches that are kept: those of any pilot, the first ones of a long run."""
+
+TEXT = ("input_ids", "attention_mask", "labels", "position_ids", "token_type_ids")
+IMAGE = ("pixel_values", "labels")
 
 
 class StopTraining(BaseException):
@@ -47,7 +50,7 @@ class Observer:
     folder    : where the record is written (the run folder).
     recipe    : the run's recipe.
     probe     : the probe batch (`methods.probe.probe_batch`).
-    row_label : stripped input ids → label, for loops that keep the labels from the model.
+    row_label : stripped input ids, or pixels → label, for loops that keep the labels from the model.
     gradients : judge the first accumulated gradient against one batch, then stop.
     max_steps : stop a loop that goes on after so many optimizer steps.
     step      : optimizer steps that an earlier life of this run has done; the record goes on from there.
@@ -61,7 +64,7 @@ class Observer:
         recipe: Mapping[str, Any],
         probe: Mapping[str, Tensor],
         *,
-        row_label: Mapping[tuple[int, ...], Any] | None = None,
+        row_label: Mapping[tuple[float, ...], Any] | None = None,
         gradients: bool = False,
         max_steps: int | None = None,
         step: int = 0,
@@ -110,12 +113,13 @@ class Observer:
     def _sees_forward(self, module: nn.Module, inputs: Mapping[str, Any]) -> None:
         root = getattr(module, "module", module)
         if self.model is None:
-            if "input_ids" not in inputs or not any(p.requires_grad for p in root.parameters()):
+            read = "input_ids" in inputs or isinstance(inputs.get("pixel_values"), Tensor)
+            if not read or not any(p.requires_grad for p in root.parameters()):
                 return
             self._begin(root)
         if root is self.model:
             self.watch.forward(root)
-            names = ("input_ids", "attention_mask", "labels", "position_ids", "token_type_ids")
+            names = TEXT if "input_ids" in inputs else IMAGE
             self.micro.append({n: inputs[n].detach().cpu().clone() for n in names if isinstance(inputs.get(n), Tensor)})
 
     def _sees_evaluation(self, module: nn.Module) -> None:
@@ -193,7 +197,7 @@ class Observer:
             "step": self.step,
             "lr": self.lr,
             "micro_batches": len(self.losses),
-            "rows": sum(len(m["input_ids"]) for m in self.micro),
+            "rows": sum(len(rows.content(m)) for m in self.micro),
             "tokens": int(sum(int(m.sum()) for m in masks)),
             "label_tokens": int(sum(int((m["labels"] != -100).sum()) for m in self.micro if "labels" in m)),
             "losses": self.losses,
@@ -210,7 +214,7 @@ class Observer:
             out.write(json.dumps(row) + "\n")
         if self.kept_ids <= KEPT_IDS:
             for j, micro in enumerate(self.micro):
-                self.kept_ids += micro["input_ids"].numel()
+                self.kept_ids += rows.content(micro).numel()
                 for name, tensor in micro.items():
                     self.batches[f"step{self.step}.micro{j}.{name}"] = tensor.contiguous()
 
@@ -267,7 +271,7 @@ class Observer:
     def _finish(self) -> None:
         if self.model is None:
             raise NotObservable(
-                "the training function never called a model with trainable weights and `input_ids`; "
+                "the training function never called a model with trainable weights and `input_ids` or `pixel_values`; "
                 "gonogo watches torch.nn.Module calls in the process that runs the function: train there"
             )
         model = self.model

@@ -1,7 +1,7 @@
 """The probe: the few fixed rows on which every copy of a model is compared.
 
 One function makes the batch and one reads the logits, so that the live model, the reloaded one, the merged one and the
-base copy are asked exactly the same question. Shapes: logits are (N, C) for classification (N rows, C classes),
+base copy are asked exactly the same question. Shapes: logits are (N, C) for classification (N rows or images, C classes),
 (N, 2T + 1) for spans (N windows of T tokens) and (N, V) for a causal model (N supervised positions, V words).
 """
 
@@ -23,7 +23,7 @@ POSITIONS_PER_ROW = 4  # of a causal row: enough to see a difference, few enough
 def probe_batch(recipe: Mapping[str, Any], tokenizer: Any) -> dict[str, Tensor]:
     """The probe rows as one right-padded batch: what the model reads, and `labels`."""
     probe = recipe.get("probe", {"rows": 32, "split": "test"})
-    wanted = int(probe["rows"]) if recipe["task"] in ("classification", "span") else min(int(probe["rows"]), 8)
+    wanted = int(probe["rows"]) if recipe["task"] in rows.ROWWISE else min(int(probe["rows"]), 8)
     data = Path(recipe["data"]["path"])
     encoded = rows.encode(rows.read(data, probe["split"])[:wanted], tokenizer, recipe)
     batch = rows.collate(encoded, tokenizer)
@@ -40,7 +40,7 @@ def probe_logits(model: torch.nn.Module, batch: Mapping[str, Tensor], task: str)
 
 def supervised(logits: Tensor, labels: Tensor, task: str, limit: int = POSITIONS_PER_ROW) -> tuple[Tensor, Tensor]:
     """The scored logits and their targets: (N, C), (N,). A causal position predicts the NEXT token's label."""
-    if task in ("classification", "span", "audio-visual"):
+    if task in rows.ROWWISE:
         return logits, labels.view(-1)
     logits, labels = logits[:, :-1], labels[:, 1:]
     keep = labels != -100

@@ -1,4 +1,4 @@
-"""Rows of a data folder into token ids, batches and their order."""
+"""Rows of a data folder into token ids or pixels, batches and their order."""
 
 import json
 import random
@@ -11,12 +11,31 @@ import torch
 from methods import windows
 
 IGNORED = -100
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")
+ROWWISE = ("classification", "span", "image", "audio-visual")
+"""Tasks of which a row has one label; the others score every token of an answer."""
 
 
 def inputs(batch: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """What a model reads of a batch: everything but the labels."""
     return {name: batch[name] for name in INPUTS if name in batch}
+
+
+def content(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """What a batch is of: token ids (B, T), or pixels (B, C, H, W)."""
+    return batch["input_ids"] if "input_ids" in batch else batch["pixel_values"]
+
+
+def size(item: Mapping[str, Any]) -> int:
+    """Tokens of an encoded row, or numbers in its image."""
+    return len(item["input_ids"]) if "input_ids" in item else item["pixel_values"].numel()
+
+
+def key(item: Mapping[str, Any]) -> tuple[float, ...]:
+    """What an encoded row is known by where it enters a model: its ids, or its pixels in the order C, H, W."""
+    if "input_ids" in item:
+        return tuple(int(i) for i in item["input_ids"])
+    return tuple(item["pixel_values"].flatten().tolist())
 
 
 def read(data_folder: str | Path, split: str) -> list[dict[str, Any]]:
@@ -29,10 +48,13 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Mapping[st
     """Rows as `{id, input_ids, attention_mask, labels}`; labels are an int (classification, span) or a list (causal).
 
     A pair also has token_type_ids where its tokenizer gives them; a question over a context is one item per window.
+    An image is `{id, pixel_values, labels}` and needs no tokenizer.
 
     Raises:
-        ValueError: a chat template is missing, or its prompt is not a prefix of the whole conversation.
+        ValueError: a chat template is missing, its prompt is not a prefix of the whole conversation, or pixels are no image.
     """
+    if recipe["task"] == "image":
+        return [_image(row) for row in rows]
     length = recipe["training"]["length"]
     if recipe["task"] == "classification":
         return _classification(rows, tokenizer, length)
@@ -54,6 +76,19 @@ def _paired(row: Mapping[str, Any], tokenizer: Any, length: int) -> dict[str, An
     told = tokenizer(row["text"] + windows.separator(tokenizer), row["pair"], truncation=True, max_length=length)
     kinds = {"token_type_ids": list(told["token_type_ids"])} if "token_type_ids" in told else {}
     return {**_item(row, told["input_ids"], int(row["label"])), **kinds}
+
+
+def _image(row: Mapping[str, Any]) -> dict[str, Any]:
+    """`pixels`, H x W or C x H x W, as they stand: float32 (C, H, W), on the scale that the base was trained on."""
+    try:
+        pixels = torch.tensor(row["pixels"], dtype=torch.float32)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"row {row.get('id')}: pixels are no grid of numbers ({error}); wanted H x W or C x H x W; repair the row") from None
+    if pixels.dim() == 2:
+        pixels = pixels[None]
+    if pixels.dim() != 3 or not pixels.numel():
+        raise ValueError(f"row {row.get('id')}: pixels of shape {tuple(pixels.shape)}; wanted H x W or C x H x W; repair the row")
+    return {"id": row.get("id"), "pixel_values": pixels, "labels": int(row["label"])}
 
 
 def _conversation(row: Mapping[str, Any], tokenizer: Any, length: int) -> dict[str, Any]:
@@ -108,7 +143,13 @@ def shorten(prompt: list[int], answer: list[int], length: int, bos: int | None) 
 def collate(
     batch: Sequence[Mapping[str, Any]], tokenizer: Any, side: str = "right", multiple: int = 1
 ) -> dict[str, torch.Tensor]:
-    """Tensors (batch, longest up to the next multiple); padding has attention 0 and label -100, whatever the pad id is."""
+    """Tensors (batch, longest up to the next multiple); padding has attention 0 and label -100, whatever the pad id is.
+
+    Images, all of one size: pixel_values (batch, C, H, W) and labels (batch,).
+    """
+    if "pixel_values" in batch[0]:
+        labels = torch.tensor([row["labels"] for row in batch], dtype=torch.long)
+        return {"pixel_values": torch.stack([row["pixel_values"] for row in batch]), "labels": labels}
     width = -(-max(len(row["input_ids"]) for row in batch) // multiple) * multiple
     pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (tokenizer.eos_token_id or 0)
 

@@ -1,4 +1,4 @@
-"""The tasks of the LoRA study in one table: labels, metrics, heads, preprocessing, words and baselines. Imports no torch."""
+"""The tasks of the studies in one table: labels, metrics, heads, preprocessing, words and baselines. Imports no torch."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from methods.run import check_names
 
-CONTENT = ("text", "pair", "label", "question", "context", "answers", "answerable", "messages")
+CONTENT = ("text", "pair", "pixels", "label", "question", "context", "answers", "answerable", "messages")
 """What a row says, beside its id: the fields that an evaluation set is known by."""
 
 
@@ -93,6 +93,12 @@ TASKS: dict[str, Task] = {
         question="Does the customer who wrote this review recommend the garment?\n\nReview: {text}",
         words=("No, not recommended.", "Yes, recommended."),
         sizes={"train": 1000, "dev": 200, "test": 400},
+    ),
+    "digits": Task(
+        labels=("5", "6", "7", "8", "9"),
+        metrics=("accuracy",),
+        heads={"image": "linear layer on the class token"},
+        sizes={"train": 400, "dev": 100, "test": 370},
     ),
 }
 

@@ -106,7 +106,7 @@ def learning_rate(step: int, recipe: Mapping[str, Any]) -> float:
 
 
 def count_items(labels: torch.Tensor) -> int:
-    """What the loss is averaged over: rows of a classification, windows of spans, predicted label tokens of a causal batch."""
+    """What the loss is averaged over: rows of a classification, images, windows of spans, predicted label tokens of a causal batch."""
     return labels.shape[0] if labels.dim() == 1 else int((labels[:, 1:] != rows.IGNORED).sum())
 
 
@@ -152,6 +152,9 @@ class Loop:
         self.parameters = models.trainable(model)
         fused = accelerator.device.type in ("cpu", "cuda")
         self.optimizer = optimizers.build(self.parameters.values(), training, fused)
+        self.own = models.method(run.recipe)  # what a method asks of the loop beside its parameters: begin, penalty, after_step
+        if hasattr(self.own, "begin"):
+            self.own.begin(accelerator.unwrap_model(model), run.recipe["method"].get("config", {}), training["steps"])
         self.step, self.position = 0, 0
         self.progress = Progress(run.output.parent, training["steps"])
         size = 3 * sum(p.numel() * p.element_size() for p in self.parameters.values())
@@ -186,13 +189,16 @@ class Loop:
         return self.step < last and self.pace.due()
 
     def batches(self) -> Iterator[dict[str, torch.Tensor]]:
-        lengths = [len(item["input_ids"]) for item in self.items]
+        lengths = [rows.size(item) for item in self.items]
         for chosen in rows.stream(lengths, self.recipe, self.run.seed, self.position):
             batch = rows.collate([self.items[row] for row in chosen], self.tokenizer, multiple=self.multiple)
             yield {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
     def advance(self, micro_batches: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, int]:
-        """One optimizer step; the gradient is that of all micro-batches as one, whatever their item counts."""
+        """One optimizer step; the gradient is that of all micro-batches as one, whatever their item counts.
+
+        Returns the loss and what the step read: tokens with their padding, or pixels.
+        """
         total = max(1, sum(count_items(batch["labels"]) for batch in micro_batches))
         loss = torch.zeros((), device=self.accelerator.device)
         for batch in micro_batches:
@@ -201,17 +207,21 @@ class Loop:
                     logits = self.model(**batch).logits
                 part = summed_loss(logits, batch["labels"], self.recipe["task"]) / total
                 del logits
+                loss += part.detach()
+                if hasattr(self.own, "penalty") and batch is micro_batches[0]:
+                    part = part + self.own.penalty(self.accelerator.unwrap_model(self.model))
                 self.accelerator.backward(part)
-            loss += part.detach()
         clip = self.recipe["training"].get("clip_norm")
         if clip:
             self.accelerator.clip_grad_norm_(list(self.parameters.values()), clip)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.step, self.recipe)
         self.optimizer.step()
+        if hasattr(self.own, "after_step"):
+            self.own.after_step(self.accelerator.unwrap_model(self.model), self.step + 1)
         self.optimizer.zero_grad(set_to_none=True)
         self.step, self.position = self.step + 1, self.position + len(micro_batches)
-        return loss, sum(batch["input_ids"].numel() for batch in micro_batches)
+        return loss, sum(rows.content(batch).numel() for batch in micro_batches)
 
     def save(self) -> None:
         """A checkpoint in `checkpoint/step-…` beside the output, put in place by one rename; older ones go."""

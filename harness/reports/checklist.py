@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports import html, markdown, printing, safe, safe_facts, study
+from harness.reports import html, lens, markdown, printing, safe, safe_facts, study
 from harness.reports.words import OUTCOMES, real
 
 SCHEMA: Final = 1
@@ -16,6 +16,7 @@ LAUNCHES: Final = ("GO", "NO-GO", "UNDECIDED")
 CAUGHT: Final = ("caught", "MISSED", "error")
 STUDY: Final = "lora-study.html"
 SAFE: Final = "safe.html"
+LENS: Final = "layerlens.html"
 Checklist = Mapping[str, Any]
 
 
@@ -120,7 +121,7 @@ def plain(value: Any) -> Any:
 
 
 def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
-    """Write the checklist as page, data and text, and the pages of the LoRA study and of SAFE where the checklist has their rows.
+    """Write the checklist as page, data and text, and the pages of the LoRA study, of SAFE and of LayerLens where the checklist has their rows.
 
     A reader sees the old file or the new one, never half of one.
     """
@@ -138,13 +139,16 @@ def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
         paths |= {"study_pdf": paper} if paper else {}
     if safe.held(content):
         paths["safe"] = write_atomically(Path(folder) / SAFE, safe.render(content, safe_facts.kept_in(Path(folder))))
+    if lens.held(content):
+        paths["lens"] = write_atomically(Path(folder) / LENS, lens.render(content))
     return paths
 
 
 def _beside(content: Checklist) -> dict[str, str]:
     """The pages that tell more, by file."""
     told = {STUDY: "The LoRA study: estimates, trajectories, layers"} if study.held(content) else {}
-    return told | ({SAFE: "SAFE: launch lines, costs, when audio is consulted, items to look at"} if safe.held(content) else {})
+    told |= {SAFE: "SAFE: launch lines, costs, when audio is consulted, items to look at"} if safe.held(content) else {}
+    return told | ({LENS: "LayerLens: importance by layer, plans, solo gains, trained arms"} if lens.held(content) else {})
 
 
 def _lines(content: Checklist) -> str:

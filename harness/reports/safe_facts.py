@@ -3,19 +3,20 @@
 import json
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports.study_facts import Facts
-from harness.reports.words import Part, finite, real, seen
+from harness.reports.page_facts import JUDGED, Lines, PageFacts, over, with_others
+from harness.reports.page_facts import word as word
+from harness.reports.words import finite, real
 
 PARITY, FREE, GAIN, RETENTION = "safe.parity.gate_off", "safe.parity.gate_off_free", "safe.pilot.audio_gain", "safe.pilot.vl_retention"
 STABLE, LATENCY, SKIP, TRADE = "safe.pilot.stable", "safe.pilot.latency", "safe.gating.skip_rate", "safe.gating.tradeoff_curve"
 MEMORY, THROUGHPUT, MUTED, LOADED = "safe.efficiency.memory", "safe.efficiency.throughput", "safe.lomo.audio_dependence", "safe.data.files_load"
 POLICY, PARETO, ALL = "safe.policy.skip_rate", "safe.policy.pareto", "safe.launch.all_green"
-LINES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+LINES: Final[Lines] = {
     "Base parity": ("With the gate off the model is the base model.", (PARITY, FREE, "safe.freeze.backbones")),
     "Pilot gains": ("Clear gains where audio is needed, no loss elsewhere.", (GAIN, RETENTION, "safe.overfit.audio_qa", STABLE)),
     "Efficiency": ("Latency, memory and throughput can be paid; audio is skipped where it is not needed.", (LATENCY, MEMORY, THROUGHPUT, SKIP, TRADE)),
@@ -23,7 +24,7 @@ LINES: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
     "Metrics": ("Metrics, leaving one modality out, and irrelevant audio behave as they should.", ("safe.metrics.captioning", MUTED, "safe.irrelevance.false_consultation")),
     "Reproducible": ("Low variance over seeds, the same run again.", ("safe.variance.audio", "safe.variance.retention", "safe.curriculum.resume")),
 }  # fmt: skip
-BESIDE: Final[Mapping[str, tuple[str, tuple[str, ...]]]] = {
+BESIDE: Final[Lines] = {
     "Data": ("Sounds, images and questions load and fit together.", (LOADED, "safe.data.av_alignment")),
     "Learned policy": ("Optional there: a bandit decides on 0, 4 or 8 tokens.", (POLICY, PARETO)),
     "Bench": ("What one run cannot show: retention by arm, the smallest configuration, the sweep.",
@@ -35,30 +36,14 @@ FILE: Final = "safe-examples.json"
 LOST: Final = (-math.inf, -3.0, -1.0, -0.3, -0.1, -0.03, -0.01, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, math.inf)
 """Edges of the bins of log p lost, in nats: even by factors of about three on either side of nothing."""
 MOST_COUNTS: Final = 400
-MOST_NUMBERS: Final = 20_000
 MOST_BYTES: Final = 8_000_000
-JUDGED: Final = ("GO", "NO-GO", "UNDECIDED")
 
 
 @dataclass(frozen=True)
-class SafeFacts(Facts):
+class SafeFacts(PageFacts):
     """SAFE's rows of one checklist, and what was kept beside them."""
 
     kept: Mapping[str, Any] = field(default_factory=dict)
-
-    def line(self, identity: str, name: str) -> list[float]:
-        """A list of numbers, NaN where one is none; empty where there is no such list."""
-        return numbers(self._array(identity, name))
-
-    def grid(self, identity: str, name: str) -> list[list[float]]:
-        held = self._array(identity, name)
-        return [numbers(row) for row in held[:64]] if isinstance(held, list | tuple) else []
-
-    def _array(self, identity: str, name: str) -> Any:
-        return ((self.row(identity) or {}).get("arrays") or {}).get(name)
-
-    def outcome(self, identity: str) -> str:
-        return str((self.row(identity) or {}).get("outcome") or "NOT RUN")
 
     def beside(self, name: str, identity: str) -> Mapping[str, Any]:
         """What was kept with this row's own evidence; nothing where it was kept with another's."""
@@ -82,47 +67,14 @@ def kept_in(folder: Path) -> dict[str, Any]:
     return held if isinstance(held, dict) else {}
 
 
-def numbers(held: Any, most: int = MOST_NUMBERS) -> list[float]:
-    if not isinstance(held, list | tuple):
-        return []
-    return [math.nan if (seen := real(value)) is None else seen for value in held[:most]]
-
-
-def word(outcomes: Iterable[str]) -> str:
-    """One word for several verdicts, as a launch has it: NO-GO by one, GO by all alone; NOT RUN where none was judged."""
-    seen = list(outcomes)
-    if "NO-GO" in seen:
-        return "NO-GO"
-    if not any(each in JUDGED for each in seen):
-        return "NOT RUN"
-    return "GO" if all(each == "GO" for each in seen) else "UNDECIDED"
-
-
 def lines(found: SafeFacts) -> dict[str, tuple[str, tuple[str, ...]]]:
     """The seed's six lines, what is beside them, and the rows that no line knows."""
-    known = {identity for _, ids in [*LINES.values(), *BESIDE.values()] for identity in ids}
-    left = tuple(row["id"] for row in found.rows if row["id"] not in known)
-    return {**LINES, **BESIDE, **({"Others": ("Criteria of no line.", left)} if left else {})}
+    return with_others(found, {**LINES, **BESIDE})
 
 
 def overall(found: SafeFacts) -> str:
     """The verdict of the criterion over the six lines where it was judged, else the word over the lines."""
-    if found.outcome(ALL) in JUDGED:
-        return found.outcome(ALL)
-    return word(word(found.outcome(identity) for identity in ids) for _, ids in LINES.values())
-
-
-def part_of(found: SafeFacts, identity: str, metric: str, upper: bool | None = None) -> Part | None:
-    """The part on a metric; of a pair of bounds the upper one where `upper` says so."""
-    held = [part for part in found.parts(identity) if part.get("metric") == metric]
-    chosen = [part for part in held if upper is None or ("≤" in str(part.get("bound"))) is upper]
-    return next(iter(chosen or held), None)
-
-
-def saw(part: Part) -> str:
-    """The estimate with its interval; in words where it is no number."""
-    estimate = real(part.get("estimate"))
-    return "not a number" if estimate is not None and math.isnan(estimate) else seen(part)
+    return found.outcome(ALL) if found.outcome(ALL) in JUDGED else over(found, LINES)
 
 
 def accuracies(found: SafeFacts) -> dict[str, list[tuple[float, float, float, float]]]:

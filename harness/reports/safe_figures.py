@@ -1,10 +1,11 @@
 """The figures of SAFE's page, each picture beside its numbers, each number linked to its record."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
-from harness.reports import pictures, safe_facts, safe_pictures
+from harness.reports import page, pictures, safe_facts, safe_pictures
+from harness.reports.page_facts import part_of, saw
 from harness.reports.safe_facts import (
     FREE,
     GAIN,
@@ -23,25 +24,14 @@ from harness.reports.safe_facts import (
     THROUGHPUT,
     TRADE,
     SafeFacts,
-    part_of,
 )
 from harness.reports.study_tasks import figure, linked, missing
 from harness.reports.tags import table, text, verdict
-from harness.reports.words import Part, edges, finite, number, real, seen
+from harness.reports.words import finite, number, real, seen
 
 ARMS: Final = (("again_p50", FREE, "a second base"), ("off_p50", FREE, "gate off"), ("on_p50", LATENCY, "gate on, median"), ("on_p95", LATENCY, "gate on, 95th percentile"))
 BY: Final = {"need": "Need", "kind": "Kind of question", "type": "Type of answer", "role": "Role of the sound"}
 MEGA: Final = 1e-6
-
-
-def shown(name: str, drawn: str, told: str = "", words: str = "") -> str:
-    body = drawn or f"<p>{missing(f'{name}: missing')}</p>"
-    note = f"<p><small>{words}</small></p>" if words else ""
-    return f"<figure><figcaption>{name}</figcaption>{body}{told}{note}</figure>"
-
-
-def section(name: str, heading: str, figures: Iterable[str]) -> str:
-    return f'<section class="study safe" id="{name}"><h2>{heading}</h2><div class="pictures">{"".join(figures)}</div></section>'
 
 
 def valued(value: float) -> str:
@@ -54,7 +44,7 @@ def around(low: float, high: float) -> str:
 
 # ── what was learned and kept ────────────────────────────────────────────────────────────────────────────────────────
 def learning(found: SafeFacts) -> str:
-    return section("learning", "What was learned, what was kept", (_loss(found), _judged(found), _strata(found)))
+    return page.pictured("learning", "What was learned, what was kept", (_loss(found), _judged(found), _strata(found)))
 
 
 def _loss(found: SafeFacts) -> str:
@@ -72,7 +62,7 @@ def _loss(found: SafeFacts) -> str:
         [f"largest logit difference with the gate off, of {number(found.count(PARITY, 'conditions'))} conditions", linked(found, PARITY, largest)],
     ))  # fmt: skip
     begun = "" if stages else "The record does not say where its stages began."
-    return shown("Training loss of the pilot, and parity with the gate off", drawn, told, f"Grey: each step; line: running median. Parity is measured once, on the saved adapter. {begun}")
+    return page.shown("Training loss of the pilot, and parity with the gate off", drawn, told, f"Grey: each step; line: running median. Parity is measured once, on the saved adapter. {begun}")
 
 
 def _strata(found: SafeFacts) -> str:
@@ -87,39 +77,29 @@ def _strata(found: SafeFacts) -> str:
         cells += [[NEEDS[need], *(told.get(head, missing()) for head in heads)]]
     drawn = pictures.drawn(safe_pictures.intervals, rows, "accuracy on test")
     words = "95 % limits over items in clusters by image; none where nothing varied."
-    return shown("Accuracy by what a question needs", drawn, table(("Needs", *heads), cells) if heads else "", words)
+    return page.shown("Accuracy by what a question needs", drawn, table(("Needs", *heads), cells) if heads else "", words)
 
 
 def _judged(found: SafeFacts) -> str:
     rows = [(name, part) for name in (GAIN, RETENTION) for part in found.parts(name)]
     drawn = ""
     for identity, rule, axis in ((GAIN, "superior", "gain over the base, accuracy"), (RETENTION, "non_inferior", "lost to the base, accuracy (below 0)")):
-        judged = [_row(str(part["metric"]), part) for part in found.parts(identity) if part.get("rule") == rule]
+        judged = [page.limits(str(part["metric"]), part) for part in found.parts(identity) if part.get("rule") == rule]
         drawn += pictures.drawn(safe_pictures.intervals, judged, axis)
-    told = table(("Against the base", "Seen", "Bound", "Verdict"), (_part(found, name, part) for name, part in rows))
-    return shown("Gains where audio is needed, retention where it is not", drawn, told or f"<p>{missing()}</p>",
+    told = table(("Against the base", "Seen", "Bound", "Verdict"), (page.judged(found, name, part) for name, part in rows))
+    return page.shown("Gains where audio is needed, retention where it is not", drawn, told or f"<p>{missing()}</p>",
                  "One-sided 95 % limits; upright lines: the bounds. Retention is over every vision-language question of the test, in clusters by image.")  # fmt: skip
-
-
-def _row(name: str, part: Part) -> safe_pictures.Line:
-    middle = real(part.get("estimate"))
-    return name, math.nan if middle is None else middle, finite(part.get("low")), finite(part.get("high")), next(iter(edges(part)), None)
-
-
-def _part(found: SafeFacts, identity: str, part: Part) -> list[str]:
-    known = real(part.get("estimate")) is not None
-    return [f"<code>{text(part['metric'])}</code>", figure(found, identity, safe_facts.saw(part)) if known else missing(), text(part.get("bound") or "–"), verdict(str(part.get("outcome") or "NOT RUN"))]
 
 
 # ── what it costs ────────────────────────────────────────────────────────────────────────────────────────────────────
 def cost(found: SafeFacts) -> str:
-    return section("cost", "What it costs", (_latency(found), _throughput(found), _memory(found)))
+    return page.pictured("cost", "What it costs", (_latency(found), _throughput(found), _memory(found)))
 
 
 def _latency(found: SafeFacts) -> str:
     parts = [(name, identity, part) for metric, identity, name in ARMS if (part := part_of(found, identity, metric, True))]
-    rows = [_row(name, part) for name, _, part in parts]
-    cells = [[name, figure(found, identity, safe_facts.saw(part)) if real(part.get("estimate")) is not None else missing(), text(part.get("bound") or "–"), verdict(str(part.get("outcome")))]
+    rows = [page.limits(name, part) for name, _, part in parts]
+    cells = [[name, page.estimate(found, identity, part), text(part.get("bound") or "–"), verdict(str(part.get("outcome")))]
              for name, identity, part in parts]  # fmt: skip
     whole = found.beside("whole", LATENCY)
     ends = [real(whole.get(name)) for name in ("estimate", "low", "high")]
@@ -129,7 +109,7 @@ def _latency(found: SafeFacts) -> str:
         cells.append(["sound to answer, median", missing(f"missing: {whole['trouble']}" if "trouble" in whole else "not kept with this session"), "none: not judged", missing("not judged")])
     drawn = pictures.drawn(safe_pictures.intervals, rows, "times the base's latency")
     about = f"{linked(found, LATENCY, found.count(LATENCY, 'blocks'))} blocks of {linked(found, LATENCY, found.count(LATENCY, 'requests_a_block'))} requests, {linked(found, LATENCY, found.count(LATENCY, 'items_a_request'))} items each, in drawn order. Upright lines: the bounds. From the sound to the answer has no bound and stands in the table alone."
-    return shown("Latency against the base alone", drawn, table(("Arm", "Ratio", "Bound", "Verdict"), cells), about)
+    return page.shown("Latency against the base alone", drawn, table(("Arm", "Ratio", "Bound", "Verdict"), cells), about)
 
 
 def _throughput(found: SafeFacts) -> str:
@@ -139,8 +119,8 @@ def _throughput(found: SafeFacts) -> str:
     drawn = pictures.drawn(safe_pictures.curves, sizes, lines, ("batch size", "items a second"))
     cells = [[number(size), *(linked(found, THROUGHPUT, line[n] if n < len(line) else None) for line in lines.values())] for n, size in enumerate(sizes[:64])]
     part = part_of(found, THROUGHPUT, "cached_s")
-    pays = f"Seconds an item with kept embeddings over those worked out on the fly: {figure(found, THROUGHPUT, safe_facts.saw(part))}, wanted {text(part.get('bound'))}." if part and real(part.get("estimate")) is not None else ""
-    return shown("Throughput by batch size", drawn, table(("Batch", *lines), cells), pays)
+    pays = f"Seconds an item with kept embeddings over those worked out on the fly: {figure(found, THROUGHPUT, saw(part))}, wanted {text(part.get('bound'))}." if part and real(part.get("estimate")) is not None else ""
+    return page.shown("Throughput by batch size", drawn, table(("Batch", *lines), cells), pays)
 
 
 def _arm(name: str) -> str:
@@ -156,12 +136,12 @@ def _memory(found: SafeFacts) -> str:
     slope = finite(found.count(MEMORY, "bytes_per_item"))
     residual = (part_of(found, MEMORY, "residual") or {}).get("estimate")
     words = f"A forward and backward step with every gate on: {linked(found, MEMORY, None if slope is None else slope * MEGA)} MB an item; largest distance from the line {linked(found, MEMORY, residual)} of it."
-    return shown("Memory by batch size", drawn, table(("Batch", *lines), cells), words)
+    return page.shown("Memory by batch size", drawn, table(("Batch", *lines), cells), words)
 
 
 # ── when audio is consulted ──────────────────────────────────────────────────────────────────────────────────────────
 def policies(found: SafeFacts) -> str:
-    return section("policies", "When audio is consulted", (
+    return page.pictured("policies", "When audio is consulted", (
         _front(found, TRADE, SKIP, "Thresholds on the base's own uncertainty"), _front(found, PARETO, POLICY, "Learned policies, by price of a token"),
         _consulted(found, SKIP, "Whom the threshold consults for"), _consulted(found, POLICY, "Whom the learned policy consults for"),
     ))  # fmt: skip
@@ -174,7 +154,7 @@ def _front(found: SafeFacts, identity: str, judged: str, name: str) -> str:
     cells = [[text(safe_facts.named(found, identity, y)), linked(found, identity, x), linked(found, identity, y)] for x, y in best[:64]]
     mine = ["the judged policy", linked(found, judged, found.count(judged, "tokens")), linked(found, judged, found.count(judged, "accuracy"))]
     oracle = linked(found, judged, found.count(judged, "oracle_accuracy"))
-    return shown(name, drawn, table(("On the front", "Tokens an item", "Accuracy"), [*cells, mine]), f"Test items at the declared mix. Who knew the best action of each item would reach {oracle}.")
+    return page.shown(name, drawn, table(("On the front", "Tokens an item", "Accuracy"), [*cells, mine]), f"Test items at the declared mix. Who knew the best action of each item would reach {oracle}.")
 
 
 def _consulted(found: SafeFacts, identity: str, name: str) -> str:
@@ -189,12 +169,12 @@ def _consulted(found: SafeFacts, identity: str, name: str) -> str:
     drawn = pictures.drawn(safe_pictures.shares, rows)
     listed = table(("By", "Group", "Consulted", "Items"), cells)
     folded = f"<details><summary>The same as numbers, with the items</summary>{listed}</details>" if listed else ""
-    return shown(name, drawn, folded, "Shares of items. " + ", ".join(parts).capitalize() + ".")
+    return page.shown(name, drawn, folded, "Shares of items. " + ", ".join(parts).capitalize() + ".")
 
 
 # ── what is heard, and what the data are ─────────────────────────────────────────────────────────────────────────────
 def hearing(found: SafeFacts) -> str:
-    return section("hearing", "What hearing is worth, and what there is to hear", (
+    return page.pictured("hearing", "What hearing is worth, and what there is to hear", (
         _muted(found), _spread(found, "lengths", "length_edges_s", "Lengths of the sounds", "seconds", "sounds"),
         _spread(found, "snr", "snr_edges_db", "Loudness of the events over the noise", "dB", "rows"),
     ))  # fmt: skip
@@ -206,7 +186,7 @@ def _muted(found: SafeFacts) -> str:
     drawn = pictures.drawn(safe_pictures.bars, LOST, both[0], ("log p lost [nats], even by factors", "share of items"), both[1], ("audio needed", "audio not needed")) if needs and plain else ""
     told = table(("Items", "Count", "Lose some", "Median lost [nats]"), (_lost(found, name, line) for name, line in (("audio needed", needs), ("audio not needed", plain))))
     apart = linked(found, MUTED, safe_facts.separation(needs, plain))
-    return shown("What is lost when the sound is silenced", drawn, told,
+    return page.shown("What is lost when the sound is silenced", drawn, told,
                  f"log p of the right answer with the item's own sound less that with silence. Of an item that needs audio and one that does not, the first loses more with chance {apart} (one half: no separation).")  # fmt: skip
 
 
@@ -222,4 +202,4 @@ def _spread(found: SafeFacts, counts: str, cuts: str, name: str, unit: str, what
     drawn = pictures.drawn(safe_pictures.bars, at, up, (unit, what))
     whole = linked(found, LOADED, sum(up) if up else None)
     span = f" from {linked(found, LOADED, at[0])} to {linked(found, LOADED, at[-1])} {unit}" if at else ""
-    return shown(name, drawn, "", f"{whole} {what}{span}.")
+    return page.shown(name, drawn, "", f"{whole} {what}{span}.")

@@ -7,7 +7,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harness.reports.safe_facts import SKIP, SafeFacts, numbers
+from harness.reports.page_facts import numbers
+from harness.reports.safe_facts import SKIP, SafeFacts
 from harness.reports.study_tasks import missing
 from harness.reports.tags import text
 from harness.reports.words import finite, number, real

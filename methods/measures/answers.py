@@ -55,7 +55,7 @@ def answer(model: nn.Module, rows: Sequence[Row], tokenizer: Any, recipe: Mappin
     items = encoding.encode(rows, tokenizer, recipe)
     if recipe["task"] == "span":
         return _spans(rows, items, _asked(model, items, tokenizer, batch_rows))
-    if recipe["task"] == "classification":
+    if recipe["task"] in ("classification", "image"):
         return _classes([row["label"] for row in rows], _asked(model, items, tokenizer, batch_rows))
     first = [encoding.encode([_saying(rows[0], word)], tokenizer, recipe)[0]["labels"] for word in words]
     starts = [next(token for token in label if token != encoding.IGNORED) for label in first]

@@ -1,6 +1,7 @@
 """The saved artefact as files: what it holds, and whether anything in it would have to be unpickled."""
 
 import hashlib
+import re
 from pathlib import Path
 
 import torch
@@ -52,11 +53,21 @@ def missing(run: RunFolder) -> list[str]:
     """Trained tensors that the artefact does not hold at their last value."""
     stored = tensors(run)
     digests = {expected.tensor_digest(tensor) for tensor in stored.values()}
-    lines = []
-    for name, value in moved(run).items():
+    lines, last = [], run.tensors("final.safetensors")
+    for name, live in moved(run).items():
+        value = unpruned(name, live, last) if run.recipe["method"]["name"] == "adalora" else live
         kept = stored.get(expected.stored_name(name))
         if kept is None and expected.tensor_digest(value) not in digests:
             lines.append(f"{name}: trained, but not in the artefact")
         elif kept is not None and (kept.shape != value.shape or not torch.equal(kept.to(value.dtype), value)):
             lines.append(f"{name}: stored with other values than the run ended with")
     return lines
+
+
+def unpruned(name: str, value: Tensor, last: dict[str, Tensor]) -> Tensor:
+    """What AdaLoRA exports of one tensor of a triplet: the ranks whose singular value was not set to zero."""
+    found = re.search(r"\.lora_([ABE])\.", name)
+    if found is None:
+        return value
+    kept = last[name.replace(found[0], ".lora_E.")].flatten() != 0
+    return value[:, kept] if found[1] == "B" else value[kept]

@@ -87,7 +87,7 @@ def flops(run: RunFolder) -> dict:
         "values": {"flops_per_step": [float(own * plan["accumulation"])], "ratio_to_full": [own / whole]},
         "unit": {"flops_per_step": "FLOPs", "ratio_to_full": "ratio"},
         "sampling_unit": "run",
-        "counts": {"flops_per_row": own / len(items), "rows": len(items), "tokens": int(batch["attention_mask"].sum())},
+        "counts": {"flops_per_row": own / len(items), "rows": len(items), **({"tokens": int(batch["attention_mask"].sum())} if "attention_mask" in batch else {})},
     }
 
 
@@ -126,7 +126,7 @@ def latency(run: RunFolder, blocks: int = 30, most: int = 150, batch_rows: int =
         "unit": dict.fromkeys(seen, "seconds"),
         "sampling_unit": "block",
         "counts": {
-            "blocks": len(seen["base_s"]), "rows": len(batch["input_ids"]), "threads": torch.get_num_threads(), "a_a_low": low,
+            "blocks": len(seen["base_s"]), "rows": len(rows.content(batch)), "threads": torch.get_num_threads(), "a_a_low": low,
             "a_a_high": high, "load_before": load, "load_after": os.getloadavg()[0],
         },
         "vetoes": [] if quiet else [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"],

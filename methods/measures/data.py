@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import combinations, product
 from typing import Any
 
-from methods.measures import tells
+from methods.measures import images, tells
 from methods.measures.overlap import SPLITS, Row, Text, normalise, overlaps, without_template
 from methods.run import NotObservable
 
@@ -83,7 +83,7 @@ def input_of(row: Row) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ schema
-def _faults(row: Row, labels: list[str], columns: dict[str, Any]) -> Iterator[str]:
+def _faults(row: Row, labels: list[str], columns: dict[str, Any], shape: list[int] | None = None) -> Iterator[str]:
     """What is wrong with one row, in words."""
     if not isinstance(row.get("id"), str) or not row["id"]:
         yield "id is not a non-empty string"
@@ -96,7 +96,9 @@ def _faults(row: Row, labels: list[str], columns: dict[str, Any]) -> Iterator[st
     elif "question" in row:
         yield from _span_faults(row)
     else:
-        if any(not isinstance(row.get(part), str) or _missing(row[part]) for part in ("text", "pair") if part in row or part == "text"):
+        if "pixels" in row:
+            yield from images.faults(row["pixels"], shape)
+        elif any(not isinstance(row.get(part), str) or _missing(row[part]) for part in ("text", "pair") if part in row or part == "text"):
             yield "text is empty, a placeholder or no string"
         label = row.get("label")
         if type(label) is not int or not 0 <= label < (len(labels) or math.inf):
@@ -160,7 +162,7 @@ def schema(run: Any) -> dict[str, Any]:
             faults = (
                 ["no JSON object"]
                 if row is None
-                else list(_faults(row, labels, columns if isinstance(columns, dict) else {}))
+                else list(_faults(row, labels, columns if isinstance(columns, dict) else {}, meta.get("shape")))
             )
             if row is not None and str(row.get("id")) in seen:
                 faults.append(f"id {row.get('id')!r} is already at {seen[str(row.get('id'))]}")
@@ -210,12 +212,13 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
         any two that share 16 shingles (a copied passage of about 20 words).
     shingle : words per shingle.
     Exact: equal after normalisation, between splits and within test. Candidates come from MinHash-LSH (Broder 1997)
-    and from exact indices; each is confirmed on the words themselves.
+    and from exact indices; each is confirmed on the words themselves. Images are compared pixel by pixel (`images.overlaps`).
     """
     texts, meta = _read(run), _meta(run)
     if not texts:
         raise NotObservable(f"leakage: no rows in {run.data}; write train.jsonl, dev.jsonl and test.jsonl there")
-    exact, near = overlaps(texts, similarity, shingle)
+    seen = [(split, row) for split, row, _ in texts if "pixels" in row and not list(images.faults(row["pixels"]))]
+    exact, near = images.overlaps(seen) if seen else overlaps(texts, similarity, shingle)
     where: dict[str, set[str]] = defaultdict(set)
     for split, row, _ in texts:
         if name := _group(row):
@@ -231,7 +234,7 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
     ]
     hits = {"exact_duplicates": exact, "near_duplicates": near, "shared_groups": groups, "label_in_input": labelled}
     sizes = Counter(split for split, _, _ in texts)
-    blind = "paraphrase, translation and synonyms: no lexical method sees them"
+    blind = images.BLIND if seen else "paraphrase, translation and synonyms: no lexical method sees them"
     ungrouped = sum(not _group(row) for _, row, _ in texts)
     unseen = [f"{ungrouped} of {len(texts)} rows have no group: what they share with the others is not seen"]
     return {

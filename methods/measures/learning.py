@@ -172,10 +172,9 @@ def answer_of(row: dict) -> str:
 
 
 def trained_on(run: RunFolder, items: list[dict]) -> int:
-    """How many of the encoded rows were seen to enter the run's training, token by token."""
+    """How many of the encoded rows were seen to enter the run's training, token by token or pixel by pixel."""
     seen = {tuple(fed.kept) for fed in tokens.observed(run)}
-    rows = (tuple(i for i, m in zip(item["input_ids"], item["attention_mask"], strict=True) if m) for item in items)
-    return sum(row in seen for row in rows)
+    return sum(tuple(tokens.of_item(item).kept) in seen for item in items)
 
 
 def null_adapters(run: RunFolder, draws: int = 39, rows: int = 200, split: str = "test") -> dict:

@@ -15,6 +15,8 @@ FILL = {"attention_mask": 0, "token_type_ids": 0, "labels": -100}
 
 def views(run: RunFolder, model: nn.Module, batch: dict[str, Tensor], extra: int) -> tuple[dict[str, Tensor], dict[str, int]]:
     """Logits of the same scored items, in the same order, per way of padding; and what could not be asked."""
+    if "pixel_values" in batch:
+        return {"alone": torch.cat([ask(run, model, alone(batch, row)) for row in range(len(batch["pixel_values"]))])}, {"padding: an image has none": 1}
     pad = models.load_tokenizer(run.recipe).pad_token_id or 0
     answer = {
         "alone": torch.cat([ask(run, model, alone(batch, row)) for row in range(len(batch["input_ids"]))]),
@@ -45,6 +47,8 @@ def from_mask(mask: Tensor) -> Tensor:
 
 
 def alone(batch: dict[str, Tensor], row: int) -> dict[str, Tensor]:
+    if "pixel_values" in batch:
+        return {name: t[row : row + 1] for name, t in batch.items()}
     length = int(batch["attention_mask"][row].sum())
     return {name: t[row : row + 1] if t.dim() == 1 else t[row : row + 1, :length] for name, t in batch.items()}
 

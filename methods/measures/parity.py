@@ -183,7 +183,7 @@ def batch_invariance(run: RunFolder, rows: int = 16, extra: int = 7) -> dict:
         "values": {"difference_over_effect": [forward.over(v, effect) for row in numbers.values() for v in row]},
         "unit": {"difference_over_effect": "1"},
         "sampling_unit": "row",
-        "counts": {"rows": len(batch["input_ids"]), "views": len(views), "effect": effect},
+        "counts": {"rows": len(batch["labels"]), "views": len(views), "effect": effect},
         "not_scored": skipped,
         "findings": [f"{name}: max |Δlogit| {number:.3g}" for name, number in worst.items() if number != 0],
         "vetoes": [] if effect > 0 else ["the trained model answers as the base: no effect to compare with"],

@@ -141,7 +141,7 @@ def still_layers(model: nn.Module, moving: list[str]) -> list[nn.Module]:
 
 def batches(items: list[dict], tokenizer, batch_rows: int) -> list[tuple[list[int], dict[str, Tensor]]]:
     """Row numbers and their tensors, rows of similar length together."""
-    order = sorted(range(len(items)), key=lambda n: len(items[n]["input_ids"]))
+    order = sorted(range(len(items)), key=lambda n: rows.size(items[n]))
     chunks = [order[start : start + batch_rows] for start in range(0, len(order), batch_rows)]
     return [(chunk, rows.collate([items[n] for n in chunk], tokenizer)) for chunk in chunks]
 

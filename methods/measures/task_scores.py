@@ -101,7 +101,7 @@ def cost(run: RunFolder) -> dict[str, float]:
 
 
 def leaked(run: RunFolder, tokenizer: Any) -> list[str]:
-    """Rows of dev or test that entered the training, token by token."""
+    """Rows of dev or test that entered the training, token by token or pixel by pixel."""
     told = []
     for split in ("dev", "test"):
         count = learning.trained_on(run, rows.encode(rows.read(run.data, split), tokenizer, run.recipe))
@@ -155,7 +155,7 @@ def laid_out(clusters: list[int]) -> dict[str, Any]:
 
 
 def _of_labels(kind: str, about: tasks.Task, train: Sequence[Mapping[str, Any]], found: Answers) -> dict[str, Any]:
-    learned = [row["label"] if kind == "classification" else about.words.index(row["messages"][-1]["content"]) for row in train]
+    learned = [row["label"] if kind in ("classification", "image") else about.words.index(row["messages"][-1]["content"]) for row in train]
     always = tasks.majority_correct(learned, found.truth)
     counts = {"majority": sum(always) / len(always), "random": tasks.random_accuracy(learned, found.truth)}
     if "f1" in about.metrics:

@@ -5,6 +5,7 @@ entered forward (the observer's `batches.safetensors`), which no promise of the 
 """
 
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -24,7 +25,7 @@ METRICS = (
     "padding_attended",
     "observed_unknown",
 )
-Ids = list[int]
+Ids = list[int]  # of an image its pixels
 
 
 @dataclass(frozen=True)
@@ -204,9 +205,18 @@ def _encoded(rows: list[dict[str, Any]], tokenizer: Any, recipe: Any) -> tuple[l
                 held += [(encode([row], tokenizer, recipe)[0], row)]
             except ValueError as why:
                 refused.append(f"train {row.get('id')}: {why}")
-    return [
-        (_fed(e["input_ids"], e["attention_mask"], e["labels"], f"train {r.get('id')}"), r) for e, r in held
-    ], refused
+    return [(of_item(e, f"train {r.get('id')}"), r) for e, r in held], refused
+
+
+def of_item(item: Mapping[str, Any], name: str = "") -> Fed:
+    """An encoded row as the model gets it; of an image every pixel, all of them attended to."""
+    if "pixel_values" in item:
+        return _pixels(item["pixel_values"].flatten().tolist(), item["labels"], name)
+    return _fed(item["input_ids"], item["attention_mask"], item["labels"], name)
+
+
+def _pixels(values: list[float], label: int | None, name: str) -> Fed:
+    return Fed(values, [1] * len(values), label, name)
 
 
 def _fed(ids: Any, mask: Any, labels: Any, name: str) -> Fed:
@@ -222,7 +232,7 @@ def training_rows(run: Any) -> list[Fed]:
 
 
 def observed(run: Any) -> list[Fed]:
-    """Rows that entered forward in training, as the observer kept them; empty if it kept none."""
+    """Rows that entered forward in training, as the observer kept them; empty if it kept none. Images pixel by pixel."""
     path = run.path / "batches.safetensors"
     if not path.exists():
         return []
@@ -235,6 +245,10 @@ def observed(run: Any) -> list[Fed]:
         for i, held in enumerate(ids.tolist()):
             attention = [1] * len(held) if mask is None else mask[i].tolist()
             rows.append(_fed(held, attention, None if labels is None else labels[i].tolist(), f"{stem} row {i}"))
+    for key in sorted(k for k in tensors if k.endswith(".pixel_values")):
+        stem = key.removesuffix(".pixel_values")
+        images, labels = tensors[key].reshape(len(tensors[key]), -1).tolist(), tensors.get(f"{stem}.labels")
+        rows += [_pixels(held, None if labels is None else int(labels[i]), f"{stem} row {i}") for i, held in enumerate(images)]
     return rows
 
 
@@ -268,6 +282,8 @@ def template(run: Any) -> dict[str, Any]:
     recipe = dict(run.recipe)
     rows = import_module("methods.rows").read(run.data, "train")
     task = recipe.get("task", "classification")
+    if task == "image":
+        raise NotObservable("template: an image is read as it stands, without tokens, template or padding; there is nothing to compare")
     rows = [r for r in rows if ("messages" in r) == (task != "classification")]
     if not rows:
         raise NotObservable(f"template: {run.data} has no {task} rows to encode; check task and data of the recipe")

@@ -1,0 +1,42 @@
+"""LayerLens as one page, from the rows of one checklist: no scripts, no network, every figure linked to its record."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from harness.reports import lens_arms, lens_facts, lens_figures, page
+from harness.reports.lens_facts import LINES
+from harness.reports.page_facts import over
+from harness.reports.tags import document, text
+from harness.reports.words import Part, Row, neutral
+
+WHAT: Final = "LayerLens: what each layer is worth, what it is given, what that costs and gains"
+MEANINGS: Final = {
+    "GO": "Every criterion below holds, on the evidence below.",
+    "NO-GO": "A criterion below is refuted by the evidence below.",
+    "UNDECIDED": "No criterion is refuted, but the evidence below does not carry all of them.",
+    "NOT RUN": "No criterion was judged.",
+}
+WORDS: Final = "A line is NO-GO by one of its criteria, and GO only if all of them are; what was not judged leaves it UNDECIDED. Small print: why the criterion is what it is."
+
+
+def held(checklist: Mapping[str, Any]) -> bool:
+    """Whether the checklist has anything of LayerLens."""
+    return bool(lens_facts.of(checklist).rows)
+
+
+def render(checklist: Mapping[str, Any]) -> str:
+    found, session = lens_facts.of(checklist), checklist["session"]
+    outcome = over(found, LINES)
+    body = (
+        f"{page.header(found, session, WHAT, outcome, MEANINGS[outcome], LINES)}<main>{page.lines(found, 'Criteria', WORDS, lens_facts.lines(found), why=_why)}"
+        f"{lens_figures.importance(found)}{lens_figures.plans(found)}{lens_figures.worth(found)}{lens_arms.arms(found)}"
+        f"{page.absent(found, LINES, lens_arms.gaps(found))}{page.records(found, session)}</main>"
+    )
+    return document(f"LayerLens · {session['subject']}", page.style(), body)
+
+
+def _why(row: Row, part: Part) -> str:
+    """Why it is no GO, and in small print why the criterion is what it is."""
+    said = [neutral(one, page.MOST_SAID) for one in (row.get("reason"), part.get("needs")) if one] if row["outcome"] != "GO" else []
+    small = neutral(row.get("why") or "", page.MOST_SAID)
+    return (text("; wanted: ".join(said)) or page.said(row, part)) + (f" <small>{text(small)}</small>" if small else "")

@@ -1,0 +1,47 @@
+"""The plan itself: what the measured utilities and costs buy under the budgets. No torch; the run only says whose plan it is."""
+
+from __future__ import annotations
+
+import json
+
+from methods.layerlens.allocation import Infeasible, exact
+from methods.layerlens.costs import CostModel
+from methods.layerlens.layout import Layout
+from methods.layerlens.options import Menu, Spectra, options, plan_of
+from methods.layerlens.plan import Given
+from methods.run import NotObservable, RunFolder
+
+
+def plan(run: RunFolder, asked: str) -> dict:
+    """Metrics utility [nats to first order], parameters [parameters] of the plan. digests.plan: its sites; digests.chosen: site,
+    method and size, as JSON.
+
+    asked: JSON of layout, spectra, menu, budgets and, where more than parameters is limited, the cost model.
+    Raises NotObservable: no plan meets the budgets; says which binds and by how much.
+    """
+    told = json.loads(asked)
+    layout, menu, some = offered(told)
+    try:
+        found = exact(some, told["budgets"])
+    except Infeasible as error:
+        raise NotObservable(str(error)) from error
+    made = plan_of(found, menu, layout)
+    return {
+        "values": {"utility": [found.utility], "parameters": [float(made.parameters(layout))]},
+        "unit": {"utility": "1", "parameters": "parameters"}, "sampling_unit": "plan",
+        "counts": {"options": len(some), **{f"budget {name}": value for name, value in told["budgets"].items()}, **{f"planned {name}": value for name, value in found.costs.items()}},
+        "digests": {"plan": json.dumps(made.plain()), "chosen": json.dumps([[one.site, one.method, one.size] for one in found.chosen])},
+    }  # fmt: skip
+
+
+def offered(told: dict) -> tuple[Layout, Menu, list]:
+    """Layout, menu and options of what is asked."""
+    layout, model = Layout.read(told["layout"]), CostModel.read(told["model"]) if told.get("model") else None
+    menu = Menu(**{name: tuple(value) if isinstance(value, list) else value for name, value in told["menu"].items()})
+    lora = {(int(layer), name): values for layer, name, values in told["spectra"]["lora"]}
+    spectra = Spectra(lora, *({int(layer): values for layer, values in told["spectra"][part]} for part in ("adapter", "prefix")))
+
+    def costs(one: Given) -> dict[str, float]:
+        return model.of(one) if model else {}
+
+    return layout, menu, options(menu, layout, spectra, costs)
