@@ -25,6 +25,7 @@ import argparse
 import ctypes
 import importlib.util
 import json
+import random
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -201,15 +202,22 @@ def status(name: str) -> int:
 
 
 def measured_time(asked: argparse.Namespace) -> None:
-    script = Path(__file__)
-    workers = {arm: Worker(script, {"what": "time", "arm": arm, "model": asked.model, "batches": asked.batches}, asked.threads) for arm in asked.arms}
-    blocks, ends = turns.take_turns(workers, asked.blocks, asked.seed, asked.seconds)
-    row = {"model": asked.model, "batches": asked.batches, "blocks": blocks, "machine": turns.machine(asked.threads), "errors": {}}
-    reference = ends["loop"]["fisher"] if "loop" in ends else None
-    for arm, end in ends.items():
-        if reference and end["fisher"]:
-            row["errors"][arm] = max(abs(value / reference[site] - 1) for site, value in end["fisher"].items())
-    turns.add_record(asked.folder / "importance.jsonl", row)
+    """Blocks until the time is up; each is recorded when it is done, so a piece that is ended early is not lost."""
+    record, draw = asked.folder / "importance.jsonl", random.Random(asked.seed)
+    spec = {"what": "time", "model": asked.model, "batches": asked.batches}
+    workers = {arm: Worker(Path(__file__), {**spec, "arm": arm}, asked.threads) for arm in asked.arms}
+    for worker in workers.values():
+        worker.hear()
+    began = time.monotonic()
+    for number in range(asked.blocks + 1):
+        block = {arm: workers[arm].turn() for arm in draw.sample(asked.arms, len(asked.arms))}
+        if number:
+            turns.add_record(record, {**spec, "block": block, "load": turns.machine(asked.threads)["load"]})
+        if time.monotonic() - began > asked.seconds:
+            break
+    found = {arm: worker.end()["fisher"] for arm, worker in workers.items()}
+    errors = {arm: max(abs(value / found["loop"][site] - 1) for site, value in own.items()) for arm, own in found.items() if own and found.get("loop")}
+    turns.add_record(record, {**spec, "errors": errors})
 
 
 def measured_memory(asked: argparse.Namespace) -> None:
@@ -224,8 +232,9 @@ def show(folder: Path) -> None:
     records = turns.read_record(folder / "importance.jsonl")
     for model in SIZES:
         own = [r for r in records if r["model"] == model]
-        blocks = [block for r in own for block in r.get("blocks", [])]
-        print(f"\n{model}, {len(blocks)} blocks of {[r['batches'] for r in own if 'blocks' in r]} batches, loads {[r['machine']['load'] for r in own if 'machine' in r]}")
+        blocks = [r["block"] for r in own if "block" in r]
+        about = sorted({str(r["batches"]) for r in own if "block" in r}), sorted(r["load"] for r in own if "block" in r)
+        print(f"\n{model}, {len(blocks)} blocks of {about[0]} batches, load {about[1][:1]} to {about[1][-1:]}")
         for arm in ARMS:
             print("; ".join(lines(arm, blocks, own)))
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fixtures import lens_evidence
+from fixtures import lens_plans
 from fixtures.lens import Lens
 
 
@@ -19,4 +19,4 @@ def measures(lens):
 @pytest.fixture
 def cell(lens):
     """The cell that stage A judges: the subject's first."""
-    return lens_evidence.first(lens)
+    return lens_plans.first(lens)

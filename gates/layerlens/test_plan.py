@@ -1,6 +1,6 @@
 """Utility, the plan made of it, and what the plan really costs."""
 
-from fixtures import lens_evidence as evidence
+from fixtures import lens_plans as evidence
 from harness.gate import gate
 
 

@@ -32,11 +32,12 @@ def render(checklist: Mapping[str, Any]) -> str:
         f"{lens_figures.importance(found)}{lens_figures.plans(found)}{lens_figures.worth(found)}{lens_arms.arms(found)}"
         f"{page.absent(found, LINES, lens_arms.gaps(found))}{page.records(found, session)}</main>"
     )
-    return document(f"LayerLens · {session['subject']}", page.style(), body)
+    return document(f"LayerLens · {session['subject']}", page.style("lens.css"), body)
 
 
 def _why(row: Row, part: Part) -> str:
     """Why it is no GO, and in small print why the criterion is what it is."""
-    said = [neutral(one, page.MOST_SAID) for one in (row.get("reason"), part.get("needs")) if one] if row["outcome"] != "GO" else []
-    small = neutral(row.get("why") or "", page.MOST_SAID)
-    return (text("; wanted: ".join(said)) or page.said(row, part)) + (f" <small>{text(small)}</small>" if small else "")
+    reason, needs, small = (neutral(one or "", page.MOST_SAID) for one in (row.get("reason"), part.get("needs"), row.get("why")))
+    wanted = f"; wanted: {needs}" if needs and needs not in reason else ""
+    said = text(reason + wanted) if reason and row["outcome"] != "GO" else page.said(row, part)
+    return f"{said} <small>{text(small)}</small>" if small else said

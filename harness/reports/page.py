@@ -11,14 +11,15 @@ from harness.reports.study_tasks import figure, missing
 from harness.reports.tags import facts, kind, table, text, verdict
 from harness.reports.words import OUTCOMES, SYMBOLS, Part, Row, deciding, duration, edges, finite, neutral, number, real
 
-STYLES: Final = tuple(Path(__file__).with_name(name) for name in ("checklist.css", "study.css", "safe.css"))
+STYLES: Final = ("checklist.css", "study.css", "safe.css")
 MOST_SAID: Final = 400
 Why = Callable[[Row, Part], str]
 """What stands beside a verdict, as markup."""
 
 
-def style() -> str:
-    return "\n".join(path.read_text(encoding="utf-8") for path in STYLES)
+def style(*more: str) -> str:
+    """What every page is dressed in, and the page's own sheets of this folder."""
+    return "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in (*STYLES, *more))
 
 
 def section(name: str, heading: str, body: str) -> str:
