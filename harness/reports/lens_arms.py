@@ -26,7 +26,7 @@ def _front(found: PageFacts, cell: str, held: Arms) -> str:
     shown = {arm: (*point, lens_facts.by_seed(found, cell, arm)) for arm, point in points.items()}
     drawn = pictures.drawn(lens_pictures.pareto, shown, best)
     lost = ", ".join(arm_name(arm) for arm in held if arm not in points)
-    words = f"Means over seeds, without limits: the differences below have them. Small dots: single seeds, where the record holds them. On the front, dashed: {text(', '.join(map(arm_name, best)) or 'none')}."
+    words = f"Means over seeds, without limits; the differences have them. Small dots: single seeds, where the record holds them. On the front, dashed: {text(', '.join(map(arm_name, best)) or 'none')}."
     return page.shown(f"Accuracy against stored parameters: {text(cell)}", drawn, f"<p>{missing(f'without a number: {lost}')}</p>" if lost else "", f"{words} {_majority(found, cell)}")
 
 
@@ -49,7 +49,7 @@ def _differences(found: PageFacts) -> str:
 def _savings(found: PageFacts) -> str:
     named = {TIME: "processor time to one dev loss", MEMORY: "peak memory of training"}
     parts = [(identity, part) for identity in named for part in found.parts(identity) if part.get("rule") == "ratio"]
-    drawn = pictures.drawn(safe_pictures.intervals, _grouped((named[identity], part) for identity, part in parts), "times full fine-tuning's")
+    drawn = "".join(pictures.drawn(safe_pictures.intervals, [_line(part) for part in found.parts(identity) if part.get("rule") == "ratio"], f"{name}, times full fine-tuning's") for identity, name in named.items())
     told = table(("Plan over full fine-tuning", "Seen", "Bound", "Verdict"), (page.judged(found, identity, part) for identity, part in parts))
     return page.shown("Time and memory of training", drawn, told, "The dev loss is one that both arms reach; looks are left out. Memory is the accelerator's peak where there is one, else that of the process above its start.")
 
@@ -59,7 +59,11 @@ def _grouped(named: Iterable[tuple[str, Part]]) -> list[safe_pictures.Line]:
     groups: dict[str, list[Part]] = {}
     for name, part in named:
         groups.setdefault(name, []).append(part)
-    return [line for name, parts in groups.items() for line in ((name, None, None, None, None), *(page.limits(task_of(part.get("metric")), part) for part in parts))]
+    return [line for name, some in groups.items() for line in ((name, None, None, None, None), *map(_line, some))]
+
+
+def _line(part: Part) -> safe_pictures.Line:
+    return page.limits(task_of(part.get("metric")), part)
 
 
 def _table(found: PageFacts, known: dict[str, Arms]) -> str:

@@ -38,7 +38,7 @@ def folded(summary: str, told: str) -> str:
     return f"<details><summary>{summary}</summary>{told}</details>" if told else ""
 
 
-def at(values: Sequence[float], place: int) -> float | None:
+def at(values: Sequence[float | None], place: int) -> float | None:
     return values[place] if place < len(values) else None
 
 
@@ -71,7 +71,8 @@ def _by_module(found: PageFacts) -> str:
 
 # ── plans ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 def plans(found: PageFacts) -> str:
-    costs = (_predicted(found, what) for what in COSTS)
+    known = [what for what in COSTS if found.line(CONSTRAINTS, f"predicted and measured {what}")]
+    costs = [_predicted(found, what) for what in COSTS] if known else [page.shown("Predicted against measured cost", "")]
     return page.pictured("plans", "What the plan gives, and what it costs", (_plan(found), _ranks(found), _budgets(found), *costs))
 
 
@@ -164,7 +165,7 @@ def _correlations(found: PageFacts, cells: Sequence[str]) -> str:
         seen = lens_facts.truth(found, cell)
         told = [linked(found, TRUTH, found.count(TRUTH, f"r {score}@{cell}")) for score in SCORES]
         rows.append([text(cell), linked(found, TRUTH, len(seen.gain) or None), linked(found, TRUTH, lens_facts.hits(seen)), *told, linked(found, TRUTH, found.count(TRUTH, f"reliability@{cell}"))])
-    words = "Pearson's r of each score with the mean solo gain, site by site; between seeds: of the gain with itself, the most that can be asked of any score. Circular: worked out from the same gradients as utility, so where such a score agrees with utility it is no second witness."
+    words = "Pearson's r of each score with the mean solo gain, site by site; between seeds: of two seeds' gains, on average, which says how noisy the truth itself is. Circular: worked out from the same gradients as utility, so where such a score agrees with utility it is no second witness."
     return folded("How every score goes with solo gain", f"<p><small>{words}</small></p>{table(heads, rows)}").replace("<details>", "<details open>") if rows else ""
 
 

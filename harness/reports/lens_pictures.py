@@ -1,7 +1,7 @@
 """Inline SVG pictures of LayerLens' page, told apart by shape, outline and words as well as by colour. What is no finite number is said or left out."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
@@ -17,6 +17,7 @@ MOST_NAMED: Final = 20
 LOOKS: Final = {"lora": (FIRST, True), "adapter": (SECOND, False), "prefix": (SECOND, True)}
 SHAPES: Final = {"full": "square", "uniform": "ring", "adalora": "open diamond", "adapter": "cross", "prefix": "open square", "layerlens": "disc"}
 MOST_ARMS: Final = 12
+BREAK: Final = 8  # times what the others store, before the axis is broken
 Interval = tuple[float, float | None]
 """A number and how far it reaches to either side."""
 
@@ -136,35 +137,48 @@ def gains(seen: Sequence[tuple[str, float, float, Sequence[float]]], marked: Seq
 
 
 def pareto(arms: Mapping[str, tuple[float, float, Sequence[float]]], best: Sequence[str]) -> str:
-    """Stored parameters, on a logarithmic axis, against accuracy, a shape per arm: parameters, mean, seeds (small dots). The
-    dashed line joins the arms that none beats."""
+    """Stored parameters against accuracy, a shape per arm: parameters, mean, seeds (small dots). The dashed line joins the arms
+    that none beats. The axis is logarithmic, and broken before arms that store many times what the others do."""
     known = {name: one for name, one in list(arms.items())[:MOST_ARMS] if math.isfinite(one[0]) and one[0] > 0 and math.isfinite(one[1])}
     if not known:
         return ""
-    xs = {name: math.log10(one[0]) for name, one in known.items()}
-    low, high = padded(list(xs.values()), 0.05)
-    at_x = scale(low, high, LEFT, RIGHT)
+    at_x, lines = _sizes([one[0] for one in known.values()])
     ys = [value for _, mean, seeds in known.values() for value in (mean, *kept(seeds))]
     at_y = scale(*padded(ys), 214, 34)
-    body = [text(0, 12, "accuracy on test", FAINT), text(RIGHT, 246, "stored parameters", FAINT, "end"), *_decades(low, high, at_x)]
+    body = [text(0, 12, "accuracy on test", FAINT), text(RIGHT, 246, "stored parameters", FAINT, "end"), *lines]
     for mark in ticks(min(ys), max(ys)):
         body += [stroke(LEFT, at_y(mark), RIGHT, at_y(mark)), text(LEFT - 6, at_y(mark) + 4, number(round(mark, 12)), FAINT, "end")]
-    joined = sorted((at_x(xs[name]), at_y(known[name][1])) for name in best if name in known)
+    joined = sorted((at_x(known[name][0]), at_y(known[name][1])) for name in best if name in known)
     body += [polyline(joined, FAINT, "5 4")] if len(joined) > 1 else []
-    for n, (name, (_, mean, seeds)) in enumerate(known.items()):
-        body += [dot(at_x(xs[name]), at_y(value), FAINT, 1.8) for value in kept(seeds)]
+    for n, (name, (stored, mean, seeds)) in enumerate(known.items()):
         shape = SHAPES.get(name, "dot")
-        body += [_mark(shape, at_x(xs[name]), at_y(mean)), _mark(shape, 16 + 176 * (n % 3), 268 + 18 * (n // 3))]
+        body += [dot(at_x(stored), at_y(value), FAINT, 1.8) for value in kept(seeds)]
+        body += [_mark(shape, at_x(stored), at_y(mean)), _mark(shape, 16 + 176 * (n % 3), 268 + 18 * (n // 3))]
         body.append(text(28 + 176 * (n % 3), 272 + 18 * (n // 3), arm_name(name), INK))
     return svg(520, 268 + 18 * math.ceil(len(known) / 3), f"Accuracy against stored parameters: {', '.join(map(arm_name, known))}", body)
 
 
-def _decades(low: float, high: float, at: Any) -> list[str]:
-    marks = [float(n) for n in range(math.ceil(low), math.floor(high) + 1)]
-    marks = marks if len(marks) > 1 else [low, high]
-    words = [number(float(f"{10**mark:.2g}")) if mark < 6 else f"{10 ** (mark - 6):.2g} M" for mark in marks]
-    ends = ["start" if at(mark) < LEFT + 30 else "end" if at(mark) > RIGHT - 30 else "middle" for mark in marks]
-    return [text(at(mark), 230, word, FAINT, end) for mark, word, end in zip(marks, words, ends, strict=True)] + [stroke(at(mark), 34, at(mark), 214) for mark in marks]
+def _sizes(values: Sequence[float]) -> tuple[Callable[[float], float], list[str]]:
+    """Where a number of parameters lies, and the lines and words of the axis."""
+    few = [value for value in values if value * BREAK < max(values)]
+    if not few:
+        return _stretch(values, LEFT, RIGHT)
+    many = [value for value in values if value not in few]
+    (left, some), (right, more) = _stretch(few, LEFT, 372), _stretch(many, 428, RIGHT)
+    cut = [stroke(x - 4, 224, x + 4, 206, FAINT, 1.6) for x in (396.0, 404.0)]
+    return (lambda value: left(value) if value in few else right(value)), [*some, *more, *cut, text(400, 30, "axis broken", FAINT, "middle", "font-size:10px")]
+
+
+def _stretch(values: Sequence[float], start: float, end: float) -> tuple[Callable[[float], float], list[str]]:
+    low, high = math.log10(min(values)), math.log10(max(values))
+    at = scale(*padded([low, high], 0.08), start, end)
+    marks = {low, high} if high - low < 2 else {float(n) for n in range(math.ceil(low), math.floor(high) + 1)}
+    drawn = [stroke(at(mark), 34, at(mark), 214) for mark in marks]
+    return (lambda value: at(math.log10(value))), drawn + [text(at(mark), 230, _parameters(10**mark), FAINT, "middle") for mark in sorted(marks)]
+
+
+def _parameters(value: float) -> str:
+    return f"{value / 1e6:.3g} M" if value >= 1e6 else number(round(value))
 
 
 def _mark(shape: str, x: float, y: float) -> str:

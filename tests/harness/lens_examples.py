@@ -133,9 +133,11 @@ def hostile() -> dict[str, Any]:
         each["findings"], each["not_scored"] = [HOSTILE] * 30, {HOSTILE: 3}
         each["counts"] = {**(each["counts"] or {}), HOSTILE: 3.0, f"full@{HOSTILE} mean": 0.5, f"r@{HOSTILE}": HOSTILE, f"{HOSTILE}@sst2 stored": 1e308}
         each["arrays"] |= {f"gain@{HOSTILE}": [HOSTILE, 1e308], f"utility@{HOSTILE}": [1.0, -1e308], "utility by module": [[HOSTILE], 3.0, [1e308, 1e308, -1e308]], "rank": HOSTILE}
-        each["digests"] = {**each["digests"], HOSTILE: HOSTILE, "plan": json.dumps(plan), "modules": json.dumps([HOSTILE, {}]), f"sites@{HOSTILE}": json.dumps([HOSTILE])}
+        each["digests"] = {**each["digests"], HOSTILE: HOSTILE, "plan": json.dumps(plan), "modules": json.dumps([HOSTILE, {}]), f"sites@{HOSTILE}": json.dumps([HOSTILE]), "sites@sst2": json.dumps([HOSTILE] * LAYERS)}
         each["parts"][0] |= {key: HOSTILE for key in ("bound", "reason", "needs", "unit", "p")}
         each["parts"].append(part(f"layerlens@{HOSTILE}", f"against {HOSTILE}@{HOSTILE}", "inf", "NO-GO", low="-inf", rule="non_inferior"))
+    silent = next(each for each in made["rows"] if each["outcome"] == "NO-GO")
+    silent |= {"reason": "", "parts": [{**one, "reason": HOSTILE, "needs": ""} for one in silent["parts"]]}  # what a part says stands for it
     made["rows"].append(row(HOSTILE, "NO-GO", part(HOSTILE, HOSTILE, 1.0, "NO-GO")))
     made["session"] |= {"subject": HOSTILE, "command": HOSTILE, "warnings": [HOSTILE], "environment": {HOSTILE: HOSTILE}}
     return made

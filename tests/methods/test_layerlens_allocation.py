@@ -187,8 +187,7 @@ def test_choices_that_exceed_a_budget_by_a_few_units_of_many(size):
 def test_rounded_rows_shut_no_choice_out():
     """Beyond 10⁹ (costs) and 10¹² (utility) coefficients are rounded: at every limit, what meets it exactly still meets the row."""
     draw = random.Random(6)
-    table = tuple(tuple(sorted(draw.randrange(10**15) for _ in range(3))) for _ in range(3))
-    costs = tuple(row[::-1] for row in table)
+    table, costs = (tuple(tuple(sorted(draw.randrange(10**15) for _ in range(3))) for _ in range(3)) for _ in range(2))
     model = solvers.Model(knapsack.Problem(table, (costs,), (10**16,), (1,), Fraction(1), Fraction(0)))
     for picks in product(range(3), repeat=3):
         worth, spent = (sum(part[s][k] for s, k in enumerate(picks)) for part in (table, costs))
