@@ -10,7 +10,6 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from methods.layerlens.knapsack import Picks, Problem, Table, polished
 
@@ -99,10 +98,12 @@ class Model:
         rows, largest = [*self.rows, *more], max(map(abs, objective))
         step = _step(largest, "utility")
         scaled = [round(Fraction(value, step)) * _factor(largest // step) for value in objective]
-        bounds = Bounds([float(s < len(fixed) and fixed[s] == k) for s, k in self.at], [float(s >= len(fixed) or fixed[s] == k) for s, k in self.at])
+        from scipy import optimize  # late: plans are also read where nothing is solved
+
+        bounds = optimize.Bounds([float(s < len(fixed) and fixed[s] == k) for s, k in self.at], [float(s >= len(fixed) or fixed[s] == k) for s, k in self.at])
         for _ in range(CUTS):
             matrix, low, high = (np.array(part) for part in zip(*rows, strict=True))
-            found = milp(scaled, integrality=np.ones(len(self.at)), bounds=bounds, constraints=LinearConstraint(matrix, low, high),
+            found = optimize.milp(scaled, integrality=np.ones(len(self.at)), bounds=bounds, constraints=optimize.LinearConstraint(matrix, low, high),
                          options={"mip_rel_gap": 0, "presolve": _plain(scaled) and _plain(matrix)})  # fmt: skip
             if found.status == 2:
                 return None
@@ -182,7 +183,9 @@ def bound(given: Problem) -> int:
     u, costs = _factor(max(map(max, given.utility))), [_factor(max(capacity, 1)) for capacity in given.capacity]
     sites = np.array([row for row, _, _ in model.rows[: len(model.kept)]])
     rows = [[value * factor for value in model.of(cost)] for cost, factor in zip(given.costs, costs, strict=True)]
-    found = linprog([-value * u for value in model.of(given.utility)], A_ub=rows, b_ub=[c * f for c, f in zip(given.capacity, costs, strict=True)],
+    from scipy import optimize
+
+    found = optimize.linprog([-value * u for value in model.of(given.utility)], A_ub=rows, b_ub=[c * f for c, f in zip(given.capacity, costs, strict=True)],
                     A_eq=sites, b_eq=np.ones(len(sites)), method="highs", options={"presolve": False})  # fmt: skip
     if found.status != 0:
         raise Unsettled(f"HiGHS: {found.message}")
@@ -239,8 +242,10 @@ def nearest(shares: Sequence[Sequence[Sequence[float]]]) -> Picks:
     over = np.array([[*(scale * share[s][k] for s, k in at), -1.0] for share in shares])
     one = np.array([[*(float(s == site) for s, _ in at), 0.0] for site in range(len(shares[0]))])
     kinds = np.array([*(1.0 for _ in at), 0.0])
-    found = milp(1 - kinds, integrality=kinds, bounds=Bounds([*(0.0 for _ in at), -np.inf], [*(1.0 for _ in at), np.inf]),
-                 constraints=[LinearConstraint(over, -np.inf, 0), LinearConstraint(one, 1, 1)], options={"mip_rel_gap": 0, "presolve": False})  # fmt: skip
+    from scipy import optimize
+
+    found = optimize.milp(1 - kinds, integrality=kinds, bounds=optimize.Bounds([*(0.0 for _ in at), -np.inf], [*(1.0 for _ in at), np.inf]),
+                 constraints=[optimize.LinearConstraint(over, -np.inf, 0), optimize.LinearConstraint(one, 1, 1)], options={"mip_rel_gap": 0, "presolve": False})  # fmt: skip
     if found.status != 0:
         raise Unsettled(f"HiGHS: {found.message}")
     return tuple(k for (_, k), x in zip(at, found.x[:-1], strict=True) if x > 0.5)
