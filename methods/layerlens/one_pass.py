@@ -105,7 +105,7 @@ def masks(batch: Mapping[str, Tensor]) -> dict[int, Tensor]:
     labels, found = batch["labels"], {}
     if labels.dim() == 2:
         scored = scored_places(labels)[1] != rows.IGNORED
-        found[scored.shape[1]] = scored
+        found = {scored.shape[1]: scored, labels.shape[1]: torch.ones_like(labels)}
     if "attention_mask" in batch:
         found[batch["attention_mask"].shape[1]] = batch["attention_mask"]
     return found

@@ -27,7 +27,7 @@ def plan(run: RunFolder, asked: str) -> dict:
         raise NotObservable(str(error)) from error
     made = plan_of(found, menu, layout)
     return {
-        "values": {"utility": [found.utility], "parameters": [float(made.parameters(layout))]},
+        "values": {"utility": [found.utility], "parameters": [float(found.costs["parameters"])]},
         "unit": {"utility": "1", "parameters": "parameters"}, "sampling_unit": "plan",
         "counts": {"options": len(some), **{f"budget {name}": value for name, value in told["budgets"].items()}, **{f"planned {name}": value for name, value in found.costs.items()}},
         "digests": {"plan": json.dumps(made.plain()), "chosen": json.dumps([[one.site, one.method, one.size] for one in found.chosen])},

@@ -264,6 +264,17 @@ def test_refuses_autocast_and_every_class_of_many_labels():
         importance(made.model, batched(made.rows, 3), made.sites, ("true_fisher",), draws=0)
 
 
+@pytest.mark.parametrize("name", ["bert", "llama"])
+def test_a_batch_without_an_attention_mask_is_attended_everywhere(name):
+    made = subject(name)
+    rows = [{key: tensor[:, :4] if tensor.dim() == 2 else tensor for key, tensor in row.items()} for row in made.rows]
+    bare = [{key: tensor for key, tensor in row.items() if key != "attention_mask"} for row in rows]
+    wanted = importance(made.model, [joined(rows)], made.sites)
+    got = importance(made.model, [joined(bare)], made.sites)
+    for score in DEFAULT:
+        assert got.of(score) == pytest.approx(wanted.of(score), rel=1e-6), score
+
+
 def test_a_score_that_was_not_asked_for_is_named():
     got = importance(Softmax(4, 4), [{"x": BATCH["x"].double(), "labels": BATCH["labels"]}], ["head"], ("fisher",))
     with pytest.raises(ValueError, match=r"no `taylor` in this pass, only fisher"):
