@@ -142,13 +142,14 @@ def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each
 
 
 def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: int = 12) -> dict[str, Any]:
-    """Metrics cached_s, whole_s [seconds] an item, per turn and batch size: embeddings kept against worked out on the fly.
+    """Metrics cached_s, whole_s [seconds] an item, per turn and batch size: embeddings kept against worked out on the fly; single_s, batched_s
+    [seconds] an item with kept embeddings, per turn, in the smallest batch and in the largest.
 
     arrays: per arm the median items a second over batch sizes, for off, 4 and 8 tokens cached, and all on the fly.
     """
     arms: tuple[str, ...] = ()
     rates: dict[str, list[float]] = {}
-    cached, whole, draw = [], [], random.Random(2)
+    cached, whole, by_size, draw = [], [], {}, random.Random(2)
     for size in sizes:
         requests = Requests(run, size, 4)
         most = requests.safe.config.tokens
@@ -162,11 +163,12 @@ def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: i
             rates.setdefault(arm, []).append(1 / float(np.median(told[arm])))
         cached += told[f"on:{most}"]
         whole += told[f"whole:{most}"]
+        by_size[size] = told[f"on:{most}"]
     falling = [f"{arm}: {a:.0f} items/s at batch {size}, {b:.0f} at the next" for arm, line in rates.items()
                for size, a, b in zip(sizes, line, line[1:], strict=False) if b < 0.7 * a]
+    values = {"cached_s": cached, "whole_s": whole, "single_s": by_size[min(sizes)], "batched_s": by_size[max(sizes)]}
     return {
-        "values": {"cached_s": cached, "whole_s": whole, "batch_sizes": [float(len(sizes))]},
-        "unit": {"cached_s": "seconds", "whole_s": "seconds", "batch_sizes": "count"}, "sampling_unit": "turn",
+        "values": values, "unit": dict.fromkeys(values, "seconds"), "sampling_unit": "turn",
         "counts": {"turns": turns, "sizes": len(sizes), "threads": torch.get_num_threads()}, "findings": falling,
         "arrays": {"batch": [float(size) for size in sizes], **{f"items_per_s {arm}": line for arm, line in rates.items()}},
     }  # fmt: skip
