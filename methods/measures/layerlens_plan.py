@@ -11,6 +11,7 @@ from methods.layerlens.options import Menu, Spectra, options, plan_of
 from methods.layerlens.plan import Given
 from methods.run import NotObservable, RunFolder
 
+ROUNDING = 1e-9  # of sums of costs
 
 def plan(run: RunFolder, asked: str) -> dict:
     """Metrics utility [nats to first order], parameters [parameters] of the plan. digests.plan: its sites; digests.chosen: site,
@@ -31,6 +32,29 @@ def plan(run: RunFolder, asked: str) -> dict:
         "unit": {"utility": "1", "parameters": "parameters"}, "sampling_unit": "plan",
         "counts": {"options": len(some), **{f"budget {name}": value for name, value in told["budgets"].items()}, **{f"planned {name}": value for name, value in found.costs.items()}},
         "digests": {"plan": json.dumps(made.plain()), "chosen": json.dumps([[one.site, one.method, one.size] for one in found.chosen])},
+    }  # fmt: skip
+
+
+def tightened(run: RunFolder, asked: str) -> dict:
+    """Is every budget heeded, or does it only happen not to bind? Metrics tried [count]: costs of the plan above 0, each of which is
+    allowed half of what the plan takes of it, all else as asked; ignored [count] of the plans made then that take more.
+
+    counts: what each of those plans takes of it, as a share of what it may. Raises NotObservable: as `plan`.
+    """
+    told = json.loads(asked)
+    _, _, some = offered(told)
+    budgets = told["budgets"]
+    try:
+        first = exact(some, budgets)
+        halves = {cost: first.costs[cost] / 2 for cost in budgets if first.costs[cost] > 0}
+        takes = {cost: exact(some, {**budgets, cost: half}).costs[cost] / half for cost, half in halves.items()}
+    except Infeasible as error:
+        raise NotObservable(str(error)) from error
+    ignored = [cost for cost, share in takes.items() if share > 1 + ROUNDING]
+    return {
+        "values": {"tried": [float(len(takes))], "ignored": [float(len(ignored))]}, "unit": {"tried": "count", "ignored": "count"}, "sampling_unit": "plan",
+        "counts": {f"{cost} taken of half": share for cost, share in takes.items()},
+        "findings": [f"half of the plan's {cost} was allowed, {takes[cost]:.3f} times that is taken" for cost in ignored],
     }  # fmt: skip
 
 
