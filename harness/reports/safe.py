@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from harness.reports import page, safe_facts, safe_figures, safe_items
-from harness.reports.safe_facts import ALL, BESIDE, LINES, SKIP, SafeFacts
+from harness.reports.safe_facts import ALL, BESIDE, CONSULTED, LINES, RETENTION, SKIP, SafeFacts
 from harness.reports.tags import document, facts, text
 from harness.reports.words import duration
 
@@ -12,6 +12,10 @@ KEPT: Final = (
     "python -c \"import sqlite3; print(*sqlite3.connect('reports/centralized.db').execute("
     "'SELECT measurement FROM measurements WHERE key = ?', ['{key}']).fetchone())\""
 )
+KEPT_RECORDS: Final = {
+    "examples": (SKIP, "Items to look at", "items"), "progress": (RETENTION, "Looks at the training", "points"), "quality": (CONSULTED, "Sounds by their quality", "bins"),
+}  # fmt: skip
+"""What is kept beside verdicts: the criterion it is kept with, its name, and what it must hold."""
 MEANINGS: Final = {
     "GO": "Every line of the launch checklist holds, on the evidence below.",
     "NO-GO": "A line of the launch checklist is refuted by the evidence below.",
@@ -34,7 +38,7 @@ def render(checklist: Mapping[str, Any], kept: Mapping[str, Any] | None = None) 
     body = (
         f"{_header(found, session)}<main>{lines}{safe_figures.learning(found)}{safe_figures.cost(found)}{safe_figures.policies(found)}"
         f"{safe_figures.hearing(found)}{page.section('examples', 'Items to look at', safe_items.cards(found))}"
-        f"{page.absent(found, {**LINES, **BESIDE}, _gaps(found))}{page.records(found, session, _of_examples(found))}</main>"
+        f"{page.absent(found, {**LINES, **BESIDE}, _gaps(found))}{page.records(found, session, _of_kept(found))}</main>"
     )
     return document(f"SAFE · {session['subject']}", page.style(), body)
 
@@ -46,12 +50,16 @@ def _header(found: SafeFacts, session: Mapping[str, Any]) -> str:
 
 
 def _gaps(found: SafeFacts) -> Iterable[str]:
-    if not found.beside("examples", SKIP).get("items"):
-        yield "items to look at: none are kept with this session"
+    for name, (identity, words, inside) in KEPT_RECORDS.items():
+        if not found.beside(name, identity).get(inside):
+            yield f"{words.lower()}: none are kept with this session"
 
 
-def _of_examples(found: SafeFacts) -> str:
-    """The record of the items: a measurement that no verdict rests on."""
-    kept = found.beside("examples", SKIP)
+def _of_kept(found: SafeFacts) -> str:
+    """The records of what no verdict rests on."""
+    return "".join(_record(name, words, found.beside(name, identity)) for name, (identity, words, _) in KEPT_RECORDS.items())
+
+
+def _record(name: str, words: str, kept: Mapping[str, Any]) -> str:
     told = [*page.of_key(str(kept.get("key") or ""), KEPT), ("Measured", text(duration({"seconds": kept.get("seconds")}) or "–"))]
-    return f'<article class="record" id="record-examples"><h3>Items to look at</h3>{facts(told)}</article>'
+    return f'<article class="record" id="record-{name}"><h3>{words}</h3>{facts(told)}</article>'

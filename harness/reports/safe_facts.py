@@ -16,12 +16,13 @@ PARITY, FREE, GAIN, RETENTION = "safe.parity.gate_off", "safe.parity.gate_off_fr
 STABLE, LATENCY, SKIP, TRADE = "safe.pilot.stable", "safe.pilot.latency", "safe.gating.skip_rate", "safe.gating.tradeoff_curve"
 MEMORY, THROUGHPUT, MUTED, LOADED = "safe.efficiency.memory", "safe.efficiency.throughput", "safe.lomo.audio_dependence", "safe.data.files_load"
 POLICY, PARETO, ALL = "safe.policy.skip_rate", "safe.policy.pareto", "safe.launch.all_green"
+CONSULTED = "safe.irrelevance.false_consultation"
 LINES: Final[Lines] = {
     "Base parity": ("With the gate off the model is the base model.", (PARITY, FREE, "safe.freeze.backbones")),
     "Pilot gains": ("Clear gains where audio is needed, no loss elsewhere.", (GAIN, RETENTION, "safe.overfit.audio_qa", STABLE)),
     "Efficiency": ("Latency, memory and throughput can be paid; audio is skipped where it is not needed.", (LATENCY, MEMORY, THROUGHPUT, SKIP, TRADE)),
     "Curriculum": ("Stage transitions and checkpoints work.", ("safe.curriculum.rehearsal", "safe.curriculum.resume", "safe.data.curriculum_sampling")),
-    "Metrics": ("Metrics, leaving one modality out, and irrelevant audio behave as they should.", ("safe.metrics.captioning", MUTED, "safe.irrelevance.false_consultation")),
+    "Metrics": ("Metrics, leaving one modality out, and irrelevant audio behave as they should.", ("safe.metrics.captioning", MUTED, CONSULTED)),
     "Reproducible": ("Low variance over seeds, the same run again.", ("safe.variance.audio", "safe.variance.retention", "safe.curriculum.resume")),
 }  # fmt: skip
 BESIDE: Final[Lines] = {

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from harness.reports import page, pictures, safe_facts, safe_pictures
+from harness.reports import page, pictures, safe_facts, safe_pictures, safe_progress
 from harness.reports.page_facts import part_of, saw
 from harness.reports.safe_facts import (
     FREE,
@@ -44,12 +44,13 @@ def around(low: float, high: float) -> str:
 
 # ── what was learned and kept ────────────────────────────────────────────────────────────────────────────────────────
 def learning(found: SafeFacts) -> str:
-    return page.pictured("learning", "What was learned, what was kept", (_loss(found), _judged(found), _strata(found)))
+    return page.pictured("learning", "What was learned, what was kept", (
+        _loss(found), _judged(found), _strata(found), safe_progress.stages(found), safe_progress.drift(found), safe_progress.norms(found),
+    ))  # fmt: skip
 
 
 def _loss(found: SafeFacts) -> str:
-    held = found.beside("examples", SKIP).get("stages")
-    stages = [(str(one[0]), at) for one in held[:12] if isinstance(one, list) and len(one) == 2 and (at := finite(one[1])) is not None] if isinstance(held, list) else []
+    stages = safe_progress.stages_of(found.beside("examples", SKIP).get("stages"))
     part = part_of(found, PARITY, "logit_difference")
     largest = real(part.get("estimate")) if part else None
     words = "gate off: not measured" if largest is None else f"gate off, after the last step: largest logit difference from the base {number(largest)}"
@@ -93,7 +94,7 @@ def _judged(found: SafeFacts) -> str:
 
 # ── what it costs ────────────────────────────────────────────────────────────────────────────────────────────────────
 def cost(found: SafeFacts) -> str:
-    return page.pictured("cost", "What it costs", (_latency(found), _throughput(found), _memory(found)))
+    return page.pictured("cost", "What it costs", (_latency(found), _throughput(found), _memory(found), safe_progress.pace(found)))
 
 
 def _latency(found: SafeFacts) -> str:
@@ -144,6 +145,7 @@ def policies(found: SafeFacts) -> str:
     return page.pictured("policies", "When audio is consulted", (
         _front(found, TRADE, SKIP, "Thresholds on the base's own uncertainty"), _front(found, PARETO, POLICY, "Learned policies, by price of a token"),
         _consulted(found, SKIP, "Whom the threshold consults for"), _consulted(found, POLICY, "Whom the learned policy consults for"),
+        safe_progress.quality(found),
     ))  # fmt: skip
 
 

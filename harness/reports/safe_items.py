@@ -35,12 +35,12 @@ def cards(found: SafeFacts) -> str:
     return f"<p><small>{words} {signal}</small></p><div class=\"items\">{shown}</div>"
 
 
-def linked(value: Any, words: str = "") -> str:
-    """A number of these items, linked to the record of their measurement."""
+def linked(value: Any, words: str = "", record: str = "examples") -> str:
+    """A number of these items, or of what else was kept, linked to the record of its measurement."""
     known = real(value)
     if known is None:
         return missing()
-    return f'<a class="figure" href="#record-examples">{text(words or ("not a number" if math.isnan(known) else number(known)))}</a>'
+    return f'<a class="figure" href="#record-{record}">{text(words or ("not a number" if math.isnan(known) else number(known)))}</a>'
 
 
 def _card(item: Mapping[str, Any]) -> str:

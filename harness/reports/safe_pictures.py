@@ -23,9 +23,7 @@ def losses(seen: Sequence[float], smooth: Sequence[float], stages: Sequence[tupl
     if not points:
         return ""
     body, at_x, at_y = frame([x for x, _ in line], [*(y for _, y in points), 0.0], ("optimizer step", "training loss"))
-    for name, start in stages:
-        if math.isfinite(start) and start <= len(seen):
-            body += [stroke(at_x(start), 20, at_x(start), 214, FAINT, 1.2, "3 3"), text(at_x(start) + 4, 30, f"stage {neutral(name, 24)}", INK)]
+    body += _begun(stages, at_x, 0.0, len(seen))
     body += [polyline([(at_x(x), at_y(y)) for x, y in thinned(stretch)], FAINT) for stretch in stretches(line)]
     shift = len(seen) - len(smooth)
     body += [polyline([(at_x(x), at_y(y)) for x, y in thinned(stretch)], FIRST, "")
@@ -34,6 +32,12 @@ def losses(seen: Sequence[float], smooth: Sequence[float], stages: Sequence[tupl
     end = at_x(float(len(seen)))
     body += [stroke(LEFT, 272, RIGHT, 272, FAINT, 1, "2 3"), dot(end, 272, SECOND, 5, hollow=True), text(LEFT, 264, parity, INK), text(LEFT - 6, 276, "0", FAINT, "end")]
     return svg(520, 286, "Training loss by step; under it the difference from the base with the gate off, after the last step", body)
+
+
+def _begun(stages: Sequence[tuple[str, float]], at_x: Any, first: float, last: float) -> list[str]:
+    """Where each stage began, by its name, neighbours' names at two heights; one that began before the first point stands at it."""
+    shown = [(name, at_x(max(start, first)), 30 + 11 * (n % 2)) for n, (name, start) in enumerate(stages) if math.isfinite(start) and start <= last]
+    return [each for name, x, y in shown for each in (stroke(x, 20, x, 214, FAINT, 1.2, "3 3"), text(x + 4, y, f"stage {neutral(name, 24)}", INK))]
 
 
 def intervals(rows: Sequence[Line], axis: str) -> str:
@@ -87,13 +91,14 @@ def _cross(x: float, y: float) -> str:
     return stroke(x - 6, y - 6, x + 6, y + 6, SECOND, 2.5) + stroke(x - 6, y + 6, x + 6, y - 6, SECOND, 2.5)
 
 
-def curves(xs: Sequence[float], seen: Mapping[str, Sequence[float]], words: tuple[str, str], dots: str = "", bare: str = "") -> str:
-    """A line an arm over the same xs, on an axis from 0, each told by its dash; `dots` has no line, `bare` no dots."""
+def curves(xs: Sequence[float], seen: Mapping[str, Sequence[float]], words: tuple[str, str], dots: str = "", bare: str = "", stages: Sequence[tuple[str, float]] = ()) -> str:
+    """A line an arm over the same xs, on an axis from 0, each told by its dash; `dots` has no line, `bare` no dots; an upright line where a stage began."""
     lines = {name: [point for point in zip(xs, line[:MOST_DOTS], strict=False) if all(map(math.isfinite, point))] for name, line in list(seen.items())[: len(LOOKS)]}
     points = [point for line in lines.values() for point in line]
     if not points:
         return ""
     body, at_x, at_y = frame([x for x, _ in points], [*(y for _, y in points), 0.0], words)
+    body += _begun(stages, at_x, min(x for x, _ in points), max(x for x, _ in points))
     foot = 262
     for n, (name, line) in enumerate(lines.items()):
         colour, dash = LOOKS[n]

@@ -117,6 +117,28 @@ def item(**more: Any) -> dict[str, Any]:
     return {**base, **more}
 
 
+def progress(**more: Any) -> dict[str, Any]:
+    at = [float(n) for n in range(15, 121, 15)]
+    points: list[dict[str, Any]] = [
+        {"step": 0, "name": "base alone", "event": "before training", "audio": [0.402, 0.334, 0.473], "vl": [0.979, 0.927, 0.997]},
+        {"step": 30, "name": "hearing", "event": "transition", "audio": [0.696, 0.628, 0.758], "vl": [0.958, 0.897, 0.989], "than_before": {"audio": "better", "vl": "not told apart"}},
+        {"step": 120, "name": "mixed", "event": "end", "audio": [0.3, 0.24, 0.37], "vl": [0.979, 0.927, 0.997], "than_before": {"audio": "worse", "vl": "not told apart"}},
+    ]  # fmt: skip
+    return {"of": KEY, "key": "aa11" * 16, "seconds": 0.2, "stages": [["hearing", 0], ["mixed", 30]], "points": points, "at": at, "drift": [0.001, 0.31, 0.12, "nan", 0.08, 0.06, 0.05, 0.03],
+            "grad_norm": [2.0] * 8, "grad_norm_most": [3.0, 217.5, *[5.0] * 6], "rows_per_s": 766.4, "declared_s": 7200.0, "longest_s": 9000.0, "steps_s": 7380.0, "run_s": 8100.0,
+            "dev_audio": 204, "dev_vl": 96, "planned": 120, "longest": 150, "batch": 48, "resumed_at": 0, **more}  # fmt: skip
+
+
+def quality(**more: Any) -> dict[str, Any]:
+    bins: list[dict[str, Any]] = [
+        {"by": "snr", "needed": True, "low": 0.007, "high": 5.001, "items": 800, "accuracy": [0.871, 0.85, 0.892], "consulted": [0.97, 0.96, 0.98]},
+        {"by": "snr", "needed": True, "low": 5.003, "high": 19.98, "items": 801, "accuracy": [0.92, 0.9, 0.94], "consulted": [1.0, "nan", "nan"]},
+        {"by": "seconds", "needed": False, "low": 0.4, "high": 1.0, "items": 400, "accuracy": [0.955, 0.93, 0.98], "consulted": [0.012, 0.0, 0.03]},
+        {"by": "noise", "needed": False, "low": None, "high": None, "items": 799, "accuracy": [0.975, 0.964, 0.986], "consulted": [0.0, 0.0, 0.01]},
+    ]  # fmt: skip
+    return {"of": KEY, "key": "bb22" * 16, "seconds": 0.4, "signal": "novelty", "bins": bins, **more}
+
+
 def kept() -> dict[str, Any]:
     """What the gates keep, with the evidence keys of `go`."""
     quiet = item(id="test-2", role="noise", kind="vqa", need="none", event=None, start=None, end=None, snr=None, tokens=0.0, question="what color is the shape?")
@@ -124,6 +146,7 @@ def kept() -> dict[str, Any]:
         "schema": 1, "whole": {"of": TIMED, "estimate": 2.828, "low": 2.76, "high": 2.9, "n": 50},
         "examples": {"of": KEY, "key": "ef56" * 16, "signal": "novelty", "threshold": 5.4, "seconds": 7.3, "stages": [["hearing", 0], ["mixed", 30]],
                      "items": [item(), quiet]},
+        "progress": progress(), "quality": quality(),
     }  # fmt: skip
 
 
@@ -148,7 +171,10 @@ def hostile_kept() -> dict[str, Any]:
     worst = item(**dict.fromkeys(names, HOSTILE))
     broken = [item(pixels="x", mel=[[1.0], [1.0, 2.0]]), item(pixels=[[[1e308, "nan", -5]] * 64] * 64, mel=[["nan", 1e308], [-1e308, 0.0]], seconds=-1), {}, HOSTILE, None]
     return {"schema": 1, "whole": {"of": HOSTILE, "estimate": HOSTILE}, "examples": {"of": HOSTILE, "key": HOSTILE, "signal": HOSTILE, "threshold": HOSTILE,
-            "stages": [[HOSTILE, 3], [HOSTILE], 4, ["x", "nan"]], "items": [worst, *broken]}}  # fmt: skip
+            "stages": [[HOSTILE, 3], [HOSTILE], 4, ["x", "nan"]], "items": [worst, *broken]},
+            "progress": progress(of=HOSTILE, at=[HOSTILE, 1e308, 3.0], drift=[-1e308, 1e308, "inf"], rows_per_s=1.0, steps_s=HOSTILE, dev_vl=HOSTILE, stages=[[HOSTILE, 1.0], 3],
+                                 points=[HOSTILE, {"step": 1e308, "name": HOSTILE, "event": HOSTILE, "audio": [HOSTILE] * 3, "vl": [1.0], "than_before": HOSTILE}]),
+            "quality": quality(of=HOSTILE, signal=HOSTILE, bins=[HOSTILE, {"by": HOSTILE}, {"by": "snr", "needed": HOSTILE, "low": 1e308, "high": HOSTILE, "items": HOSTILE, "accuracy": [1e308, -1e308, 1e308], "consulted": HOSTILE}])}  # fmt: skip
 
 
 def without_safe() -> dict[str, Any]:

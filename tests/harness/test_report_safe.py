@@ -198,6 +198,64 @@ def test_accuracy_stands_by_need_and_arm() -> None:
     assert re.search(r'Needs">image and audio</td>.*?"4 tokens"><a[^>]*>0\.884 \[0\.874, 0\.894\]', told)
 
 
+# ── how the training went, what the quality of the sounds does ───────────────────────────────────────────────────────
+def test_learning_stands_from_stage_to_stage_against_the_look_before() -> None:
+    told = _part_of(_page(go(), kept()), "learning")
+    svg = next(svg for svg in _pictures(told) if "accuracy on dev" in svg)
+    assert "stage hearing" in svg
+    assert "stage mixed" in svg
+    rows = [_words(row) for row in told.split("Learning from stage to stage")[1].split("</figure>")[0].split("<tr>")[2:]]
+    assert rows[0] == "0 base alone before training 0.402 [0.334, 0.473] 0.979 [0.927, 0.997]"
+    assert rows[1].startswith("30 hearing transition 0.696 [0.628, 0.758] better 0.958 [0.897, 0.989] not told apart")
+    assert rows[2].startswith("120 mixed end 0.3 [0.24, 0.37] worse")
+
+
+def test_stages_begin_where_they_did_and_no_earlier_than_the_first_point() -> None:
+    svg = safe_pictures.curves([10.0, 20.0, 30.0], {"a": [1.0, 2.0, 3.0]}, ("x", "y"), stages=[("one", 0.0), ("two", 20.0), ("never", 99.0), ("no", math.nan)])
+    dots = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"', svg)]
+    begun = [float(x) for x in re.findall(r'<line x1="([\d.]+)" y1="20.0"', svg)]
+    assert begun == pytest.approx(dots[:2], abs=0.11)
+    assert ("never" in svg, "no" in _words(svg).split()) == (False, False)
+
+
+def test_drift_and_gradient_norms_stand_over_the_training() -> None:
+    told = _part_of(_page(go(), kept()), "learning")
+    assert {"gradient norm", "KL from the base [nats]"} <= {svg.split('aria-label="')[1].split(" by ")[0] for svg in _pictures(told) if " by optimizer step" in svg}
+    for name, figures in (("Drift of", ("0.001", "0.31", "0.03")), ("Gradient norms", ("217.5",))):
+        text = told.split(f"<figcaption>{name}")[1].split("</figure>")[0]
+        assert re.findall(r'href="#record-progress">([^<]*)</a>', text) == list(figures)
+
+
+def test_the_time_that_was_declared_stands_beside_what_it_took_in_hours() -> None:
+    told = _part_of(_page(go(), kept()), "cost").split("Training time")[1].split("</figure>")[0]
+    rows = [_words(row) for row in told.split("<tr>")[2:]]
+    assert rows[0] == "declared stages would take, at the measured rate ( 120 steps of 48 rows) 7,200 2"
+    assert rows[1].endswith("( 150 steps of 48 rows) 9,000 2.5")
+    assert [row.split(" ")[-2:] for row in rows[2:3]] == [["7,380", "2.05"]]
+    assert rows[3].startswith("took, the run as a whole 8,100 2.25")
+    assert "went on after" not in told
+    on = kept()
+    on["progress"]["resumed_at"] = 40
+    assert "went on after step" in _page(go(), on)
+
+
+def test_accuracy_and_consultation_stand_by_quality_of_the_sound() -> None:
+    told = _part_of(_page(go(), kept()), "policies").split("Does the quality")[1].split("</figure>")[0]
+    rows = [_words(row) for row in told.split("<tr>")[2:]]
+    assert rows[0] == "audio needed 0.01 to 5.00 dB 800 0.871 [0.85, 0.892] 0.97 [0.96, 0.98]"
+    assert rows[2].startswith("not needed 0.40 to 1.00 s 400")
+    assert rows[3].startswith("not needed noise alone 799")
+    assert "for 0.97 to 1 where audio is needed, for 0 to 0.012 where it is not" in _words(told)
+    assert "by event over noise" in next(iter(_pictures(told)))
+
+
+@pytest.mark.parametrize(("name", "section", "figures"), [("progress", "learning", 3), ("progress", "cost", 1), ("quality", "policies", 1)])
+def test_what_was_not_kept_is_missing_with_its_trouble(name: str, section: str, figures: int) -> None:
+    page = _page(go(), {**kept(), name: {"trouble": "ValueError: broken log"}})
+    assert _part_of(page, section).count("missing: ValueError: broken log") == figures
+    assert "none are kept with this session" in _part_of(page, "absent")
+
+
 def test_what_is_missing_says_so_and_is_never_zero() -> None:
     page = _page(holes(), {"examples": {"trouble": "ValueError: broken"}})
     figures = re.findall(r'class="figure" href="#record-\w+">([^<]*)</a>', page)
@@ -245,13 +303,15 @@ def test_a_png_is_one_byte_for_byte() -> None:
     assert zlib.decompress(raw[raw.index(b"IDAT") + 4 : raw.index(b"IEND") - 8]) == b"\x00\x00\xff\x00\x10\x20"
 
 
-@pytest.mark.parametrize("name", ["examples", "whole"])
+@pytest.mark.parametrize("name", ["examples", "whole", "progress", "quality"])
 def test_what_was_kept_with_other_evidence_is_not_shown(name: str) -> None:
     old = kept()
     old[name]["of"] = "0" * 64
     page = _page(go(), old)
     assert ("test-17" in page) is (name != "examples")
     assert ("2.828" in page) is (name != "whole")
+    assert ("217.5" in page) is (name != "progress")
+    assert ("0.01 to 5.00 dB" in page) is (name != "quality")
     assert ("belong to another run" in page) is (name == "examples")
 
 
