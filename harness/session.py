@@ -13,6 +13,7 @@ from typing import Any
 from harness.criteria import Criteria, Criterion
 from harness.evidence import Measurement, Store
 from harness.evidence.measurement import strict
+from harness.history import tracked
 from harness.verdict import Launch, Outcome, Verdict, roll_up
 
 
@@ -81,6 +82,7 @@ class Session:
         launch = self.launch()
         due = {c.id: c for c in self.applicable()}
         shown = [*due.values(), *(c for c in self.criteria.values() if c.id in self.rows and c.id not in due)]
+        history = tracked(record for record in self.store.past(self.subject) if record["criterion_id"] in self.rows)
         return {
             "schema": 1,
             "session": {
@@ -94,6 +96,7 @@ class Session:
             "curves": self.curves,
             "sabotage": self.power(),
             **({"registration": self.registration} if self.registration else {}),
+            **({"history": history} if history else {}),
         }  # fmt: skip
 
     def power(self) -> dict[str, Any] | None:

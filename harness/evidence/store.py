@@ -23,6 +23,10 @@ _NEWEST = (
     "SELECT * FROM sabotage WHERE id IN (SELECT MAX(id) FROM sabotage WHERE subject = :subject AND invalid_reason IS NULL"
     " GROUP BY defect, criterion_id) ORDER BY defect, criterion_id"
 )
+_PAST = (
+    "SELECT criterion_id, session, evidence_key, verdict, created_at FROM (SELECT v.*, ROW_NUMBER() OVER (PARTITION BY criterion_id ORDER BY seq DESC) AS place"
+    " FROM verdicts v WHERE subject = :subject AND invalid_reason IS NULL) AS newest WHERE place <= :most ORDER BY seq"
+)
 
 
 class Store:
@@ -149,6 +153,12 @@ class Store:
         with self._database.reading() as connection:
             rows = connection.rows("SELECT * FROM verdicts WHERE session = :session ORDER BY seq", {"session": session})
         return [load(row, "criterion", "verdict") for row in rows]
+
+    def past(self, subject: str, most: int = 64) -> list[dict[str, Any]]:
+        """The newest valid verdicts on every criterion of a subject, the oldest of them first."""
+        with self._database.reading() as connection:
+            rows = connection.rows(_PAST, {"subject": subject, "most": most})
+        return [load(row, "verdict") for row in rows]
 
     def verify_chain(self) -> list[str]:
         """What is wrong with the records: verdicts changed, missing or inserted, runs and measurements changed.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harness.reports import lens_arms, lens_facts, lens_figures, page
+from harness.reports import lens_ablations, lens_arms, lens_facts, lens_figures, lens_history, page
 from harness.reports.lens_facts import LINES
 from harness.reports.page_facts import over
 from harness.reports.tags import document, text
@@ -29,7 +29,7 @@ def render(checklist: Mapping[str, Any]) -> str:
     outcome = over(found, LINES)
     body = (
         f"{page.header(found, session, WHAT, outcome, MEANINGS[outcome], LINES)}<main>{page.lines(found, 'Criteria', WORDS, lens_facts.lines(found), why=_why)}"
-        f"{lens_figures.importance(found)}{lens_figures.plans(found)}{lens_figures.worth(found)}{lens_arms.arms(found)}"
+        f"{lens_figures.importance(found)}{lens_figures.plans(found)}{lens_figures.worth(found)}{lens_arms.arms(found)}{lens_ablations.ablations(found)}{lens_history.history(checklist.get('history'))}"
         f"{page.absent(found, LINES, lens_arms.gaps(found))}{page.records(found, session)}</main>"
     )
     return document(f"LayerLens · {session['subject']}", page.style("lens.css"), body)

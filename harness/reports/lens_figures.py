@@ -48,17 +48,23 @@ def importance(found: PageFacts) -> str:
 
 
 def _by_layer(found: PageFacts) -> str:
-    fisher, error, utility = (lens_facts.summed(lens_facts.by_module(found, name)) for name in ("fisher", "fisher error", "utility"))
-    reach = [REACH * one if (one := at(error, layer)) is not None else None for layer in range(len(fisher))]
+    fisher, summed, utility = (lens_facts.summed(lens_facts.by_module(found, name)) for name in ("fisher", "fisher error", "utility"))
+    kept = found.line(VARIATION, "fisher error by layer")[: lens_facts.MOST_LAYERS]
+    reach = [REACH * one if (one := at(kept or summed, layer)) is not None else None for layer in range(len(fisher))]
     drawn = pictures.drawn(lens_pictures.importance, list(zip(fisher, reach, strict=True)), utility)
     rows = ([str(n), linked(found, VARIATION, at(fisher, n)), linked(found, VARIATION, at(reach, n)), linked(found, VARIATION, at(utility, n))] for n in range(max(len(fisher), len(utility))))
-    told = folded("The same as numbers", table(("Layer", "Fisher trace", "± at most", "Utility"), rows))
-    known = any(one is not None and math.isfinite(one) for one in reach)
-    words = (
-        f"Bars: ± {REACH} standard errors over calibration rows. A layer's is taken as the sum of its modules', which share their rows: at most that."
-        if known else "No standard errors are in the record, so no intervals are drawn."
-    )  # fmt: skip
-    return page.shown("Importance by layer", drawn, told, f"{words} Utility: the sum of the largest singular values of the mean gradient, over the modules of a layer.")
+    told = folded("The same as numbers", table(("Layer", "Fisher trace", "± (90 %)" if kept else "± at most", "Utility"), rows))
+    words = f"{_bars(reach, bool(kept))} Utility: the sum of the largest singular values of the mean gradient, over the modules of a layer."
+    return page.shown("Importance by layer", drawn, told, words)
+
+
+def _bars(reach: Sequence[float | None], kept: bool) -> str:
+    """What the bars are: a layer's own standard error, or what the errors of its modules allow at most."""
+    if not any(one is not None and math.isfinite(one) for one in reach):
+        return "No standard errors are in the record, so no intervals are drawn."
+    if kept:
+        return f"Bars: ± {REACH} standard errors of the layer's sum over calibration rows, its modules' covariances counted: 90 % intervals."
+    return f"Bars: ± {REACH} standard errors over calibration rows. A layer's is taken as the sum of its modules', which share their rows: at most that."
 
 
 def _by_module(found: PageFacts) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from math import nan
 from statistics import fmean
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from methods import models, rows, tasks
 from methods.layerlens import method, prefixes
 from methods.layerlens.importance import importance as scored
+from methods.layerlens.importance import layer_of
 from methods.layerlens.layout import Layout
 from methods.layerlens.looks import FILE
 from methods.measures import answers, artifact, forward, scoring, task_scores
@@ -36,7 +38,7 @@ def importance(run: RunFolder, modules: Sequence[str] = (), calibration: int = 1
     rows are disjoint. utility@cv [1]: per fold the coefficient of variation over layers. layout: cluster = layer.
     score_error [1]: largest relative error of fisher and gradient on five rows against a plain loop over single examples.
     calibration_in_evaluation [rows]: rows of dev or test among the calibration rows, by content.
-    arrays: spectra by site, standard errors. digests: the model's layout and the sites, as JSON. shuffled: labels dealt out anew, as a control.
+    arrays: spectra by site, standard errors by site and (`layer error SCORE`) of a layer's sum over its sites. digests: the model's layout and the sites, as JSON. shuffled: labels dealt out anew, as a control.
 
     Raises NotObservable: the model has no layers, or none of the modules.
     """
@@ -133,10 +135,20 @@ def _told(
             **{f"adapter {layer}": list(seen.output_spectrum[place]) for layer, place in places.items()},
             **{f"prefix {layer}": found for layer, found in prefix.items()},
             **{f"error {score}": [seen.errors[score][site] for site in names] for score in seen.errors},
+            **{f"layer error {score}": found for score, errors in seen.layer_errors.items() if (found := by_layer(errors, where, chosen))},
             "parameters": [seen.parameters[site] for site in names],
         },
         "digests": {"calibration": tasks.evaluation_digest(taken), "layout": json.dumps(where.plain()), "sites": json.dumps(chosen)},
     }  # fmt: skip
+
+
+def by_layer(errors: Mapping[str, float], where: Layout, chosen: Sequence[tuple[int, str]]) -> list[float]:
+    """Standard errors of the layers' sums in the order of the layers, NaN for one without a site; empty where names do not tell
+    the layers apart."""
+    named = {layer: layer_of(where.full(layer, name)) for layer, name in chosen}
+    if len(set(named.values())) < len(named):
+        return []
+    return [errors[named[layer]] if layer in named else nan for layer in range(len(where))]
 
 
 def variation(layers: Sequence[int], scores: Sequence[float]) -> float:

@@ -60,8 +60,18 @@ def plans(outcome: str = "GO") -> list[dict[str, Any]]:
         row("rank.utility_correlation", "GO", zero("inversions"), part("rank", "r > 0.6 with utility", 0.91, unit="1", rule="correlates"),
             arrays={"rank": [0.0, 1.0, 2.0, 16.0, 8.0, 4.0], "utility": WORTH}, counts={"sites": 6, "largest": 16.0, "largest_allowed": 38.4}),
         row("rank.utilisation", "GO", zero("useful_slack"), counts={"used by layer": 0.9931, "greedy's gap by layer": 0.0021, "used by module": 0.9987, "greedy's gap by module": 0.0}),
-        row("rank.range", "GO", zero("out_of_range")), row("monitor.suspicious", "GO", zero("alerts")),
+        row("rank.range", "GO", zero("out_of_range")), row("monitor.suspicious", "GO", zero("alerts"), **ablated()),
     ]  # fmt: skip
+
+
+def ablated() -> dict[str, Any]:
+    """Shuffled beats the plan in one cell and was not measured in the other."""
+    plan = "lora 4, adapter 2, none"
+    seen = {"layerlens": [0.869, 35800.0, 0.0, "nan", "nan"], "uniform": [0.871, 36864.0, 0.002, -0.01, 0.014], "layerlens lora-only": [0.85, 36864.0, -0.019, -0.03, -0.008]}
+    arrays = {f"ablation {arm}@{cell}": numbers for cell in CELLS for arm, numbers in seen.items()} | {"ablation layerlens lora-only@sst2 by seed": [0.84, 0.85, 0.86]}
+    arrays |= {"ablation layerlens shuffled@digits": [0.9, 35800.0, 0.031, 0.011, 0.051]}
+    given = {"uniform": ["lora 4, lora 4, lora 4"], "layerlens": [plan], "layerlens lora-only": ["lora 8, lora 4, none"], "layerlens shuffled": ["none, lora 4, adapter 2", "adapter 2, none, lora 4"]}
+    return {"arrays": arrays, "digests": {f"ablations@{cell}": json.dumps(given) for cell in CELLS}}
 
 
 def counted(arms: dict[str, tuple[float, float]], cells: tuple[str, ...] = CELLS) -> dict[str, float]:
@@ -134,6 +144,8 @@ def hostile() -> dict[str, Any]:
         each["counts"] = {**(each["counts"] or {}), HOSTILE: 3.0, f"full@{HOSTILE} mean": 0.5, f"r@{HOSTILE}": HOSTILE, f"{HOSTILE}@sst2 stored": 1e308}
         each["arrays"] |= {f"gain@{HOSTILE}": [HOSTILE, 1e308], f"utility@{HOSTILE}": [1.0, -1e308], "utility by module": [[HOSTILE], 3.0, [1e308, 1e308, -1e308]], "rank": HOSTILE}
         each["digests"] = {**each["digests"], HOSTILE: HOSTILE, "plan": json.dumps(plan), "modules": json.dumps([HOSTILE, {}]), f"sites@{HOSTILE}": json.dumps([HOSTILE]), "sites@sst2": json.dumps([HOSTILE] * LAYERS)}
+        each["digests"] |= {f"ablations@{HOSTILE}": json.dumps({HOSTILE: [HOSTILE, 3], "layerlens": HOSTILE}), "ablations@c": "[1]", "ablations@d": HOSTILE}
+        each["arrays"] |= {f"ablation {HOSTILE}@{HOSTILE}": [1e308, "nan", HOSTILE, "inf", "-inf"], f"ablation layerlens@{HOSTILE}": [0.5]}
         each["parts"][0] |= {key: HOSTILE for key in ("bound", "reason", "needs", "unit", "p")}
         each["parts"].append(part(f"layerlens@{HOSTILE}", f"against {HOSTILE}@{HOSTILE}", "inf", "NO-GO", low="-inf", rule="non_inferior"))
     silent = next(each for each in made["rows"] if each["outcome"] == "NO-GO")

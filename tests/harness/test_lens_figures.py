@@ -7,7 +7,7 @@ import pytest
 from lens_examples import GAIN, WORTH, go, holes
 from test_lens_page import _page, _part_of, _picture, _words
 
-from harness.reports import lens_facts, lens_pictures
+from harness.reports import lens_ablations, lens_facts, lens_pictures
 from harness.reports.lens_facts import DIVERSITY
 
 
@@ -24,6 +24,17 @@ def test_fisher_stands_with_its_interval_and_utility_beside_it() -> None:
     assert highs[0] - lows[0] == pytest.approx(2 * 0.658 * unit, abs=0.3)
     bars = [float(wide) for wide in re.findall(r'width="([\d.]+)" height="12"', svg)]
     assert [wide / bars[3] for wide in bars] == pytest.approx([value / 6 for value in WORTH], abs=0.01)
+
+
+def test_a_layers_own_error_stands_in_place_of_what_its_modules_allow_at_most() -> None:
+    made = go()
+    assert "± at most" in _part_of(_page(made), "importance")
+    made["rows"][0]["arrays"]["fisher error by layer"] = [0.2, 0.2, 0.2, 0.2, 0.2, "nan"]
+    told = _words(_part_of(_page(made), "importance"))
+    assert "3 12 0.329 6" in told
+    assert "5 8 not a number 4" in told
+    assert "at most" not in told
+    assert "90 % intervals" in told
 
 
 def test_without_standard_errors_no_interval_is_drawn() -> None:
@@ -149,3 +160,39 @@ def test_a_cell_without_arms_is_told() -> None:
     for told in ("modules : trained arms missing", "sst2 : solo gains missing", "smollm2: compared with nothing", "declare it", "layerlens.rank.range : not in this session", "the sample is empty"):
         assert told in absent
     assert "without a number: full fine-tuning, LayerLens" in _words(_part_of(page, "arms"))
+
+
+# ── ablations ────────────────────────────────────────────────────────────────────────────────────────────────────────
+def test_ablations_stand_beside_the_plan_with_their_limits_and_what_these_say() -> None:
+    page = _page(go())
+    told = _words(_part_of(page, "ablations")).replace("&#x27;", "'")
+    assert "sst2 LayerLens' plan 0.869 missing 35,800 – the plan itself lora 4, adapter 2, none" in told
+    assert "sst2 uniform LoRA 0.871 missing 36,864 0.002 [−0.01, 0.014] no clear difference lora 4, lora 4, lora 4" in told
+    assert "sst2 LoRA alone, ranks by utility 0.85 0.84 · 0.85 · 0.86 36,864 −0.019 [−0.03, −0.008] worse than the plan lora 8, lora 4, none" in told
+    assert "digits utilities dealt out anew 0.9 missing 35,800 0.031 [0.011, 0.051] beats the plan: the layers that utility names are the wrong ones here none, lora 4, adapter 2 / adapter 2" in told
+    assert "sst2 utilities dealt out anew missing missing missing missing not measured none, lora 4" in told
+    svg = _picture(page, "accuracy less that of the plan")
+    assert svg.count(">dealt out anew<") == 1
+    assert "LayerLens" not in svg.split("</title>")[1]
+
+
+@pytest.mark.parametrize(("arm", "seen", "said"), [
+    ("layerlens shuffled", (0.01, -0.01, 0.03), "<b>ahead of the plan</b>, within the limits: that utility names the right layers is not shown here"),
+    ("layerlens inverted", (-0.01, -0.03, 0.01), "no clear difference: that utility names the right layers is not shown here"),
+    ("layerlens inverted", (-0.02, -0.03, -0.01), "worse than the plan: which layers get what matters, and utility knows some of it"),
+    ("layerlens shuffled", (0.02, math.nan, math.nan), "<b>ahead of the plan</b>, within the limits: that utility names the right layers is not shown here"),
+    ("uniform", (0.02, 0.01, 0.03), "<b>better than the plan</b>"),
+    ("uniform", (0.0, 0.0, 0.0), "no clear difference"),
+])  # fmt: skip
+def test_a_difference_says_no_more_than_its_limits_do(arm: str, seen: tuple[float, float, float], said: str) -> None:
+    assert lens_ablations.said(arm, *seen) == said
+
+
+def test_an_ablation_that_comes_to_the_same_plan_says_so_and_no_section_stands_where_none_was_asked_for() -> None:
+    made = go()
+    row = next(each for each in made["rows"] if each["id"] == "layerlens.monitor.suspicious")
+    row["digests"] = {"ablations@sst2": row["digests"]["ablations@sst2"].replace("lora 8, lora 4, none", "lora 4, adapter 2, none")}
+    told = _words(_part_of(_page(made), "ablations"))
+    assert "[−0.03, −0.008] the same plan" in told
+    row["digests"] = {}
+    assert 'id="ablations"' not in _page(made)
