@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import isfinite
+from math import isfinite, log
 from statistics import fmean
 
 SAME = 1e-9  # relative difference below which two numbers are one
@@ -39,7 +39,7 @@ def _constant(seen: Seen) -> Iterator[str]:
 
 
 def _not_finite(seen: Seen) -> Iterator[str]:
-    for name, values in [*seen.scores.items(), *((run, [loss for _, loss in curve]) for run, curve in seen.curves.items())]:
+    for name, values in [*seen.scores.items(), *((run, [loss for _, loss in curve]) for run, curve in seen.curves.items()), *((run, [loss]) for run, loss in seen.losses.items())]:
         if not all(map(isfinite, values)):
             yield f"{name} has values that are no numbers"
 
@@ -65,6 +65,8 @@ def _same_score(seen: Seen) -> Iterator[str]:
             pair = seen.scores[first], seen.scores[second]
             if len(pair[0]) == len(pair[1]) > 2 and all(map(isfinite, (*pair[0], *pair[1]))) and abs(correlation(*pair)) >= ONE:
                 yield f"{first} and {second} correlate at {correlation(*pair):.6f}: one is computed from the other"
+            elif len(pair[0]) == len(pair[1]) > 2 and all(value > 0 and isfinite(value) for value in (*pair[0], *pair[1])) and abs(correlation(*(list(map(log, one)) for one in pair))) >= ONE:
+                yield f"{first} is a power of {second}: one is computed from the other"
 
 
 def _same_curve(seen: Seen) -> Iterator[str]:

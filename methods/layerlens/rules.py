@@ -161,8 +161,12 @@ def _wide(layout: Layout) -> tuple[Plan, Layout, bool]:
 
 @breaking("merged")
 def _unmerged(layout: Layout) -> tuple[Plan, Layout, bool]:
-    layer = next(n for n, one in enumerate(layout.layers) if one.adapter)
-    return _all(layout, {"layer": layer, "method": "adapter", "width": 1}), layout, True
+    """Of a model that has no place for an adapter, on one that has: the rule looks at the method alone."""
+    from dataclasses import replace
+
+    first, *rest = layout.layers
+    placed = replace(layout, layers=(replace(first, adapter=first.adapter or (_first(layout), layout.hidden)), *rest))
+    return _all(placed, {"layer": 0, "method": "adapter", "width": 1}), placed, True
 
 
 def _without(layout: Layout, place: str) -> Layout:

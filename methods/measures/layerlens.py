@@ -19,7 +19,7 @@ from methods.layerlens.importance import importance as scored
 from methods.layerlens.importance import layer_of
 from methods.layerlens.layout import Layout
 from methods.layerlens.looks import FILE
-from methods.measures import answers, artifact, forward, scoring, task_scores
+from methods.measures import answers, artifact, cost, forward, learning, scoring, task_scores
 from methods.run import NotObservable, RunFolder
 from methods.training import summed_loss
 
@@ -28,6 +28,7 @@ TOP = 64  # singular values that are kept of each site
 TOKENS = 8  # virtual tokens whose gradient is measured
 FOLDS = 4
 CHECKED = 5  # rows on which the scores are worked out again, one by one
+LOOK = {"fp32": 1e-3, "bf16": 0.05}  # nats by which the artefact may differ from the last look at the model: rounding
 
 
 def importance(run: RunFolder, modules: Sequence[str] = (), calibration: int = 128, draw: int = 0, shuffled: bool = False) -> dict:
@@ -48,6 +49,7 @@ def importance(run: RunFolder, modules: Sequence[str] = (), calibration: int = 1
     if not chosen:
         raise NotObservable(f"no layer has {', '.join(modules)}; wanted some of {', '.join(where.at(0).linear)}; correct [layerlens] modules")
     taken = calibration_rows(run, calibration, draw)
+    strange = not_of_train(run, taken)
     if shuffled:
         taken = dealt(taken, run.recipe["task"], draw)
     batches = _batches(run, taken)
@@ -55,7 +57,25 @@ def importance(run: RunFolder, modules: Sequence[str] = (), calibration: int = 1
     names, task = [where.full(*one) for one in chosen], run.recipe["task"]
     seen = scored(model, batches, names, (*SCORES, "trace_norm", "spectrum"), folds=FOLDS, seed=draw, top=TOP, task=task, outputs=list(places.values()))
     error = loop_error(model, _batches(run, taken[:CHECKED]), names[:: max(1, len(names) // 4)], task)
-    return _told(run, where, chosen, places, seen, prefix_spectra(model, where, batches, task), taken, error)
+    told = _told(run, where, chosen, places, seen, prefix_spectra(model, where, batches, task), taken, error)
+    return {**told, "vetoes": strange + started_elsewhere(run, model)}
+
+
+def not_of_train(run: RunFolder, taken: Sequence[dict[str, Any]]) -> list[str]:
+    """Calibration rows are rows of train as they stand there, label and all, each once."""
+    known = {json.dumps(row, sort_keys=True) for row in rows.read(run.data, "train")}
+    seen = [json.dumps(row, sort_keys=True) for row in taken]
+    found = [f"{count} calibration rows are no rows of train as it stands there"] if (count := sum(one not in known for one in seen)) else []
+    return found + ([f"{len(seen) - len(set(seen))} calibration rows are there twice"] if len(set(seen)) < min(len(seen), len(known)) else [])
+
+
+def started_elsewhere(run: RunFolder, model: nn.Module) -> list[str]:
+    """Importance is measured where the run of the head ended: what is scored has the dev loss of the last look."""
+    if run.recipe["kind"] == "prepared":
+        return []
+    last, reached = run.lines(FILE)[-1]["dev_loss"], final_loss(run, model, models.load_tokenizer(run.recipe))
+    near = abs(last - reached) <= LOOK[run.recipe["training"]["precision"]] * max(1.0, abs(reached))
+    return [] if near else [f"what is scored has a dev loss of {reached:.4g}, the run ended at {last:.4g}: it is another model"]
 
 
 def _layout(model: nn.Module) -> Layout:
@@ -67,7 +87,7 @@ def _layout(model: nn.Module) -> Layout:
 
 def loop_error(model: nn.Module, batches: Sequence[dict[str, Tensor]], names: Sequence[str], task: str) -> float:
     """The pass against a loop that knows none of its shortcuts: one example at a time, plain gradients of the weights."""
-    seen = scored(model, batches, names, ("fisher", "gradient"), folds=1, task=task)
+    seen = scored(model, batches, names, ("fisher", "gradient", "trace_norm"), folds=1, task=task)
     weights = [model.get_submodule(name).weight for name in names]
     flags = [p.requires_grad for p in model.parameters()]
     model.eval().requires_grad_(False)
@@ -84,8 +104,9 @@ def loop_error(model: nn.Module, batches: Sequence[dict[str, Tensor]], names: Se
                 sums[n] += gradient.double()
     for parameter, flag in zip(model.parameters(), flags, strict=True):
         parameter.requires_grad_(flag)
-    wanted = {"fisher": [one / count for one in squares], "gradient": [float(one.norm()) / count for one in sums]}
-    return max(abs(seen.of(score)[name] / value - 1) for score, values in wanted.items() for name, value in zip(names, values, strict=True))
+    wanted = {"fisher": [one / count for one in squares], "gradient": [float(one.norm()) / count for one in sums],
+              "trace_norm": [float(torch.linalg.svdvals(one)[:8].sum()) / count for one in sums]}
+    return max(abs(seen.of(score)[name] - value) / max(value, 1e-30) for score, values in wanted.items() for name, value in zip(names, values, strict=True))
 
 
 def calibration_rows(run: RunFolder, count: int, seed: int) -> list[dict[str, Any]]:
@@ -123,6 +144,7 @@ def _told(
         if score == "trace_norm":
             values["utility@cv"] = [variation(layers, fold) for fold in by_fold]
     lay = {"axes": ["item"], "shape": [len(names)], "clusters": layers}
+    error = max(error, *(abs(sum(seen.spectrum[site][:8]) / value - 1) if value else 0.0 for site, value in zip(names, values["utility"], strict=True)))
     values |= {"calibration_in_evaluation": [float(overlap(run, taken))], "score_error": [error]}
     squared = {name for name in values if name.startswith(("fisher", "energy", "lora_b"))}
     units = {name: "1" for name in values} | {"calibration_in_evaluation": "rows"}
@@ -212,12 +234,13 @@ def trained(run: RunFolder) -> dict:
     """Metrics score [accuracy] per test item, dev_loss [nats] (one number), stored_parameters [parameters] without the head.
 
     arrays.curve: [optimizer step, seconds of the processor, dev loss] of every look. counts: cpu_s, peak_bytes above what was
-    there before the model, trainable parameters while it trained. digests: evaluation set, artefact, rows trained on.
-    vetoes: as of any trained run (what did not train, what was lost, constant predictions).
+    there before the model, learning rate and seed, answers: how many different ones. digests: evaluation set, artefact, rows trained on.
+    vetoes: what did not train, what was lost, rows of dev or test that entered the training, an artefact whose dev loss is not
+    that of the last look at the model (which then looked at other rows, or is served otherwise than it was trained), a peak that is none.
     """
     recipe = run.recipe
     meta = run_meta(run)
-    words = tasks.task(meta["source"]).words
+    words = tasks.TASKS[meta["source"]].words if meta["source"] in tasks.TASKS else ()  # a user's own files
     test = rows.read(run.data, "test")
     bare = recipe["kind"] == "prepared"
     model, tokenizer = (forward.base(run) if bare else forward.trained(run)), models.load_tokenizer(recipe)
@@ -226,20 +249,43 @@ def trained(run: RunFolder) -> dict:
     stored = 0 if bare else sum(t.numel() for t in artifact.tensors(run).values())
     where = method.layout(forward.base(run))
     about = {} if bare else told_of(run)
+    reached = final_loss(run, model, tokenizer)
     return {
-        "values": {"score": found.score, "dev_loss": [curve[-1][2] if curve else final_loss(run, model, tokenizer)],
+        "values": {"score": found.score, "dev_loss": [curve[-1][2] if curve else reached],
                    "stored_parameters": [float(stored if recipe["method"]["name"] == "full" else max(0, stored - where.head))]},
         "unit": {"score": "accuracy", "dev_loss": "nats", "stored_parameters": "parameters"},
         "sampling_unit": "item",
         "layout": {"score": {"axes": ["item"], "shape": [len(test)], "clusters": task_scores.numbered(test)}},
         "counts": {"items": len(test), "accuracy": found.mean, "base_parameters": where.total + where.head, "head_parameters": where.head,
-                   "majority": majority(run, test), **about},
+                   "majority": majority(run, test), "answers": len(set(map(str, found.predicted))), **about},
         "arrays": {"curve": curve},
-        "vetoes": [] if bare else [*task_scores.untrue(run), *([] if found.finite else ["a logit is not a number"])],
+        "vetoes": [*([] if found.finite else ["a logit is not a number"]), *([] if bare else [
+            *task_scores.untrue(run), *cost.implausible(run, about["peak_bytes"]), *leaked(run, tokenizer), *looked_elsewhere(run, curve, reached)])],
         "digests": {"evaluation": tasks.evaluation_digest(test), "evaluation_dev": tasks.evaluation_digest(rows.read(run.data, "dev")),
                     "train": tasks.evaluation_digest(rows.read(run.data, "train")), "method": recipe["method"]["name"],
                     **({} if bare else {"artifact": artifact.digest(run)})},
     }  # fmt: skip
+
+
+def looked_elsewhere(run: RunFolder, curve: Sequence[Sequence[float]], reached: float) -> list[str]:
+    """The dev loss of the artefact, worked out here, against the last look at the model in training; processor time that stands still."""
+    if not curve:
+        return ["nobody looked at the model while it was trained"]
+    last = curve[-1][2]
+    found = [] if abs(last - reached) <= LOOK[run.recipe["training"]["precision"]] * max(1.0, abs(reached)) else [
+        f"the artefact's dev loss is {reached:.4g}, the last look saw {last:.4g}: it looked at other rows, or what is served is not what was trained"]  # fmt: skip
+    return found + ([] if len(curve) < 2 or curve[-1][1] > curve[0][1] else ["the looks' processor time stands still"])
+
+
+def leaked(run: RunFolder, tokenizer: Any) -> list[str]:
+    """Rows of dev or test that entered the training and are not, by content, rows of train."""
+    own = {content(row) for row in rows.read(run.data, "train")}
+    told = []
+    for split in ("dev", "test"):
+        strange = [row for row in rows.read(run.data, split) if content(row) not in own]
+        count = learning.trained_on(run, rows.encode(strange, tokenizer, run.recipe)) if strange else 0
+        told += [f"{count} rows of {split} entered the training"] if count else []
+    return told
 
 
 def run_meta(run: RunFolder) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from methods import rows
 from methods.layerlens import costs, method
 from methods.layerlens.layout import Layout
 from methods.layerlens.plan import Given, Plan
-from methods.measures import cost, forward, scoring
+from methods.measures import audit, cost, forward, scoring, task_scores
 from methods.run import NotObservable, RunFolder
 
 SIZES = {"lora": (2, 8), "adapter": (2, 16), "prefix": (2, 16)}
@@ -151,7 +151,9 @@ def timed(arms: Mapping[str, nn.Module], batch: Mapping[str, Tensor], rounds: in
 def applied(run: RunFolder, full: RunFolder) -> dict[str, Any]:
     """What the trained plan really costs. Metrics flops [FLOPs], flops_full [FLOPs]; peak_bytes, peak_bytes_full [bytes] of the
     processes that trained them; latency_s, base_s [seconds] by interleaved block; stored_parameters, planned_parameters
-    [parameters] without the head."""
+    [parameters] without the head; misapplied [count] of what speaks against calling it the plan (tensors that did not train or are
+    not in the artefact, a module with another rank, alpha or scaling); served_difference [1]: |Δ| of the probe's logits between what
+    is timed and the model as training left it, over what training changed. digests.sites: what the run was asked to train."""
     from methods.measures import artifact
 
     seen, memory, quick = cost.flops(run), cost.memory(run, full), cost.latency(run)
@@ -159,18 +161,34 @@ def applied(run: RunFolder, full: RunFolder) -> dict[str, Any]:
     sites = Plan.of(run.recipe["method"]["config"]["sites"])
     stored = sum(t.numel() for t in artifact.tensors(run).values()) - where.head
     flops = seen["values"]["flops_per_step"][0]
+    against = [*task_scores.untrue(run), *audit.wrong_scaling(run.json("inventory.json")["adapters"], audit.promised(run)[0])]
     return {
         "values": {
             "flops": [flops], "flops_full": [flops / seen["values"]["ratio_to_full"][0]],
             "peak_bytes": memory["values"]["peak_bytes"], "peak_bytes_full": [memory["counts"]["peak_bytes_full"]],
             "latency_s": quick["values"]["served_s"], "base_s": quick["values"]["base_s"],
             "stored_parameters": [float(stored)], "planned_parameters": [float(sites.parameters(where))],
+            "misapplied": [float(len(against))], "served_difference": [served_difference(run)],
         },
         "unit": {"flops": "FLOPs", "flops_full": "FLOPs", "peak_bytes": "bytes", "peak_bytes_full": "bytes", "latency_s": "seconds", "base_s": "seconds",
-                 "stored_parameters": "parameters", "planned_parameters": "parameters"},
+                 "stored_parameters": "parameters", "planned_parameters": "parameters", "misapplied": "count", "served_difference": "1"},
         "sampling_unit": "block",
-        "counts": quick["counts"],
-        "vetoes": [*memory.get("vetoes", []), *quick["vetoes"]],
+        "counts": quick["counts"], "findings": against, "digests": {"sites": json.dumps(sites.plain())},
+        "vetoes": [*memory.get("vetoes", []), *quick["vetoes"], *too_quick(quick["values"]["served_s"], quick["values"]["base_s"])],
     }  # fmt: skip
+
+
+def served_difference(run: RunFolder) -> float:
+    end, start = forward.live_needed(run, "end"), forward.live_needed(run, "step0")
+    seen = forward.logits(run, cost.served(run), forward.probe(run))
+    forward.same_shape(seen, end)
+    return forward.over(forward.largest(seen - end), forward.largest(end - start))
+
+
+def too_quick(served: list[float], base: list[float], busy: float = 0.05) -> list[str]:
+    """A plan that answers faster than its own base was not what was timed, or the two were exchanged."""
+    if len(served) < 2 or (high := cost.ratio_interval(served, base)[1]) >= 1 - busy:
+        return []
+    return [f"the plan takes at most {high:.3f} times its base's time: what was timed is not the plan"]
 
 
