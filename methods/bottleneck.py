@@ -82,6 +82,13 @@ def places(model: nn.Module, style: str) -> list[str]:
     return found
 
 
+def heads(model: nn.Module, more: tuple[str, ...] = ()) -> list[str]:
+    """Modules that are trained whole, by the end of their name, as peft's modules_to_save has it: DistilBERT's pre_classifier is one
+    beside its classifier."""
+    found = [name for name, _ in model.named_modules() if name.endswith((*HEADS, *more))]
+    return [name for name in found if not any(name.startswith(other + ".") for other in found)]
+
+
 def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) -> nn.Module:
     """The model with adapters drawn from `seed` or torch's generator; they and a classification head are trainable."""
     if seed is not None:
@@ -93,8 +100,8 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
         layer = model.get_submodule(name)
         setattr(model.get_submodule(parent), child, Adapter(layer, chosen).to(next(layer.parameters()).device))
     if task_type(model) != "CAUSAL_LM":
-        for name in HEADS:
-            getattr(model, name, nn.Module()).requires_grad_(True)
+        for name in heads(model):
+            model.get_submodule(name).requires_grad_(True)
     model.bottleneck = chosen
     return model.eval()
 

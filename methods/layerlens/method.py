@@ -14,7 +14,7 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 
-from methods.bottleneck import FORWARD, HEADS, Adapter, Bottleneck, places
+from methods.bottleneck import FORWARD, Adapter, Bottleneck, heads, places
 from methods.layerlens import prefixes
 from methods.layerlens.layout import Layer, Layout
 from methods.layerlens.plan import Given, Plan, parameters
@@ -65,9 +65,9 @@ def layout(model: nn.Module) -> Layout:
     stem = max(stacks, key=lambda name: len(stacks[name]))
     after = {name for name in places(model, "pfeiffer") if name.startswith(stem)} if any(n.endswith(FORWARD) for n, _ in model.named_modules()) else set()
     layers = tuple(_layer(f"{stem}.{at}", dict(parts), after) for at, parts in sorted(stacks[stem].items()))
-    heads = {id(p): p.numel() for name in HEADS for p in getattr(model, name, nn.Module()).parameters()}
-    total = sum(p.numel() for p in model.parameters()) - sum(heads.values())
-    return Layout(layers, int(model.config.hidden_size), total, sum(heads.values()))
+    head = {id(p): p.numel() for name in heads(model) for p in model.get_submodule(name).parameters()}
+    total = sum(p.numel() for p in model.parameters()) - sum(head.values())
+    return Layout(layers, int(model.config.hidden_size), total, sum(head.values()))
 
 
 def _layer(name: str, parts: Mapping[str, nn.Module], after: set[str]) -> Layer:
@@ -110,9 +110,8 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
     for one in (*plan.only("adapter"), *plan.only("prefix")):
         _put(model, one, where)
     model = get_peft_model(model, lora) if lora else model
-    heads = [name for name in (*HEADS, *chosen.modules_to_save) if kind != "CAUSAL_LM" and hasattr(model, name)] if lora is None else []
-    for name in heads:
-        getattr(model, name).requires_grad_(True)
+    for name in heads(model, chosen.modules_to_save) if lora is None and kind != "CAUSAL_LM" else ():
+        model.get_submodule(name).requires_grad_(True)
     for module in model.modules():
         if isinstance(module, Adapter):
             module.down.requires_grad_(True), module.up.requires_grad_(True)

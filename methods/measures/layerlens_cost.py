@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from methods import rows
+from methods.bottleneck import heads
 from methods.layerlens import costs, method
 from methods.layerlens.layout import Layout
 from methods.layerlens.plan import Given, Plan
@@ -100,8 +101,8 @@ def base_trained_through(run: RunFolder, where: Layout) -> nn.Module:
     """The frozen base, its gradient taken back to the first layer's input, its head trained: what any adapter in the first
     layer needs beside itself."""
     model = forward.base(run).requires_grad_(False)
-    for name in method.HEADS:
-        getattr(model, name, nn.Module()).requires_grad_(True)
+    for name in heads(model):
+        model.get_submodule(name).requires_grad_(True)
 
     def reach(_module: nn.Module, given: tuple, more: dict) -> tuple[tuple, dict]:
         if given:

@@ -7,6 +7,8 @@ import torch
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
     LlamaConfig,
     LlamaForCausalLM,
     ViTConfig,
@@ -256,3 +258,19 @@ def test_a_bad_plan_says_where_and_what(tmp_path, written, said):
 def test_a_plan_that_is_not_there_is_no_traceback(tmp_path):
     with pytest.raises(ValueError, match="cannot be read"):
         plan.read(tmp_path / "none.toml")
+
+
+@pytest.mark.parametrize("kinds", [("lora",), ("adapter",), ("prefix",), ("lora", "adapter", "prefix")])
+def test_a_head_of_two_parts_trains_whole_and_is_counted_as_head(kinds):
+    """DistilBERT: peft's modules_to_save = ["classifier"] takes pre_classifier along, by the end of its name."""
+    torch.manual_seed(0)
+    model = DistilBertForSequenceClassification(DistilBertConfig(dim=32, n_layers=3, n_heads=4, hidden_dim=48, vocab_size=50)).eval()
+    where = method.layout(model)
+    assert where.head == sum(p.numel() for part in (model.pre_classifier, model.classifier) for p in part.parameters())
+    given = {"lora": {"rank": 2, "modules": ["attention.q_lin"]}, "adapter": {"width": 3}, "prefix": {"tokens": 2}}
+    sites = [{"layer": layer, "method": kinds[layer % len(kinds)], **given[kinds[layer % len(kinds)]]} for layer in range(3)]
+    planned = Plan.of(sites).parameters(where)
+    made = method.wrap(model, {"sites": sites, "modules_to_save": ["classifier"]}, seed=0)
+    assert sum(p.numel() for p in made.parameters() if p.requires_grad) == planned + where.head
+    trained = {name for name, p in made.named_parameters() if p.requires_grad}
+    assert all(any(f"{part}." in name for name in trained) for part in ("pre_classifier", "classifier"))
