@@ -143,13 +143,15 @@ def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each
 
 def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: int = 12) -> dict[str, Any]:
     """Metrics cached_s, whole_s [seconds] an item, per turn and batch size: embeddings kept against worked out on the fly; single_s, batched_s
-    [seconds] an item with kept embeddings, per turn, in the smallest batch and in the largest.
+    [seconds] an item with kept embeddings, per turn, in the smallest batch and in the largest; batch_sizes [count] of different numbers of
+    rows that a request really brought.
 
     arrays: per arm the median items a second over batch sizes, for off, 4 and 8 tokens cached, and all on the fly.
     """
     arms: tuple[str, ...] = ()
     rates: dict[str, list[float]] = {}
-    cached, whole, by_size, draw = [], [], {}, random.Random(2)
+    cached, whole, draw = [], [], random.Random(2)
+    by_size: dict[int, list[float]] = {}
     for size in sizes:
         requests = Requests(run, size, 4)
         most = requests.safe.config.tokens
@@ -163,12 +165,12 @@ def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: i
             rates.setdefault(arm, []).append(1 / float(np.median(told[arm])))
         cached += told[f"on:{most}"]
         whole += told[f"whole:{most}"]
-        by_size[size] = told[f"on:{most}"]
+        by_size[len(requests.inputs[0]["input_ids"])] = told[f"on:{most}"]
     falling = [f"{arm}: {a:.0f} items/s at batch {size}, {b:.0f} at the next" for arm, line in rates.items()
                for size, a, b in zip(sizes, line, line[1:], strict=False) if b < 0.7 * a]
-    values = {"cached_s": cached, "whole_s": whole, "single_s": by_size[min(sizes)], "batched_s": by_size[max(sizes)]}
+    values = {"cached_s": cached, "whole_s": whole, "single_s": by_size[min(by_size)], "batched_s": by_size[max(by_size)]}
     return {
-        "values": values, "unit": dict.fromkeys(values, "seconds"), "sampling_unit": "turn",
+        "values": {**values, "batch_sizes": [float(len(by_size))]}, "unit": {**dict.fromkeys(values, "seconds"), "batch_sizes": "count"}, "sampling_unit": "turn",
         "counts": {"turns": turns, "sizes": len(sizes), "threads": torch.get_num_threads()}, "findings": falling,
         "arrays": {"batch": [float(size) for size in sizes], **{f"items_per_s {arm}": line for arm, line in rates.items()}},
     }  # fmt: skip

@@ -563,6 +563,7 @@ def test_medians_tails_and_spikes_are_those_of_the_blocks():
 
 def test_throughput_counts_every_turn_and_size(clean):
     report = safe_cost.throughput(clean, sizes=(2, 3), turns=2)
-    assert {name: len(values) for name, values in report["values"].items()} == {"cached_s": 4, "whole_s": 4, "single_s": 2, "batched_s": 2}
+    assert {name: len(values) for name, values in report["values"].items()} == {"cached_s": 4, "whole_s": 4, "single_s": 2, "batched_s": 2, "batch_sizes": 1}
+    assert report["values"]["batch_sizes"] == [2.0]
     assert report["values"]["cached_s"] == report["values"]["single_s"] + report["values"]["batched_s"]
     assert min(report["values"]["cached_s"] + report["values"]["whole_s"]) > 0
