@@ -5,11 +5,14 @@ import pytest
 from fixtures.safe_bench import Once
 from fixtures.safe_examples import kept_for_the_page as kept_for_the_page
 from fixtures.safe_subject import DEFAULTS
+from harness.plugin import STATE
 
 
 @pytest.fixture
-def asked(pad):
-    return {**DEFAULTS["policy"], **pad.subject.raw.get("policy", {})}
+def asked(pad, request):
+    learned = request.config.stash[STATE].criteria["safe.policy.skip_rate"]
+    constraint = next(part.bound for part in learned.parts if part.metric == "upper_least")
+    return {**DEFAULTS["policy"], **pad.subject.raw.get("policy", {}), "constraint": constraint}
 
 
 @pytest.fixture

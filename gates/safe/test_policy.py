@@ -8,7 +8,7 @@ from harness.gate import gate
 def test_the_learned_policy_skips_audio_and_harms_nobody(pilot, measures, judge, asked):
     train, dev, vqa = (evidence.answers(measures, pilot, split) for split in ("train", "dev", "vqa"))
     chosen = evidence.bandit(train, dev, asked["alpha"], asked["harm"])
-    judge(evidence.learned(evidence.answers(measures, pilot), vqa, chosen, asked["alpha"], {"multiplier": chosen.multiplier}))
+    judge(evidence.learned(evidence.answers(measures, pilot), vqa, chosen, asked["alpha"], {"multiplier": chosen.multiplier}, asked["constraint"]))
 
 
 @gate("safe.policy.pareto", needs=["pilot"])

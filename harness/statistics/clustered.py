@@ -1,11 +1,13 @@
 """Limits of a mean over items that hang together in clusters, such as questions about one image; one run, no seeds."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from math import cbrt, inf, sqrt
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from harness.statistics.interval import Interval, t_test
+from harness.statistics.interval import Interval
 
 METHOD, NOTHING_SEEN = "cluster-robust t", "no difference in any cluster"
 
@@ -14,7 +16,8 @@ def clustered_limits(values: ArrayLike, clusters: Sequence[int], level: float = 
     """One-sided limits at `level` on each side of the mean of `values` (n,), whose items lie in `clusters` (n,).
 
     Standard error: sqrt(G/(G-1) · Σ_g (Σ_{i in g} (x_i - mean))²) / n with t(G - 1) over the G clusters (Liang & Zeger 1986;
-    the CR1 estimator of a regression on a constant). `n` of the interval counts clusters.
+    the CR1 estimator of a regression on a constant), moved outwards where the clusters are skewed (`Skewed`). `n` of the interval
+    counts clusters.
 
     Where no item differs at all the limits are those of 0 events in G clusters; the values must then be differences of
     scores in [0, 1].
@@ -35,8 +38,42 @@ def clustered_limits(values: ArrayLike, clusters: Sequence[int], level: float = 
         return _nothing_seen(np.bincount(groups), level)
     from scipy import special
 
-    reach = float(special.stdtrit(count - 1, level)) * error
-    return Interval(estimate, estimate - reach, estimate + reach, count, level, METHOD, t_test(estimate, error, count - 1))
+    shape = Skewed(estimate, error, count, float((sums**3).mean() / (sums**2).mean() ** 1.5) if error else 0.0)
+    reach = float(special.stdtrit(count - 1, level))
+    return Interval(estimate, estimate - shape.reach(reach) * error, estimate - shape.reach(-reach) * error, count, level, METHOD, shape.p)
+
+
+@dataclass(frozen=True)
+class Skewed:
+    """The t test of a mean over skewed clusters. Where differences are rare, few of them mean a small standard error too, and t limits on the
+    side of the tail say GO too often (8 to 11 % in place of 5 for a few dozen lost answers: benchmarks/safe_false_alarms.py).
+
+    Hall's transformation (1992, JRSS B 54:221) of T = (mean - bound) / error, with skewness γ over G clusters,
+    g(T) = T + γT²/(3√G) + γ²T³/(27G) + γ/(6√G), takes that out to first order; of T and g(T) the one counts that claims less.
+    """
+
+    estimate: float
+    error: float
+    count: int
+    skewness: float
+
+    def straight(self, t: float) -> float:
+        lean = self.skewness / sqrt(self.count)
+        return t + lean * t**2 / 3 + lean**2 * t**3 / 27 + lean / 6
+
+    def reach(self, wanted: float) -> float:
+        """T at which t or g(t), whichever is nearer to 0, reaches `wanted`."""
+        lean = self.skewness / sqrt(self.count)
+        bent = 3 / lean * (cbrt(1 + lean * (wanted - lean / 6)) - 1) if abs(lean) > 1e-9 else wanted
+        return max(wanted, bent) if wanted > 0 else min(wanted, bent)
+
+    def p(self, bound: float, above: bool) -> float:
+        from scipy import special
+
+        distance = self.estimate - bound
+        t = distance / self.error if self.error else inf if distance > 0 else -inf if distance < 0 else 0.0
+        both = (t, self.straight(t)) if self.error else (t, t)
+        return float(special.stdtr(self.count - 1, -min(both) if above else max(both)))
 
 
 def _nothing_seen(sizes: NDArray[np.int64], level: float) -> Interval:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from harness.statistics import clustered_limits, paired_mean_limits
+from harness.statistics.clustered import Skewed
 
 
 def test_statsmodels_gives_the_same_standard_error():
@@ -11,7 +12,8 @@ def test_statsmodels_gives_the_same_standard_error():
     draw = np.random.default_rng(0)
     clusters = np.sort(draw.integers(0, 40, 300))
     x = draw.normal(size=300) + draw.normal(size=40)[clusters]
-    fit = sm.OLS(x, np.ones(300)).fit(cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": False}, use_t=True)
+    x, clusters = np.r_[0.2 + x, 0.2 - x], np.r_[clusters, 40 + clusters]  # as often above as below: no skewness
+    fit = sm.OLS(x, np.ones(600)).fit(cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": False}, use_t=True)
     found = clustered_limits(x, clusters.tolist())
     from scipy import stats
 
@@ -23,7 +25,8 @@ def test_statsmodels_gives_the_same_standard_error():
 
 def test_clusters_of_one_are_the_paired_t():
     draw = np.random.default_rng(1)
-    a, b = draw.normal(size=50), draw.normal(size=50)
+    a, b = draw.normal(size=25), draw.normal(size=25)
+    a, b = np.r_[a, b + 0.1], np.r_[b, a + 0.1]
     one, other = clustered_limits(a - b, range(50)), paired_mean_limits(a, b)
     assert (one.low, one.high) == pytest.approx((other.low, other.high))
     assert one.p(0.1, above=True) == pytest.approx(other.p(0.1, above=True))
@@ -38,6 +41,52 @@ def test_size_at_the_margin_holds_where_a_plain_t_is_wrong():
         plain += paired_mean_limits(x, zero).low > 0
     assert wrong / 1000 <= 0.05 + 3 * (0.05 * 0.95 / 1000) ** 0.5
     assert plain / 1000 > 0.15
+
+
+def lost(draw, share, count=1000):
+    """Differences of `count` items, of which a share is lost and a third as many are won, in clusters of two that mostly share their fate."""
+    fate = draw.random(count // 2)
+    both = np.where(fate < share, -1.0, np.where(fate < share * 4 / 3, 1.0, 0.0))
+    return np.where(draw.random((count // 2, 2)) < 0.9, both[:, None], 0.0).ravel()
+
+
+def test_size_at_the_margin_holds_where_answers_are_lost_rarely():
+    """At the margin, one point in a hundred: t limits clear it more often than in 5 of 100 samples, these do not."""
+    from scipy import stats
+
+    draw, clusters = np.random.default_rng(4), np.repeat(np.arange(500), 2)
+    bound, plain, mine, other = -0.9 * 0.012 * (1 - 1 / 3), 0, 0, 0
+    for _ in range(2000):
+        x = lost(draw, 0.012)
+        if not x.any():
+            continue
+        sums = np.bincount(clusters, weights=x - x.mean())
+        error = float(np.sqrt(500 / 499 * (sums**2).sum()) / 1000)
+        plain += x.mean() - stats.t.ppf(0.95, 499) * error > bound
+        found = clustered_limits(x, clusters)
+        mine += found.low > bound
+        other += found.high < bound
+    assert plain > mine
+    assert mine / 2000 <= 0.05 + 3 * (0.05 * 0.95 / 2000) ** 0.5
+    assert other / 2000 <= 0.05 + 3 * (0.05 * 0.95 / 2000) ** 0.5
+
+
+@pytest.mark.parametrize("skewness", [-12.0, -3.0, -1e-12, 0.0, 4.0])
+@pytest.mark.parametrize("wanted", [1.7, -1.7])
+def test_reach_is_where_the_test_says_so(skewness, wanted):
+    shape = Skewed(0.0, 1.0, 400, skewness)
+    t = shape.reach(wanted)
+    sign = np.sign(wanted)
+    assert min(sign * t, sign * shape.straight(t)) == pytest.approx(1.7)
+    assert sign * t >= 1.7
+
+
+def test_skewed_limits_and_their_p_value_are_one():
+    x = lost(np.random.default_rng(6), 0.05)
+    for level in (0.8, 0.95, 0.99):
+        found = clustered_limits(x, np.repeat(np.arange(500), 2), level)
+        assert found.p(found.low, above=True) == pytest.approx(1 - level)
+        assert found.p(found.high, above=False) == pytest.approx(1 - level)
 
 
 @pytest.mark.parametrize(("values", "clusters"), [([1.0, 2.0], [0, 0]), ([1.0, 2.0], [0]), ([], [])])
