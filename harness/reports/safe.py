@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from harness.reports import page, safe_facts, safe_figures, safe_items
+from harness.reports import page, safe_experiments, safe_facts, safe_figures, safe_items
 from harness.reports.safe_facts import ALL, BESIDE, CONSULTED, LINES, RETENTION, SKIP, SafeFacts
 from harness.reports.tags import document, facts, text
 from harness.reports.words import duration
@@ -36,7 +36,7 @@ def render(checklist: Mapping[str, Any], kept: Mapping[str, Any] | None = None) 
     found, session = safe_facts.of(checklist, kept), checklist["session"]
     lines = page.lines(found, "Launch lines", WORDS, safe_facts.lines(found), "beside the six lines", LINES)
     body = (
-        f"{_header(found, session)}<main>{lines}{safe_figures.learning(found)}{safe_figures.cost(found)}{safe_figures.policies(found)}"
+        f"{_header(found, session)}<main>{lines}{safe_experiments.experiments(found)}{safe_figures.learning(found)}{safe_figures.cost(found)}{safe_figures.policies(found)}"
         f"{safe_figures.hearing(found)}{page.section('examples', 'Items to look at', safe_items.cards(found))}"
         f"{page.absent(found, {**LINES, **BESIDE}, _gaps(found))}{page.records(found, session, _of_kept(found))}</main>"
     )
