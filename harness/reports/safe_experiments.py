@@ -40,10 +40,10 @@ def stands(words: Iterable[str]) -> list[tuple[str, list[int]]]:
 def experiments(found: PageFacts) -> str:
     own = [word(found.outcome(identity) for identity in ids) for _, ids in EXPERIMENTS]
     rows = [
-        [str(number), text(name), verdict(mine), verdict(counts), f"vetoed by {', '.join(map(str, by))}" if by else _open(found, ids)]
+        [text(f"{number}. {name}"), verdict(mine), verdict(counts), f"vetoed by {', '.join(map(str, by))}" if by else _open(found, ids)]
         for number, ((name, ids), mine, (counts, by)) in enumerate(zip(EXPERIMENTS, own, stands(own), strict=True), 1)
     ]
-    return page.section("experiments", "Experiments, in their order", f"<p><small>{WORDS}</small></p>{table(('', 'Experiment', 'Its verdict', 'Counts for', 'Why'), rows)}")
+    return page.section("experiments", "Experiments, in their order", f"<p><small>{WORDS}</small></p>{table(('Experiment', 'Its verdict', 'Counts for', 'Why'), rows)}")
 
 
 def _open(found: PageFacts, ids: Iterable[str]) -> str:
