@@ -41,6 +41,7 @@ from methods.safe import policy_scores  # noqa: E402
 
 Rng, Draw, Changes = np.random.Generator, Callable[..., Measurement], Mapping[str, Mapping[str, Any]]
 CRITERIA, SEED, WANTED, FREE = criteria.load(ROOT / "criteria.toml"), 20_261, 0.05, "safe.parity.gate_off_free"
+CONSTRAINT = next(part.bound for part in CRITERIA["safe.policy.skip_rate"].parts if part.metric == "upper_least")
 TEST, DEV, VQA = (1600,) * 3, (500,) * 3, (0, 0, 9673)  # items of each need; train is as large as TEST
 ALLOWANCE, ALPHA, HARM, SIZES = 0.005, 0.02, 0.02, {"train": 1800, "dev": 300, "test": 600}  # as fixtures/subjects/safe.toml has them; sizes of a brief one
 BRIEF = {r"(?s)\[data\].*?\n\n": '[data]\nfrom = "folder"\npath = "{data}"\n\n', r"(?m)^seed .*": "seed = {seed}", r"warmup_steps +=.*": "warmup_steps = 2",
@@ -78,7 +79,7 @@ def answers(rng: Rng, of: str = "gated", alike: float = 0.2, texts: int = 0, ask
         return safe_evidence.gain(table(rng, changes, alike=alike))
     seen, dev = table(rng, {"none": asked or {}} if of == "learned" else changes, TEST if of == "gated" else VQA, alike, texts=texts), table(rng, {}, DEV, images=400)
     if of == "learned":
-        return safe_evidence.learned(table(rng, changes), seen, safe_evidence.bandit(table(rng, {}, images=3600), dev, ALPHA, HARM), ALPHA, {}, -0.005)
+        return safe_evidence.learned(table(rng, changes), seen, safe_evidence.bandit(table(rng, {}, images=3600), dev, ALPHA, HARM), ALPHA, {}, CONSTRAINT)
     chosen, _ = safe_evidence.heuristic(dev, ALLOWANCE)
     return safe_evidence.gated(seen, chosen, {}) if of == "gated" else safe_evidence.retention(seen, chosen)
 
