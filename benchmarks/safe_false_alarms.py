@@ -43,7 +43,7 @@ Rng, Draw, Changes = np.random.Generator, Callable[..., Measurement], Mapping[st
 CRITERIA, SEED, WANTED, FREE = criteria.load(ROOT / "criteria.toml"), 20_261, 0.05, "safe.parity.gate_off_free"
 CONSTRAINT = next(part.bound for part in CRITERIA["safe.policy.skip_rate"].parts if part.metric == "upper_least")
 TEST, DEV, VQA = (1600,) * 3, (500,) * 3, (0, 0, 9673)  # items of each need; train is as large as TEST
-ALLOWANCE, ALPHA, HARM, SIZES = 0.005, 0.02, 0.02, {"train": 1800, "dev": 300, "test": 600}  # as fixtures/subjects/safe.toml has them; sizes of a brief one
+ALLOWANCE, ALPHA, HARM, SIZES = 0.005, 0.05, 0.02, {"train": 1800, "dev": 300, "test": 600}  # as fixtures/subjects/safe.toml has them; sizes of a brief one
 BRIEF = {r"(?s)\[data\].*?\n\n": '[data]\nfrom = "folder"\npath = "{data}"\n\n', r"(?m)^seed .*": "seed = {seed}", r"warmup_steps +=.*": "warmup_steps = 2",
          "= 300\nmix": "= 40\nmix", "= 1200\nmix": "= 60\nmix", r"extend +=.*": "extend = 10"}  # fmt: skip
 EMBEDDED: Changes = {
@@ -73,13 +73,16 @@ def table(rng: Rng, changes: Changes, sizes: Sequence[int] = TEST, alike: float 
     return Measurement({name: column.astype(float) for name, column in right.items()} | {f"log_p@{k}": -np.ones(n) for k in (0, 4, 8)}, {}, arrays=arrays)
 
 
+TOOK = Measurement({f"seconds@{k}": [seconds] for k, seconds in ((0, 0.0054), (4, 0.0192), (8, 0.0197))}, {})  # of a request, as on the embedded subject
+
+
 def answers(rng: Rng, of: str = "gated", alike: float = 0.2, texts: int = 0, asked: Mapping[str, Any] | None = None, **changes: Any) -> Measurement:
     """Policies are chosen or fitted on the embedded truth and judged on this one; asked: changes of the vision-language questions alone."""
     if of == "gain":
         return safe_evidence.gain(table(rng, changes, alike=alike))
     seen, dev = table(rng, {"none": asked or {}} if of == "learned" else changes, TEST if of == "gated" else VQA, alike, texts=texts), table(rng, {}, DEV, images=400)
     if of == "learned":
-        return safe_evidence.learned(table(rng, changes), seen, safe_evidence.bandit(table(rng, {}, images=3600), dev, ALPHA, HARM), ALPHA, {}, CONSTRAINT)
+        return safe_evidence.learned(table(rng, changes), seen, safe_evidence.bandit(table(rng, {}, images=3600), dev, ALPHA, HARM, TOOK), ALPHA, TOOK, {}, CONSTRAINT)
     chosen, _ = safe_evidence.heuristic(dev, ALLOWANCE)
     return safe_evidence.gated(seen, chosen, {}) if of == "gated" else safe_evidence.retention(seen, chosen)
 

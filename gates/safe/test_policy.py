@@ -1,4 +1,4 @@
-"""The learned policy: when audio is worth its tokens."""
+"""The learned policy: when audio is worth its time."""
 
 from fixtures import safe_evidence as evidence
 from harness.gate import gate
@@ -6,12 +6,14 @@ from harness.gate import gate
 
 @gate("safe.policy.skip_rate", needs=["pilot"])
 def test_the_learned_policy_skips_audio_and_harms_nobody(pilot, measures, judge, asked):
+    took = measures.safe_actions.latency(pilot)
     train, dev, vqa = (evidence.answers(measures, pilot, split) for split in ("train", "dev", "vqa"))
-    chosen = evidence.bandit(train, dev, asked["alpha"], asked["harm"])
-    judge(evidence.learned(evidence.answers(measures, pilot), vqa, chosen, asked["alpha"], {"multiplier": chosen.multiplier}, asked["constraint"]))
+    chosen = evidence.bandit(train, dev, asked["alpha"], asked["harm"], took)
+    judge(evidence.learned(evidence.answers(measures, pilot), vqa, chosen, asked["alpha"], took, {"multiplier": chosen.multiplier}, asked["constraint"]))
 
 
 @gate("safe.policy.pareto", needs=["pilot"])
 def test_learned_policies_trade_tokens_for_accuracy(pilot, measures, judge, asked):
-    gates = evidence.prices(*(evidence.answers(measures, pilot, split) for split in ("train", "dev")), asked["harm"])
-    judge(evidence.front(evidence.answers(measures, pilot), gates))
+    took = measures.safe_actions.latency(pilot)
+    gates = evidence.prices(*(evidence.answers(measures, pilot, split) for split in ("train", "dev")), asked["harm"], took)
+    judge(evidence.front(evidence.answers(measures, pilot), gates, took))

@@ -143,7 +143,7 @@ def _memory(found: SafeFacts) -> str:
 # ── when audio is consulted ──────────────────────────────────────────────────────────────────────────────────────────
 def policies(found: SafeFacts) -> str:
     return page.pictured("policies", "When audio is consulted", (
-        _front(found, TRADE, SKIP, "Thresholds on the base's own uncertainty"), _front(found, PARETO, POLICY, "Learned policies, by price of a token"),
+        _front(found, TRADE, SKIP, "Thresholds on the base's own uncertainty"), _front(found, PARETO, POLICY, "Learned policies, by price of time"),
         _consulted(found, SKIP, "Whom the threshold consults for"), _consulted(found, POLICY, "Whom the learned policy consults for"),
         safe_progress.quality(found),
     ))  # fmt: skip
@@ -156,7 +156,15 @@ def _front(found: SafeFacts, identity: str, judged: str, name: str) -> str:
     cells = [[text(safe_facts.named(found, identity, y)), linked(found, identity, x), linked(found, identity, y)] for x, y in best[:64]]
     mine = ["the judged policy", linked(found, judged, found.count(judged, "tokens")), linked(found, judged, found.count(judged, "accuracy"))]
     oracle = linked(found, judged, found.count(judged, "oracle_accuracy"))
-    return page.shown(name, drawn, table(("On the front", "Tokens an item", "Accuracy"), [*cells, mine]), f"Test items at the declared mix. Who knew the best action of each item would reach {oracle}.")
+    return page.shown(name, drawn, table(("On the front", "Tokens an item", "Accuracy"), [*cells, mine]), f"Test items at the declared mix. Who knew the best action of each item would reach {oracle}.{_charged(found, judged)}")
+
+
+def _charged(found: SafeFacts, judged: str) -> str:
+    """What the time of each answer costs a policy that is charged for it."""
+    if finite(found.count(judged, "latency_off_s")) is None:
+        return ""
+    taken = ", ".join(f"{name} {linked(found, judged, found.count(judged, count))}" for name, count in (("this policy", "latency_s"), ("never consulting", "latency_off_s"), ("always", "latency_on_s")))
+    return f" From sound to answer a request takes, in seconds: {taken}. Score less the price of that time: {linked(found, judged, found.count(judged, 'reward'))}; at best {linked(found, judged, found.count(judged, 'oracle_reward'))}."
 
 
 def _consulted(found: SafeFacts, identity: str, name: str) -> str:

@@ -4,7 +4,7 @@ What a policy learns or picks, it does on rows that it is not judged on: thresho
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,25 +109,27 @@ class Bandit:
     """argmax_a v_a(x) − α·latency_a − λ·h_a(x), of equals that with most tokens; λ = inf is always off.
 
     values: v_a(x), the expected score of each action; harm: h_a(x), what action a costs an item that needs no audio, against
-    action 0, times the chance that x is such an item; never counted below 0. alpha in points of score a second.
+    action 0, times the chance that x is such an item; never counted below 0. alpha in points of score a second; latency (A,) seconds
+    an item, as it was when the policy was fitted.
     """
 
     values: Linear
     harm: Linear
     alpha: float
+    latency: Array
     multiplier: float = 0.0
 
     def __call__(self, table: Table) -> Array:
         if np.isinf(self.multiplier):
             return always(table, 0)
-        cost = self.alpha * table.latency + self.multiplier * np.maximum(self.harm(table.features), 0)
+        cost = self.alpha * self.latency + self.multiplier * np.maximum(self.harm(table.features), 0)
         return pure(argmax(self.values(table.features) - cost), table.actions)
 
 
 def fit_bandit(train: Table, alpha: float, penalty: float = 1.0) -> Bandit:
     """Full information: every action's outcome is known on every row, so each value is one regression, without weights."""
     harm = np.where(train.dependent[:, None], 0.0, train.correct[:, :1] - train.correct)
-    return Bandit(ridge(train.features, train.correct, penalty), ridge(train.features, harm, penalty), alpha)
+    return Bandit(ridge(train.features, train.correct, penalty), ridge(train.features, harm, penalty), alpha, train.latency)
 
 
 def constrain(bandit: Bandit, held_out: Table, allowance: float, level: float, multipliers: Sequence[float]) -> Bandit:
@@ -138,9 +140,9 @@ def constrain(bandit: Bandit, held_out: Table, allowance: float, level: float, m
     sequence needs no correction for the number tried (Learn then Test, Angelopoulos et al. 2025). level: of the limit,
     one-sided, as 0.95.
     """
-    kept = Bandit(bandit.values, bandit.harm, bandit.alpha, np.inf)
+    kept = replace(bandit, multiplier=np.inf)
     for multiplier in sorted(multipliers, reverse=True):
-        tried = Bandit(bandit.values, bandit.harm, bandit.alpha, multiplier)
+        tried = replace(bandit, multiplier=multiplier)
         if not harm_limit(held_out, tried(held_out), level) <= allowance:
             break
         kept = tried

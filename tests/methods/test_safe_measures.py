@@ -15,7 +15,7 @@ from fixtures.data.av_tiny import tiny
 from fixtures.safe_subject import EMBEDDED
 from harness import criteria, evidence
 from harness.verdict import Outcome, judge
-from methods.measures import safe_answers, safe_audit, safe_cost, safe_learning
+from methods.measures import safe_actions, safe_answers, safe_audit, safe_cost, safe_learning
 from methods.run import NotObservable, RunFolder
 from methods.safe import adapter, models, observed, rows, training
 from methods.safe.adapter import SAFE, WEIGHTS
@@ -404,6 +404,12 @@ def test_with_the_gate_off_the_requests_call_no_encoder_and_a_gate_that_does_is_
     report = safe_cost.latency(clean, **small)
     assert report["values"]["encoder_calls"] == [4]  # two requests, with their audio and without
     assert report["findings"] == ["the audio encoder was called 4 times with the gate off"]
+
+
+def test_what_actions_take_is_timed_on_the_shipped_adapter(clean):
+    report = safe_actions.latency(clean, blocks=2, each=3, batch=2)
+    assert sorted(report["values"]) == ["seconds@0", "seconds@4", "seconds@8"]
+    assert all(len(blocks) == 2 and min(blocks) > 0 for blocks in report["values"].values())
 
 
 # ── what it answers ──────────────────────────────────────────────────────────────────────────────────────────────────
