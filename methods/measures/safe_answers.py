@@ -25,7 +25,7 @@ def shipped(run: RunFolder) -> tuple[SAFE, models.Pair]:
 
     Raises NotObservable: the run saved no adapter, or one that does not fit its recipe.
     """
-    pair = models.load(run.base)
+    pair = backbones(run)
     try:
         safe = load(run.artifact, pair.base, pair.encoder)
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
@@ -36,9 +36,14 @@ def shipped(run: RunFolder) -> tuple[SAFE, models.Pair]:
     return safe, pair
 
 
+def backbones(run: RunFolder) -> models.Pair:
+    """Base and audio encoder from their own folder, which never met SAFE, in the precision that the run declares."""
+    return models.load(run.base, run.recipe["training"]["precision"])
+
+
 @torch.no_grad()
 def said(safe: SAFE, items: Items, tokens: int, audio: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-    """(log-probabilities of the first answer token (n, V), what the base makes of the question (n, d)); audio: other embeddings (n, d).
+    """(log-probabilities of the first answer token (n, V), what the base makes of the question (n, d)), on the CPU; audio: other embeddings (n, d).
 
     The latter is the mean over the question's tokens of what enters the language model's first layer: the last state before
     the head holds the answer, and a yes to one kind of question looks like a yes to any.
@@ -49,9 +54,9 @@ def said(safe: SAFE, items: Items, tokens: int, audio: torch.Tensor | None = Non
         if audio is not None:
             batch["audio"] = {"embedding": audio[part]}
         output = safe(tokens=tokens, output_hidden_states=True, **batch)
-        logs.append(output.logits[:, -1].float().log_softmax(-1))
+        logs.append(output.logits[:, -1].float().log_softmax(-1).cpu())
         asked = (batch["attention_mask"].bool() & (batch["input_ids"] != items.pair.image_token)).unsqueeze(-1)
-        states.append((output.language_model_outputs.hidden_states[0] * asked).sum(1).float() / asked.sum(1))
+        states.append((output.language_model_outputs.hidden_states[0].float() * asked).sum(1).cpu() / asked.sum(1).cpu())
     return torch.cat(logs), torch.cat(states)
 
 
@@ -124,11 +129,11 @@ def novelty(run: RunFolder, safe: SAFE, pair: models.Pair, states: torch.Tensor,
 @torch.no_grad()
 def base_answers(run: RunFolder, items: Items) -> torch.Tensor:
     """What the base alone answers, loaded anew: the first answer token (n,)."""
-    alone, told = models.load(run.base), []
+    alone, told = backbones(run), []
     for part in torch.arange(len(items.rows)).split(HELD):
         batch = items.batch(part)
         del batch["audio"]
-        told.append(alone.base(**batch).logits[:, -1].argmax(1))
+        told.append(alone.base(**batch).logits[:, -1].argmax(1).cpu())
     return torch.cat(told)
 
 
@@ -173,7 +178,7 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     every second gate is on: the items whose gate is off must keep the base's bytes.
     """
     safe, pair = shipped(run)
-    alone = models.load(run.base)
+    alone = backbones(run)
     picked = [row for row in rows.read(run.data, "test") if row["need"] == "none"][:limit]
     if not picked:
         raise NotObservable(f"{run.data}/test.jsonl has no row that needs no audio; parity is asked of such; add some")
@@ -214,8 +219,8 @@ def off_under(name: str, safe: SAFE, batch: dict[str, Any], own: dict[str, torch
     """Logits of the items whose gate is off under one condition of the audio, and which items those are."""
     count, embedding = len(own["embedding"]), own["embedding"]
     audio: dict[str, Any] = {
-        "none": None, "own": own, "nan": {"embedding": torch.full_like(embedding, float("nan"))}, "other length": {"embedding": torch.ones(count, 3)},
-        "features": {"input_features": torch.full((count, 1, 65, 32), float("nan"))}, "mixed": {"embedding": embedding},
+        "none": None, "own": own, "nan": {"embedding": torch.full_like(embedding, float("nan"))}, "other length": {"embedding": embedding.new_ones(count, 3)},
+        "features": {"input_features": embedding.new_full((count, 1, 65, 32), float("nan"))}, "mixed": {"embedding": embedding},
     }  # fmt: skip
     tokens = torch.zeros(count, dtype=torch.long)
     if name == "mixed":

@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
@@ -17,6 +18,7 @@ from methods.expected import tensor_digest
 from methods.measures.audit import counted, inventory, late, parameters, silent_share
 from methods.run import NotObservable, RunFolder
 from methods.safe.adapter import CONFIG, WEIGHTS, SafeConfig
+from methods.safe.models import PRECISIONS
 
 PARTS = ("vision_language", "audio")
 HEARD = ("audio_model.", "audio_projection.")  # the side of CLAP that hears
@@ -40,13 +42,14 @@ def promised(run: RunFolder) -> dict[str, tuple[int, ...]]:
 
 
 def stored(run: RunFolder) -> dict[str, str]:
-    """Live name → digest of every tensor in the folders of the two backbones, read anew from their files."""
+    """Live name → digest of every tensor in the folders of the two backbones, read anew from their files, in the precision that they are loaded in."""
     found: dict[str, str] = {}
+    held = {"base.": PRECISIONS[run.recipe["training"]["precision"]], "audio_encoder.": torch.float32}
     for part, prefix in zip(PARTS, FROZEN, strict=True):
         for file in sorted((run.base / part).glob("*.safetensors")):
             for name, tensor in load_file(file).items():
                 if prefix == "base." or name.startswith(HEARD):
-                    found[prefix + name] = tensor_digest(tensor.float() if tensor.is_floating_point() else tensor)  # as it is loaded
+                    found[prefix + name] = tensor_digest(tensor.to(held[prefix]) if tensor.is_floating_point() else tensor)
     if not found:
         raise NotObservable(f"{run.base} holds no safetensors; the backbones cannot be compared with what they were loaded from")
     return found

@@ -8,7 +8,7 @@ import random
 import resource
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from methods.measures.cost import ratio_interval
-from methods.measures.safe_answers import shipped
+from methods.measures.safe_answers import backbones, shipped
 from methods.run import NotObservable, RunFolder
 from methods.safe import models, rows
 
@@ -26,12 +26,14 @@ M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 
 
 class Requests:
-    """Batches of real test items: pixels, questions and audio, as a request brings them; embeddings only where they are cached."""
+    """Batches of real test items: pixels, questions and audio, as a request brings them; embeddings only where they are cached.
 
-    def __init__(self, run: RunFolder, batch: int, count: int, seed: int = 0) -> None:
-        self.safe, self.pair = shipped(run)
-        self.alone = models.load(run.base)
-        self.again = models.load(run.base)
+    like: requests whose loaded adapter these share, so that several batch sizes hold one in memory.
+    """
+
+    def __init__(self, run: RunFolder, batch: int, count: int, seed: int = 0, like: Requests | None = None) -> None:
+        self.safe, self.pair = (like.safe, like.pair) if like else shipped(run)
+        self.copies = cache(partial(_copy, run))
         picked = random.Random(seed).sample(rows.read(run.data, "test"), batch * count)
         asked = self.pair.questions([row["question"] for row in picked])
         pixels = self.pair.pixels([run.data / row["image"] for row in picked])
@@ -48,7 +50,7 @@ class Requests:
         """One request by arm: base, again (a second copy), off, on:k (cached embedding), whole:k (sound to answer), policy."""
         name, _, k = arm.partition(":")
         if name in ("base", "again"):
-            return (self.alone if name == "base" else self.again).base(**self.inputs[at]).logits
+            return self.copies(name).base(**self.inputs[at]).logits
         if name == "off":
             return self.safe(audio=self.sounds[at], tokens=0, **self.inputs[at]).logits
         if name == "whole":
@@ -57,10 +59,23 @@ class Requests:
         return self.safe(audio={"embedding": self.heard[at]}, tokens=int(k), **self.inputs[at]).logits
 
 
+def _copy(run: RunFolder, _arm: str) -> models.Pair:
+    """The backbones as their own folder has them, one to an arm, loaded when the arm is first asked (a turn that is not counted)."""
+    return backbones(run)
+
+
 def clocked(call: Arm) -> float:
+    """Seconds of one call; what a GPU still has to do of it is waited for."""
+    settled()
     start = time.perf_counter()
     call()
+    settled()
     return time.perf_counter() - start
+
+
+def settled() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
 
 
 def blocks(requests: Requests, arms: tuple[str, ...], least: int, most: int, each: int, busy: float, seed: int = 1) -> tuple[dict[str, list[list[float]]], tuple[float, float]]:
@@ -144,28 +159,24 @@ def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each
 def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: int = 12) -> dict[str, Any]:
     """Metrics cached_s, whole_s [seconds] an item, per turn and batch size: embeddings kept against worked out on the fly; single_s, batched_s
     [seconds] an item with kept embeddings, per turn, in the smallest batch and in the largest; batch_sizes [count] of different numbers of
-    rows that a request really brought.
+    rows that a request really brought. Sizes and arms take turns in a drawn order, so that a host that slows down slows all of them.
 
     arrays: per arm the median items a second over batch sizes, for off, 4 and 8 tokens cached, and all on the fly.
     """
-    arms: tuple[str, ...] = ()
-    rates: dict[str, list[float]] = {}
-    cached, whole, draw = [], [], random.Random(2)
-    by_size: dict[int, list[float]] = {}
+    requests: dict[int, Requests] = {}
     for size in sizes:
-        requests = Requests(run, size, 4)
-        most = requests.safe.config.tokens
-        arms = ("off", f"on:{min(4, most)}", f"on:{most}", f"whole:{most}")
-        told: dict[str, list[float]] = {arm: [] for arm in arms}
-        for turn in range(-2, turns):
-            for arm in draw.sample(arms, len(arms)):
-                seconds = clocked(partial(requests.answer, arm, turn % 4)) / size
-                told[arm] += [seconds] * (turn >= 0)
-        for arm in arms:
-            rates.setdefault(arm, []).append(1 / float(np.median(told[arm])))
-        cached += told[f"on:{most}"]
-        whole += told[f"whole:{most}"]
-        by_size[len(requests.inputs[0]["input_ids"])] = told[f"on:{most}"]
+        requests[size] = Requests(run, size, 4, like=next(iter(requests.values()), None))
+    most = requests[sizes[0]].safe.config.tokens
+    arms = ("off", f"on:{min(4, most)}", f"on:{most}", f"whole:{most}")
+    told: dict[tuple[int, str], list[float]] = {(size, arm): [] for size in sizes for arm in arms}
+    draw = random.Random(2)
+    for turn in range(-2, turns):
+        for size, arm in draw.sample(list(told), len(told)):
+            seconds = clocked(partial(requests[size].answer, arm, turn % 4)) / size
+            told[size, arm] += [seconds] * (turn >= 0)
+    rates = {arm: [1 / float(np.median(told[size, arm])) for size in sizes] for arm in arms}
+    cached, whole = ([seconds for size in sizes for seconds in told[size, f"{arm}:{most}"]] for arm in ("on", "whole"))
+    by_size = {len(requests[size].inputs[0]["input_ids"]): told[size, f"on:{most}"] for size in sizes}
     falling = [f"{arm}: {a:.0f} items/s at batch {size}, {b:.0f} at the next" for arm, line in rates.items()
                for size, a, b in zip(sizes, line, line[1:], strict=False) if b < 0.7 * a]
     values = {"cached_s": cached, "whole_s": whole, "single_s": by_size[min(by_size)], "batched_s": by_size[max(by_size)]}
@@ -187,7 +198,7 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     safe.train()
     picked = rows.read(run.data, "test")[: max(sizes)]
     asked, pixels = pair.questions([row["question"] for row in picked]), pair.pixels([run.data / row["image"] for row in picked])
-    heard, truth = pair.listen(rows.waves(run.data, picked), rows.rate(run.data)), torch.tensor([pair.answer_id(row["answer"]) for row in picked])
+    heard, truth = pair.listen(rows.waves(run.data, picked), rows.rate(run.data)), torch.tensor([pair.answer_id(row["answer"]) for row in picked], device=pair.device)
 
     def work(size: int) -> None:
         inputs = {name: value[:size] for name, value in asked.items()}
@@ -199,7 +210,7 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     slope, start = np.polyfit(sizes, peaks, 1)
     fitted = start + slope * np.asarray(sizes)
     total = memory_there()
-    used = float(resident() + start + slope * target)
+    used = float((torch.cuda.memory_allocated() if torch.cuda.is_available() else resident()) + start + slope * target)
     return {
         "values": {"headroom": [1 - used / total], "residual": [float(np.abs(np.asarray(peaks) - fitted).max() / max(peaks))], "slope_rising": [float(slope > 0)]},
         "unit": {"headroom": "1", "residual": "1", "slope_rising": "count"}, "sampling_unit": "run",

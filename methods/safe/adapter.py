@@ -84,11 +84,12 @@ class Fusion(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(()))
 
     def forward(self, hidden: Tensor, audio: Tensor, seen: Tensor | None) -> Tensor:
-        """hidden (n, t, d), audio (n, k, width), seen (n, 1, 1, k) bool: which audio tokens an item may look at; None for all."""
+        """hidden (n, t, d), audio (n, k, width), seen (n, 1, 1, k) bool: which audio tokens an item may look at; None for all. Computed in the
+        adapter's own precision, whatever the base's."""
         def split(x: Tensor) -> Tensor:
             return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-        query, key, value = split(self.query(self.norm(hidden))), split(self.key(audio)), split(self.value(audio))
+        query, key, value = split(self.query(self.norm(hidden.to(self.alpha.dtype)))), split(self.key(audio)), split(self.value(audio))
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return torch.tanh(self.alpha) * self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -103,7 +104,7 @@ class Projector(nn.Module):
         self.linear = nn.Linear(config.audio_width, config.tokens * config.width)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        return self.linear(self.norm(embedding)).unflatten(-1, (self.tokens, -1))
+        return self.linear(self.norm(embedding.to(self.linear.weight.dtype))).unflatten(-1, (self.tokens, -1))
 
 
 class SAFE(nn.Module):
@@ -150,11 +151,11 @@ class SAFE(nn.Module):
         if len(wanted) == 1:
             return self._whole(int(wanted), audio, inputs)
         self._check(int(wanted.min()), int(wanted.max()), audio, inputs, len(wanted))
-        rows = wanted.nonzero().flatten()
+        rows = wanted.nonzero().flatten().to(self.projector.linear.weight.device)
         if not len(rows):
             return self.base(**inputs)
         heard = self.projector(self.embed({name: value[rows] for name, value in (audio or {}).items()}))
-        seen = torch.arange(self.config.tokens, device=heard.device) < wanted[rows, None, None, None].to(heard.device)
+        seen = torch.arange(self.config.tokens, device=heard.device) < wanted.to(heard.device)[rows, None, None, None]
         with self._fused(rows if len(rows) < len(wanted) else None, heard, seen):
             return self.base(**inputs)
 
@@ -235,4 +236,4 @@ def load(folder: Path, base: nn.Module, audio_encoder: nn.Module | None) -> SAFE
             if parameter.shape != stored[name].shape:
                 raise ValueError(f"{folder / WEIGHTS}, {name}: saw {tuple(stored[name].shape)}; wanted {tuple(parameter.shape)}; save it anew")
             parameter.copy_(stored[name])
-    return made.eval()
+    return made.to(next(base.parameters()).device).eval()

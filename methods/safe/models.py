@@ -17,7 +17,8 @@ from transformers import AutoTokenizer, Blip2ForConditionalGeneration, ClapFeatu
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
-WEIGHTS = {**LOCAL, "use_safetensors": True, "dtype": torch.float32}
+WEIGHTS = {**LOCAL, "use_safetensors": True}
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 VISION, AUDIO = "vision_language", "audio"
 RATE = 8000
 
@@ -38,13 +39,17 @@ class ClapAudio(nn.Module):
 
 @dataclass
 class Pair:
-    """A frozen vision-language model and audio encoder with what prepares their inputs."""
+    """A frozen vision-language model and audio encoder with what prepares their inputs. What they are given and give lies on `device`, theirs."""
 
     base: Blip2ForConditionalGeneration
     encoder: ClapAudio
     tokenizer: Any
     extractor: ClapFeatureExtractor
     image: dict[str, Any]
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.base.parameters()).device
 
     @cached_property
     def image_token(self) -> int:
@@ -61,17 +66,17 @@ class Pair:
         whole = torch.cat([places, ids], 1)
         order = torch.argsort(torch.cat([torch.ones_like(places), torch.where(gap, 0, 2)], 1), dim=1, stable=True)
         attended = torch.cat([torch.ones_like(places), mask], 1)
-        return {"input_ids": whole.gather(1, order), "attention_mask": attended.gather(1, order)}
+        return {"input_ids": whole.gather(1, order).to(self.device), "attention_mask": attended.gather(1, order).to(self.device)}
 
     def answer_id(self, answer: str) -> int:
         """The token that begins an answer."""
         return int(self.tokenizer(answer, add_special_tokens=False)["input_ids"][0])
 
     def pixels(self, files: Sequence[Path]) -> Tensor:
-        """Images as the vision tower wants them: (n, 3, size, size), fp32."""
+        """Images as the vision tower wants them: (n, 3, size, size), fp32; the tower casts them to its own."""
         size = self.base.config.vision_config.image_size
         mean, std = (np.asarray(self.image[key], np.float32)[:, None, None] for key in ("image_mean", "image_std"))
-        return torch.from_numpy(np.stack([(_rgb(file, size).transpose(2, 0, 1) / 255 - mean) / std for file in files]).astype(np.float32))
+        return torch.from_numpy(np.stack([(_rgb(file, size).transpose(2, 0, 1) / 255 - mean) / std for file in files]).astype(np.float32)).to(self.device)
 
     @torch.no_grad()
     def see(self, files: Sequence[Path], batch: int = 256) -> Tensor:
@@ -102,8 +107,8 @@ class Pair:
 
             plain = [resample_poly(wave, wanted, rate).astype(np.float32) for wave in plain]
         read = self.extractor([wave[:most] for wave in plain], sampling_rate=wanted, return_tensors="pt")
-        longer = {"is_longer": read["is_longer"]} if self.encoder.fuses else {}
-        return {"input_features": read["input_features"], **longer}
+        longer = {"is_longer": read["is_longer"].to(self.device)} if self.encoder.fuses else {}
+        return {"input_features": read["input_features"].to(self.device), **longer}
 
 
 class _Seen(BaseModelOutputWithPooling):
@@ -117,13 +122,21 @@ def _rgb(file: Path, size: int) -> np.ndarray:
         return np.asarray(plain if plain.size == (size, size) else plain.resize((size, size), Image.Resampling.BICUBIC), np.float32)
 
 
-def load(folder: Path) -> Pair:
-    """The pair in `folder`: `vision_language/` and `audio/`, each as `save_pretrained` leaves it. Frozen, evaluation mode."""
+def load(folder: Path, precision: str = "fp32", device: torch.device | None = None) -> Pair:
+    """The pair in `folder`: `vision_language/` and `audio/`, each as `save_pretrained` leaves it. Frozen, evaluation mode.
+
+    precision: of the vision-language model, fp32 or bf16; the audio encoder stays in fp32. device: the GPU where there is one, unless said otherwise.
+    """
     vision, audio = folder / VISION, folder / AUDIO
-    base = Blip2ForConditionalGeneration.from_pretrained(vision, **WEIGHTS)
-    encoder = ClapAudio(ClapModel.from_pretrained(audio, **WEIGHTS))
+    base = Blip2ForConditionalGeneration.from_pretrained(vision, **WEIGHTS, dtype=PRECISIONS[precision])
+    encoder = ClapAudio(ClapModel.from_pretrained(audio, **WEIGHTS, dtype=torch.float32))
     for part in (base, encoder):
-        part.requires_grad_(False).eval()
+        part.requires_grad_(False).eval().to(device or place())
     tokenizer = AutoTokenizer.from_pretrained(vision, **LOCAL)
     image = json.loads((vision / "preprocessor_config.json").read_text("utf-8"))
     return Pair(base, encoder, tokenizer, ClapFeatureExtractor.from_pretrained(audio, **LOCAL), image)
+
+
+def place() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")

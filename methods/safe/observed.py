@@ -42,7 +42,7 @@ class SafeObserver(Observer):
 
 def observer(folder: Path, recipe: Mapping[str, Any], **more: Any) -> SafeObserver:
     """An observer whose probe is the first test rows."""
-    pair, data = models.load(Path(recipe["base"]["path"])), Path(recipe["data"]["path"])
+    pair, data = models.load(Path(recipe["base"]["path"]), recipe["training"]["precision"]), Path(recipe["data"]["path"])
     items = Items(pair, data, rows.read(data, "test")[:ROWS])
     made = SafeObserver(folder, recipe, {"labels": items.truth}, **more)
     made.items = items

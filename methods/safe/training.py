@@ -33,9 +33,12 @@ HELD = 256  # items forwarded at once where nothing is trained
 
 
 class Items:
-    """Rows of one split with what the frozen parts make of them: ids, image features, audio embeddings, gold answers."""
+    """Rows of one split with what the frozen parts make of them: ids, image features, audio embeddings, gold answers.
 
-    def __init__(self, pair: models.Pair, data: Path, picked: Sequence[rows.Row], device: torch.device | None = None) -> None:
+    What a model is given lies on its device; numbers of items, answers and needs on the CPU.
+    """
+
+    def __init__(self, pair: models.Pair, data: Path, picked: Sequence[rows.Row]) -> None:
         self.rows, self.pair = list(picked), pair
         files, image = rows.distinct(self.rows, "image")
         heard, sound = rows.distinct(self.rows, "audio")
@@ -55,18 +58,18 @@ class Items:
 
 @torch.no_grad()
 def answers(safe: SAFE, items: Items, tokens: int, chosen: Tensor | None = None) -> Tensor:
-    """Logits of the answer's first token, (n, V), with the gate on for `tokens` audio tokens, or off."""
+    """Logits of the answer's first token, (n, V) on the CPU, with the gate on for `tokens` audio tokens, or off."""
     whole = torch.arange(len(items.rows)) if chosen is None else chosen
-    return torch.cat([safe(tokens=tokens, **items.batch(part)).logits[:, -1].float() for part in whole.split(HELD)])
+    return torch.cat([safe(tokens=tokens, **items.batch(part)).logits[:, -1].float().cpu() for part in whole.split(HELD)])
 
 
 def train(run: Run) -> None:
     """Train the recipe's adapter and save it to `run.output`."""
     recipe = run.recipe
     prepare({"training": {"threads": recipe["training"]["threads"], "precision": recipe["training"]["precision"]}})
-    pair = models.load(run.base)
+    pair = models.load(run.base, recipe["training"]["precision"])
     seed_all(run.seed)
-    safe = SAFE(pair.base, pair.encoder, SafeConfig.from_mapping(recipe["method"]["config"]))
+    safe = SAFE(pair.base, pair.encoder, SafeConfig.from_mapping(recipe["method"]["config"])).to(pair.device)
     loop = Loop(run, safe, Items(pair, run.data, rows.read(run.data, "train")), Items(pair, run.data, dev_rows(run)))
     if run.resume_from is not None:
         loop.load(run.resume_from)
@@ -145,7 +148,7 @@ class Loop:
             self.guard.look_at(plain, batch)
         logits = self.safe(tokens=tokens, **batch).logits.float()
         judged = ~plain if self.recipe["retention"]["weight"] else torch.ones_like(plain)
-        answer = nn.functional.cross_entropy(logits[:, -1][judged], self.items.truth[chosen][judged])
+        answer = nn.functional.cross_entropy(logits[:, -1][judged], self.items.truth[chosen][judged].to(logits.device))
         kept = self.retention(batch, logits, plain)
         loss = answer + self.recipe["retention"]["weight"] * kept
         loss.backward()
@@ -222,7 +225,7 @@ class Loop:
                 self.parameters[name].copy_(value)
         for full, value in load_file(folder / "optimizer.safetensors").items():
             name, _, key = full.rpartition("::")
-            self.optimizer.state[self.parameters[name]][key] = value
+            self.optimizer.state[self.parameters[name]][key] = value.to(self.parameters[name].device)
         self.generator.set_state(load_file(folder / "generators.safetensors")["tokens"])
         kept = json.loads((folder / "state.json").read_text("utf-8"))
         self.step = kept["step"]

@@ -66,7 +66,7 @@ def watched(data, tmp_path_factory):
     kept, rates = [], []
     with pytest.MonkeyPatch.context() as patch:
         real = models.load
-        patch.setattr(models, "load", lambda folder: kept.append(real(folder)) or kept[-1])
+        patch.setattr(models, "load", lambda *asked: kept.append(real(*asked)) or kept[-1])
         hook = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append([group["lr"] for group in optimizer.param_groups]))
         told = trained(tmp_path_factory.mktemp("whole"), recipe_of(data))
         hook.remove()
