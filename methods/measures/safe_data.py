@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from methods.measures.safe_leaks import near_images, shortcuts
 from methods.run import NotObservable, RunFolder
 
 Row = dict[str, Any]
@@ -167,8 +168,9 @@ class Ear:
 def files_load(run: RunFolder, same: float = 0.8) -> dict[str, Any]:
     """`loaded` [1]: 0 or 1 per distinct file that a row names: it decodes whole, has the declared rate or size and some sound.
 
-    duplicate_sounds, shared_images, shared_questions, near_sounds, answer_in_question [hits], bad_rows [rows]: one total each.
-    Sounds are equal by their samples, images by their pixels. near_sounds: of each sound the most alike of an earlier split (256
+    duplicate_sounds, shared_images, shared_questions, near_sounds, near_images, answer_in_question, shortcuts [hits], bad_rows [rows]:
+    one total each; safe_leaks.py says what near_images and shortcuts are. Sounds are equal by their samples, images by their pixels; vqa
+    may share with test alone. near_sounds: of each sound the most alike of an earlier split (256
     bits of a log-mel), if it is nearer than 95 % of random pairs of one split and the waves, differenced, correlate by `same`.
     class_ratio@KIND [ratio]: commonest over rarest answer, per split and type of answer, question, shape or event.
     The images' dHash is counted beside what random pairs share; simple shapes collide, so that is no hit.
@@ -179,7 +181,8 @@ def files_load(run: RunFolder, same: float = 0.8) -> dict[str, Any]:
     broken |= lost
     bad = [f"{split}:{row.get('id')}: {'; '.join(faults)}" for split, row in rows if (faults := list(_faults(row, meta, waves)))]
     near, floor = _near(rows, waves, same)
-    hits = {**_leaks(rows, waves, images), "near_sounds": near, "answer_in_question": _told(rows)}
+    hits = {**_leaks(rows, waves, images), "near_sounds": near, "near_images": near_images(rows, images, SPLITS), "answer_in_question": _told(rows),
+            "shortcuts": shortcuts(rows, waves, images)}
     ratios = _ratios(rows, meta)
     missing = sum(any(not (run.data / str(row.get(part))).is_file() for part in ("audio", "image")) for _, row in rows)
     return {
@@ -242,11 +245,13 @@ def _told(rows: Sequence[tuple[str, Row]]) -> list[str]:
 def _leaks(rows: Sequence[tuple[str, Row]], waves: Mapping[str, np.ndarray], images: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
     prints = {name: hashlib.sha256(held.tobytes()).hexdigest() for name, held in [*waves.items(), *images.items()]}
     sounds, pictures, asked = defaultdict(list), defaultdict(set), defaultdict(set)
-    for split, row in ((split, row) for split, row in rows if split in SPLITS):
-        sounds[prints.get(row.get("audio"), row.get("audio"))].append(f"{split}:{row.get('id')}")
+    for split, row in rows:  # vqa, the last of them, is test under another name
+        heard, split_of = sounds[prints.get(row.get("audio"), row.get("audio"))], "test" if split == "vqa" else split
+        if split != "vqa" or any(not held.startswith("test:") for held in heard):
+            heard.append(f"{split}:{row.get('id')}")
         picture = prints.get(row.get("image"), row.get("image"))
-        pictures[picture].add((split, row.get("image")))
-        asked[picture, row.get("question")].add(split)
+        pictures[picture].add((split_of, row.get("image")))
+        asked[picture, row.get("question")].add(split_of)
     return {
         "duplicate_sounds": [f"{first} and {again}" for first, *more in sounds.values() for again in more],
         "shared_images": [", ".join(sorted(f"{s}:{n}" for s, n in where)) for where in pictures.values() if len({s for s, _ in where}) > 1],

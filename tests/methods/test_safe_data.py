@@ -398,3 +398,10 @@ def test_shapes_are_told_by_how_much_of_their_box_they_fill(colour, size):
         pixels = np.full((64, 64, 3), (240, 236, 248), np.uint8)
         pixels[inside] = safe_data.PALETTE[colour]
         assert safe_data.seen(pixels) == (shape, colour)
+
+
+def test_the_retention_split_is_test_under_another_name_and_shares_with_no_other(judge, copied):
+    known = rows_of(copied, "train")[0]
+    change(copied, "vqa", lambda rows: rows[0].update({name: known[name] for name in ("audio", "image", "question")}))
+    assert {name: files(judge, copied)[0][name] for name in ("duplicate_sounds", "shared_images", "shared_questions")} == {
+        "duplicate_sounds": 1, "shared_images": 1, "shared_questions": 1}  # fmt: skip
