@@ -69,8 +69,10 @@ def table(rng: Rng, changes: Changes, sizes: Sequence[int] = TEST, alike: float 
     entropy, novelty = 0.08 * rng.random(n), np.where(looks, rng.choice([75.3, 77.2, 98.6, 164.6], n), 3 + 0.2 * rng.integers(0, 20, n))
     right = {"correct@base": base, "correct@0": base, "correct@4": four, "correct@8": on, "correct@swapped": swapped}
     features = np.stack([looks + 0.02 * rng.standard_normal(n), entropy], 1)
-    arrays = {"need": need, "image": image, "entropy": entropy, "confidence": 1 - entropy, "novelty": novelty, "features": features}
-    return Measurement({name: column.astype(float) for name, column in right.items()} | {f"log_p@{k}": -np.ones(n) for k in (0, 4, 8)}, {}, arrays=arrays)
+    arrays = {"need": need, "image": image, "entropy": entropy, "confidence": np.exp(-entropy), "novelty": novelty, "features": features}
+    log_p = {f"log_p@{k}": np.where(right[f"correct@{k}"], -0.1, -1 - k / 100) for k in (0, 4, 8)}
+    units = dict.fromkeys(right, "accuracy") | dict.fromkeys(log_p, "nats")
+    return Measurement({name: tuple(column.astype(float).tolist()) for name, column in (right | log_p).items()}, units, arrays=arrays, counts={"off_differs": 0})
 
 
 TOOK = Measurement({f"seconds@{k}": [seconds] for k, seconds in ((0, 0.0054), (4, 0.0192), (8, 0.0197))}, {})  # of a request, as on the embedded subject
@@ -133,7 +135,9 @@ def bench(rng: Rng, make: Any, *arms: str, hears: float = 0.0025, tails: int = 0
                 "plain_on": rng.random(3000) >= rate + skill[1] * z[1], "plain_base": np.ones(3000),
                 "drift_on": 0.071 * less[0] * np.exp((0.33 if arm == "with" else 0.06) * z[2]) * item[0],
                 "drift_policy": 0.0042 * less[1] * np.exp(0.58 * z[3]) * item[1] * policy / consulted}  # fmt: skip
-        return Measurement({name: value.astype(float).tolist() for name, value in seen.items()}, {}, digests={"artifact": f"{arm}{seed}", "rows": "", "frozen_off": ""})
+        seen |= dict.fromkeys(("dev_right", "dev_plain_on", "dev_plain_base", "parameters"), np.ones(1))
+        return Measurement({name: tuple(value.astype(float).tolist()) for name, value in seen.items()}, {}, digests={"artifact": f"{arm}{seed}", "rows": "", "frozen_off": ""},
+                           counts={"threshold": 0, "tokens": 8, "r": 16})
 
     return make(SimpleNamespace(settings={"seeds": 10, "arm_seeds": 5}, seeds=range, measure=measure), *arms)
 

@@ -41,11 +41,13 @@ SIGNALS = {"entropy": 1.0, "confidence": -1.0, "novelty": 1.0}
 
 @dataclass(frozen=True)
 class Threshold:
-    """Consults with `tokens` where the base is less sure than `value`: entropy above it, or confidence below it."""
+    """Consults with `tokens` where the base is less sure than `value`: entropy above it, or confidence below it. chosen_on: digests of the rows
+    that it was chosen on, which it is not judged on."""
 
     signal: str
     value: float
     tokens: int
+    chosen_on: tuple[str, ...] = ()
 
     def __call__(self, table: Table) -> Array:
         sign = SIGNALS[self.signal]
@@ -110,7 +112,7 @@ class Bandit:
 
     values: v_a(x), the expected score of each action; harm: h_a(x), what action a costs an item that needs no audio, against
     action 0, times the chance that x is such an item; never counted below 0. alpha in points of score a second; latency (A,) seconds
-    an item, as it was when the policy was fitted.
+    an item, as it was when the policy was fitted. chosen_on: as Threshold's.
     """
 
     values: Linear
@@ -118,6 +120,7 @@ class Bandit:
     alpha: float
     latency: Array
     multiplier: float = 0.0
+    chosen_on: tuple[str, ...] = ()
 
     def __call__(self, table: Table) -> Array:
         if np.isinf(self.multiplier):
