@@ -62,7 +62,7 @@ def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
 
 
 def curve(run: RunFolder, width: float = 8.0) -> dict:
-    """Metrics nonfinite, spikes [count] (a negative loss is no cross-entropy and counts as nonfinite), late_over_early, peak_over_start [ratio], divergence [1].
+    """Metrics nonfinite, spikes [count] (a negative loss is no cross-entropy and counts as nonfinite, as does a step that the record lacks), late_over_early, peak_over_start [ratio], divergence [1].
 
     A spike is a rise by more than `width` robust standard deviations (1.4826 · MAD of the successive differences);
     divergence is the rise of the smoothed end over its minimum, in the same noise (per single loss). A run that is
@@ -70,26 +70,40 @@ def curve(run: RunFolder, width: float = 8.0) -> dict:
     which no update has touched.
     """
     trace = run.lines("trace.jsonl")
-    losses = [float(line["loss"]) for line in trace]
+    losses, norms = ([number(line[name]) for line in trace] for name in ("loss", "grad_norm"))
     if len(losses) < 6:
         raise NotObservable(f"{len(losses)} steps are too few to judge a curve; train at least 6")
-    bad = [line["step"] for line in trace if not (0 <= float(line["loss"]) < float("inf") and isfinite(float(line["grad_norm"])))]
+    bad = [line["step"] for line, loss, norm in zip(trace, losses, norms, strict=True) if not (0 <= loss < float("inf") and isfinite(norm))]
+    gone = untold(run, [line["step"] for line in trace])
     finite = [loss for loss in losses if isfinite(loss)]
     shape = shape_of(finite, width) if len(finite) > 5 else (0, [], float("inf"), float("inf"), [])
     scale, spikes, late, rise, smooth = shape
     peak = forward.over(max(smooth), losses[0]) if smooth and isfinite(losses[0]) else float("inf")
     return {
         "values": {
-            "nonfinite": [float(len(bad))], "spikes": [float(len(spikes))],
+            "nonfinite": [float(len(bad) + len(gone))], "spikes": [float(len(spikes))],
             "late_over_early": [late], "peak_over_start": [peak], "divergence": [rise],
         },
         "unit": {"nonfinite": "count", "spikes": "count", "late_over_early": "ratio", "peak_over_start": "ratio", "divergence": "1"},
         "sampling_unit": "run",
         "counts": {"steps": len(losses), "noise": scale},
         "findings": [f"step {n}: loss negative, or loss or gradient not finite" for n in bad[:10]]
+        + [f"step {n}: no line of its own in trace.jsonl, in its turn" for n in gone[:10]]
         + [f"step {trace[n]['step']}: loss rises by {finite[n] - finite[n - 1]:.3g}" for n in spikes[:10]],
         "arrays": {"loss": losses, "smooth": smooth},
     }
+
+
+def number(told: float | str | None) -> float:
+    """A number of the record; JSON that knows no NaN has null for it."""
+    return float("nan") if told is None else float(told)
+
+
+def untold(run: RunFolder, steps: list[int]) -> list[int]:
+    """Steps 1 to the last, the one that done.json tells included, that have no line of their own; lines out of turn."""
+    done = run.json("done.json").get("steps", 0) if run.done else 0
+    seen, last = Counter(steps), max([done, *steps])
+    return [n for n in range(1, last + 1) if seen[n] != 1] + [b for a, b in itertools.pairwise(steps) if b < a]
 
 
 def shape_of(losses: list[float], width: float) -> tuple[float, list[int], float, float, list[float]]:

@@ -5,7 +5,7 @@ them the decisions {"step", "stage", "event", "metrics", "reason"}. What should 
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,22 +28,25 @@ def _log(run: RunFolder) -> tuple[list[dict[str, Any]], list[Line], list[Line]]:
 def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str, Any]:
     """`ratio_error` [1] per stage and stratum: |realised share - declared share| of the rows drawn; `window_error` [1] the
     largest in any `window` rows in a row. Totals: outside_limits [cells] where the exact two-sided binomial test at `alpha`
-    over the number of cells excludes the declared share; filtered_in [rows] that the difficulty filter keeps out;
-    transition_off [decisions], and steps in another stage than the decisions say; unlogged [steps]; unknown_rows [rows],
-    which are not in train.jsonl.
+    over the number of cells excludes the declared share, or a row came again before all of its stratum had come; filtered_in [rows]
+    that the difficulty filter keeps out; transition_off [decisions], steps in another stage than the decisions say, and a log that
+    declares other stages than the recipe; unlogged [steps], or that were not made, or are not of one batch; unknown_rows [rows], which
+    are not in train.jsonl.
     """
     declared, steps, events = _log(run)
+    made, batch = {line["step"] for line in run.lines("trace.jsonl")}, run.recipe["training"]["batch"]
     rows = {row["id"]: row for row in RunFolder(run.data).lines("train.jsonl")}
     drawn: dict[str, list[str]] = defaultdict(list)
     for step in steps:
         drawn[step["stage"]] += step["rows"]
     cells = [cell for stage in declared for cell in _cells(stage, drawn[stage["name"]], rows, window)]
-    outside = [cell for cell in cells if cell["p"] < alpha / len(cells)]
+    outside = [cell for cell in cells if cell["p"] < alpha / len(cells) or cell["repeated"]]
     low = [f"{stage['name']}: {name} at {rows[name]['snr']} dB" for stage in declared for name in drawn[stage["name"]]
-           if name in rows and rows[name].get("snr") is not None and rows[name]["snr"] < stage.get("min_snr", -np.inf)]
+           if name in rows and rows[name].get("snr") is not None and "min_snr" in stage and not rows[name]["snr"] >= stage["min_snr"]]
     unknown = [name for held in drawn.values() for name in held if name not in rows]
-    off = [fault for fault, _ in walked(declared, events)] + _misplaced(steps, events)
-    totals = {"outside_limits": len(outside), "filtered_in": len(low), "transition_off": len(off), "unlogged": gaps(steps, events), "unknown_rows": len(unknown)}
+    off = _undeclared(run, declared) + [fault for fault, _ in walked(declared, events)] + _misplaced(steps, events)
+    unlogged = gaps(steps, events, made) + sum(step["step"] not in made or 0 < len(step["rows"]) != batch for step in steps)
+    totals = {"outside_limits": len(outside), "filtered_in": len(low), "transition_off": len(off), "unlogged": unlogged, "unknown_rows": len(unknown)}
     return {
         "values": {"ratio_error": [cell["error"] for cell in cells], "window_error": [cell["window"] for cell in cells],
                    **{name: [float(total)] for name, total in totals.items()}},
@@ -51,7 +54,7 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
                  "unlogged": "steps", "unknown_rows": "rows"},
         "sampling_unit": "stage and stratum",
         "counts": {"steps": len(steps), "stages": len(declared), **{f"{cell['stage']} {cell['stratum']}": cell["share"] for cell in cells}},
-        "findings": [*(f"{c['stage']}: {c['share']:.4f} {c['stratum']}, declared {c['declared']:.4f}" for c in outside), *off, *low, *map(str, unknown)][:20],
+        "findings": [*(f"{c['stage']}: {c['share']:.4f} {c['stratum']}, declared {c['declared']:.4f}{c['repeated']}" for c in outside), *off, *low, *map(str, unknown)][:20],
     }  # fmt: skip
 
 
@@ -62,16 +65,35 @@ def _cells(stage: Line, drawn: Sequence[str], rows: Mapping[str, Line], window: 
     for stratum in STRATA:
         declared, is_one = float(stage["mix"].get(stratum, 0)), (needs == stratum).astype(float)
         if not len(is_one):
-            yield {"stage": stage["name"], "stratum": stratum, "declared": declared, "share": 0.0, "error": 1.0, "window": 1.0, "p": 0.0}
+            yield {"stage": stage["name"], "stratum": stratum, "declared": declared, "share": 0.0, "error": 1.0, "window": 1.0, "p": 0.0, "repeated": ""}
             continue
         sums = np.concatenate([[0], np.cumsum(is_one)])
         size = min(window, len(is_one))
         yield {"stage": stage["name"], "stratum": stratum, "declared": declared, "share": float(is_one.mean()),
                "error": float(abs(is_one.mean() - declared)), "window": float(np.abs((sums[size:] - sums[:-size]) / size - declared).max()),
-               "p": float(binomtest(int(is_one.sum()), len(is_one), min(1.0, declared)).pvalue)}  # fmt: skip
+               "p": float(binomtest(int(is_one.sum()), len(is_one), min(1.0, declared)).pvalue),
+               "repeated": _repeated([name for name in drawn if name in rows and rows[name]["need"] == stratum], _admitted(stage, stratum, rows))}  # fmt: skip
+
+
+def _admitted(stage: Line, stratum: str, rows: Mapping[str, Line]) -> int:
+    """How many rows of a stratum the stage's filter lets in."""
+    least = stage.get("min_snr", -np.inf)
+    return sum(row["need"] == stratum and (row.get("snr") is None or row["snr"] >= least) for row in rows.values())
+
+
+def _repeated(names: Sequence[str], admitted: int) -> str:
+    """In words where a row was drawn more often than rounds through the whole stratum were begun; else nothing."""
+    most = Counter(names).most_common(1)
+    rounds = -(-len(names) // max(1, admitted))
+    return f"; {most[0][0]} drawn {most[0][1]} times in {rounds} rounds" if most and most[0][1] > rounds else ""
 
 
 # ------------------------------------------------------------------------------------------------ what was decided
+def _undeclared(run: RunFolder, declared: Sequence[Line]) -> list[str]:
+    """A log that begins with other stages than the recipe has is of another training."""
+    return [] if declared == run.recipe["curriculum"] else ["the log declares other stages than the run's recipe"]
+
+
 def walked(declared: Sequence[Line], events: Sequence[Line]) -> Iterator[tuple[str, bool]]:
     """What each decision should have been and was not, and whether its own metrics speak against it.
 
@@ -108,8 +130,14 @@ def _words(events: Sequence[Line]) -> str:
 
 
 def _short(stage: Line, seen: Line) -> list[str]:
-    """The metrics that do not reach their bounds; one that was not logged does not."""
-    return [name for name, bound in stage.get("until", {}).items() if not (seen.get("metrics") or {}).get(name, -np.inf) >= bound]
+    """The metrics that do not reach their bounds; one that was not logged, or is no share, does not."""
+    told = seen.get("metrics") or {}
+    return [name for name, bound in stage.get("until", {}).items() if not (_is_share(told.get(name)) and told[name] >= bound)]
+
+
+def _is_share(value: Any) -> bool:
+    """What dev is scored by, accuracies, lies from 0 to 1."""
+    return type(value) in (int, float) and 0 <= value <= 1
 
 
 def _misplaced(steps: Sequence[Line], events: Sequence[Line]) -> list[str]:
@@ -123,15 +151,15 @@ def _misplaced(steps: Sequence[Line], events: Sequence[Line]) -> list[str]:
     return wrong
 
 
-def gaps(steps: Sequence[Line], events: Sequence[Line]) -> int:
-    """Steps without a line of their own: left out up to the last step or decision, or there twice, or without rows."""
+def gaps(steps: Sequence[Line], events: Sequence[Line], made: Iterable[int] = ()) -> int:
+    """Steps without a line of their own: left out up to the last step, decision or step `made`, or there twice, or without rows."""
     seen = Counter(step["step"] for step in steps)
-    last = max([*seen, *(event["step"] for event in events)], default=0)
+    last = max([*seen, *(event["step"] for event in events), *made], default=0)
     return sum(seen[step] != 1 for step in range(1, last + 1)) + sum(not step["rows"] for step in steps)
 
 
 def rehearsal(run: RunFolder) -> dict[str, Any]:
-    """Totals of a rehearsed curriculum: order_off [stages] not begun when their turn came; criteria_misapplied [decisions]
+    """Totals of a rehearsed curriculum: order_off [stages] not begun when their turn came, or others than the recipe's; criteria_misapplied [decisions]
     that their own metrics, or the extensions left, speak against, or with another reason than the one that held;
     log_gaps [lines] of steps or decisions; paths_unseen [paths]: a stage passed with its bounds met, and, if some stage
     may be extended, an extension."""
@@ -139,6 +167,7 @@ def rehearsal(run: RunFolder) -> dict[str, Any]:
     begun, wanted = [event["stage"] for event in events if event["event"] == "begin"], [stage["name"] for stage in declared]
     order = [f"stage {n + 1} should be {name}; begun was {begun[n] if n < len(begun) else 'nothing'}" for n, name in enumerate(wanted) if begun[n:n + 1] != [name]]
     order += [f"{name} was begun after the last stage" for name in begun[len(wanted):]]
+    order = order or _undeclared(run, declared)
     by_name = {stage["name"]: stage for stage in declared}
     passed = [event for event in events if event["event"] in ("transition", "end")]
     wrong = [fault for fault, against in walked(declared, events) if against]

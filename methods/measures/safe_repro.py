@@ -12,7 +12,7 @@ def resume(straight: RunFolder, resumed: RunFolder) -> dict[str, Any]:
     """Metrics tensors_differing [tensors], loss_trace_differing [steps], log_differing [lines]: of curriculum.jsonl, in order.
 
     A run that forgets its stage draws other rows and logs other decisions, whatever its weights are. Vetoed where no stage
-    ended after the checkpoint, or none before it: then nothing of the kind was tried.
+    ended after the checkpoint, or none before it: then nothing of the kind was tried; and where the straight run lacks its first step.
     """
     told = same_bytes(straight, resumed)
     one, other = (run.lines("curriculum.jsonl") for run in (straight, resumed))
@@ -24,5 +24,7 @@ def resume(straight: RunFolder, resumed: RunFolder) -> dict[str, Any]:
     told["values"]["log_differing"], told["unit"]["log_differing"] = [float(len(apart))], "lines"
     told["findings"] = [*told["findings"], *(f"line {at + 1} of curriculum.jsonl differs" for at in apart[:5])][:20]
     told["counts"] |= {"log_lines": len(one), "resumed_at": start - 1}
-    told["vetoes"] = [*told["vetoes"], *["no stage ended on either side of the checkpoint"] * (not around)]
+    first = min((line["step"] for line in straight.lines("trace.jsonl")), default=0)
+    against = [f"the run to compare with was resumed itself, from step {first - 1}"] * (first > 1) + ["no stage ended on either side of the checkpoint"] * (not around)
+    told["vetoes"] = [*told["vetoes"], *against]
     return told

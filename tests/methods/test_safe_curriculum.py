@@ -37,8 +37,9 @@ def judge(tmp_path, lines):
     def judged(measure, change=lambda lines: None):
         told = copy.deepcopy(lines)
         (tmp_path / "curriculum.jsonl").write_text("".join(json.dumps(line) + "\n" for line in change(told) or told))
+        (tmp_path / "trace.jsonl").write_text("".join(json.dumps({"step": line["step"]}) + "\n" for line in lines if "rows" in line))
         run = RunFolder(tmp_path)
-        seen = measure(SimpleNamespace(path=run.path, data=tmp_path, lines=run.lines))
+        seen = measure(SimpleNamespace(path=run.path, data=tmp_path, lines=run.lines, recipe={"curriculum": STAGES, "training": {"batch": 20}}))
         return {name: values[0] if len(values) == 1 else values for name, values in seen["values"].items()}
 
     return judged
