@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 
-from methods.measures.safe_audit import promised
+from methods.measures.safe_promise import promised
 from methods.run import NotObservable, RunFolder
 from methods.safe import models, rows
 from methods.safe.adapter import SAFE, load

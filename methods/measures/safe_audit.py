@@ -16,6 +16,9 @@ from safetensors.torch import load_file
 
 from methods.expected import tensor_digest
 from methods.measures.audit import counted, inventory, late, parameters, silent_share
+from methods.measures.safe_promise import promised
+from methods.measures.safe_recipe import settings_off
+from methods.measures.safe_reference import lived, served
 from methods.run import NotObservable, RunFolder
 from methods.safe.adapter import CONFIG, WEIGHTS, SafeConfig
 from methods.safe.models import PRECISIONS
@@ -23,22 +26,7 @@ from methods.safe.models import PRECISIONS
 PARTS = ("vision_language", "audio")
 HEARD = ("audio_model.", "audio_projection.")  # the side of CLAP that hears
 FROZEN = ("base.", "audio_encoder.")
-
-
-def promised(run: RunFolder) -> dict[str, tuple[int, ...]]:
-    """Name → shape of every tensor that must train: projector and low-rank fusion, by the recipe's numbers."""
-    config = run.recipe["method"]["config"]
-    audio, hidden, width, r = (config[name] for name in ("audio_width", "hidden", "width", "r"))
-    wanted: dict[str, tuple[int, ...]] = {
-        "projector.norm.weight": (audio,), "projector.norm.bias": (audio,),
-        "projector.linear.weight": (config["tokens"] * width, audio), "projector.linear.bias": (config["tokens"] * width,),
-    }  # fmt: skip
-    for at in range(len(config["layers"])):
-        sides = {"query": (hidden, width), "key": (width, width), "value": (width, width), "out": (width, hidden)}
-        for name, (d_in, d_out) in sides.items():
-            wanted |= {f"fusion.{at}.{name}.A": (r, d_in), f"fusion.{at}.{name}.B": (d_out, r)}
-        wanted[f"fusion.{at}.alpha"] = ()
-    return wanted
+ALIKE = ("live_differs", "start_differs", "served_differs")
 
 
 def stored(run: RunFolder) -> dict[str, str]:
@@ -57,7 +45,8 @@ def stored(run: RunFolder) -> dict[str, str]:
 
 def freeze(run: RunFolder) -> dict[str, Any]:
     """Metrics trainable_unexpected, trainable_missing, shape_wrong, frozen_changed, base_differs, frozen_in_optimizer, missing_from_optimizer,
-    strangers [tensors], modes_wrong [modules], written_elsewhere [count]; trainable_share [1] of all parameters, tied
+    strangers [tensors], modes_wrong [modules], written_elsewhere [count]; settings_off [count] against the recipe; live_differs, start_differs,
+    served_differs [rows], 0 each where the artefact itself is at fault; trainable_share [1] of all parameters, tied
     ones once; share_over_declared [1]: by how much that is more than the subject's budget."""
     seen, tensors = inventory(run)
     asked, live, wanted = seen["watched"]["trainable_steps"], parameters(tensors), promised(run)
@@ -94,9 +83,20 @@ def freeze(run: RunFolder) -> dict[str, Any]:
     report["values"] |= {**saved, "without_gradient": flowing["without_gradient"], "without_update": flowing["without_update"]}
     report["unit"] |= {"without_gradient": "tensors", "without_update": "tensors"}
     report["unit"] |= {name: "count" if name == "pickled_files" else "tensors" for name in saved}
+    alike = as_asked(run, sound=not any(count for (count,) in saved.values()))
+    report["values"] |= {name: [float(len(lines))] for name, lines in alike.items()}
+    report["unit"] |= {name: "count" if name == "settings_off" else "rows" for name in alike}
+    report["findings"] = [*report["findings"], *(line for lines in alike.values() for line in lines[:3])]
     report["counts"] = {"trainable_parameters": own, "parameters": sum(distinct.values()), "frozen_tensors": len(frozen)}
     report["not_scored"] = {"what else writes the adapter: the null-space projection does, after each step": 1} if projected else {}
     return report
+
+
+def as_asked(run: RunFolder, *, sound: bool) -> dict[str, list[str]]:
+    """Settings that are not the recipe's, and probe rows on which the model as it trained, or as it is served, is not what its saved
+    tensors say. The latter is asked of a sound artefact alone."""
+    answers = {**lived(run), "served_differs": served(run)} if sound else {name: [] for name in ALIKE}
+    return {"settings_off": settings_off(run), **answers}
 
 
 def differing(frozen: list[dict[str, Any]], files: dict[str, str]) -> list[str]:

@@ -29,12 +29,12 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
     """`ratio_error` [1] per stage and stratum: |realised share - declared share| of the rows drawn; `window_error` [1] the
     largest in any `window` rows in a row. Totals: outside_limits [cells] where the exact two-sided binomial test at `alpha`
     over the number of cells excludes the declared share, or a row came again before all of its stratum had come; filtered_in [rows]
-    that the difficulty filter keeps out; transition_off [decisions], steps in another stage than the decisions say, and a log that
-    declares other stages than the recipe; unlogged [steps], or that were not made, or are not of one batch; unknown_rows [rows], which
-    are not in train.jsonl.
+    that the difficulty filter keeps out; transition_off [decisions], and steps in another stage than the decisions say; unlogged
+    [steps], or that were not made, or are not of one batch; unknown_rows [rows], which are not in train.jsonl; declared_otherwise
+    [stages] than in the recipe; trained_otherwise [steps] on other rows than logged.
     """
     declared, steps, events = _log(run)
-    made, batch = {line["step"] for line in run.lines("trace.jsonl")}, run.recipe["training"]["batch"]
+    made, batch, asked = {line["step"] for line in run.lines("trace.jsonl")}, run.recipe["training"]["batch"], run.recipe["curriculum"]
     rows = {row["id"]: row for row in RunFolder(run.data).lines("train.jsonl")}
     drawn: dict[str, list[str]] = defaultdict(list)
     for step in steps:
@@ -44,17 +44,20 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
     low = [f"{stage['name']}: {name} at {rows[name]['snr']} dB" for stage in declared for name in drawn[stage["name"]]
            if name in rows and rows[name].get("snr") is not None and "min_snr" in stage and not rows[name]["snr"] >= stage["min_snr"]]
     unknown = [name for held in drawn.values() for name in held if name not in rows]
-    off = _undeclared(run, declared) + [fault for fault, _ in walked(declared, events)] + _misplaced(steps, events)
+    off = [fault for fault, _ in walked(declared, events)] + _misplaced(steps, events)
+    other = [f"stage {at + 1} of the log is not the recipe's" for at in range(max(len(declared), len(asked))) if declared[at : at + 1] != asked[at : at + 1]]
+    trained = list(otherwise(run.tensors("batches.safetensors"), steps, rows))
     unlogged = gaps(steps, events, made) + sum(step["step"] not in made or 0 < len(step["rows"]) != batch for step in steps)
-    totals = {"outside_limits": len(outside), "filtered_in": len(low), "transition_off": len(off), "unlogged": unlogged, "unknown_rows": len(unknown)}
+    totals = {"outside_limits": len(outside), "filtered_in": len(low), "transition_off": len(off), "unlogged": unlogged, "unknown_rows": len(unknown),
+              "declared_otherwise": len(other), "trained_otherwise": len(trained)}
     return {
         "values": {"ratio_error": [cell["error"] for cell in cells], "window_error": [cell["window"] for cell in cells],
                    **{name: [float(total)] for name, total in totals.items()}},
         "unit": {"ratio_error": "1", "window_error": "1", "outside_limits": "cells", "filtered_in": "rows", "transition_off": "decisions",
-                 "unlogged": "steps", "unknown_rows": "rows"},
+                 "unlogged": "steps", "unknown_rows": "rows", "declared_otherwise": "stages", "trained_otherwise": "steps"},
         "sampling_unit": "stage and stratum",
         "counts": {"steps": len(steps), "stages": len(declared), **{f"{cell['stage']} {cell['stratum']}": cell["share"] for cell in cells}},
-        "findings": [*(f"{c['stage']}: {c['share']:.4f} {c['stratum']}, declared {c['declared']:.4f}{c['repeated']}" for c in outside), *off, *low, *map(str, unknown)][:20],
+        "findings": [*(f"{c['stage']}: {c['share']:.4f} {c['stratum']}, declared {c['declared']:.4f}{c['repeated']}" for c in outside), *other, *trained[:5], *off, *low, *map(str, unknown)][:20],
     }  # fmt: skip
 
 
@@ -86,6 +89,30 @@ def _repeated(names: Sequence[str], admitted: int) -> str:
     most = Counter(names).most_common(1)
     rounds = -(-len(names) // max(1, admitted))
     return f"; {most[0][0]} drawn {most[0][1]} times in {rounds} rounds" if most and most[0][1] > rounds else ""
+
+
+def otherwise(held: Mapping[str, Any], steps: Sequence[Line], rows: Mapping[str, Line]) -> Iterator[str]:
+    """Steps whose rows, as they entered the model, cannot be those of the log: another number of them, or token ids that mostly
+    stand for another question. held: what the observer kept of the forwards, by step; steps that it did not keep are not judged."""
+    seen: dict[int, list[tuple[str, tuple[int, ...]]]] = {}
+    votes: dict[str, Counter[tuple[int, ...]]] = defaultdict(Counter)
+    for step in steps:
+        name = f"step{step['step']}.micro0."
+        if f"{name}input_ids" not in held:
+            continue
+        ids = [tuple(row[mask.astype(bool)].tolist()) for row, mask in zip(*(np.asarray(held[name + part]) for part in ("input_ids", "attention_mask")), strict=True)]
+        asked = [str(rows.get(one, {}).get("question")) for one in step["rows"]]
+        if len(ids) != len(asked):
+            yield f"step {step['step']} was made on {len(ids)} rows; the log tells {len(asked)}"
+            continue
+        seen[step["step"]] = list(zip(asked, ids, strict=True))
+        for question, read in seen[step["step"]]:
+            votes[question][read] += 1
+    usual = {question: counted.most_common(1)[0][0] for question, counted in votes.items()}
+    shared = {read for read, often in Counter(usual.values()).items() if often > 1}
+    for step, pairs in seen.items():
+        if odd := [question for question, read in pairs if usual[question] != read or read in shared]:
+            yield f"step {step}: what entered the model is not {odd[0]!r}, which the log tells"
 
 
 # ------------------------------------------------------------------------------------------------ what was decided

@@ -4,13 +4,14 @@ import copy
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from methods.measures import safe_curriculum
 from methods.run import NotObservable, RunFolder
 from methods.safe.curriculum import Curriculum
 
-ROWS = [{"id": f"{need}-{n}", "need": need, "snr": None if n % 9 == 0 else float(n % 20)} for need in ("audio", "both", "none") for n in range(120)]
+ROWS = [{"id": f"{need}-{n}", "need": need, "question": f"{need} {n % 5}?", "snr": None if n % 9 == 0 else float(n % 20)} for need in ("audio", "both", "none") for n in range(120)]
 STAGES = [
     {"name": "easy", "steps": 25, "mix": {"audio": 0.5, "both": 0.5}, "min_snr": 8, "until": {"audio": 0.8}, "extend": 5, "extensions": 2},
     {"name": "all", "steps": 40, "mix": {"audio": 0.4, "both": 0.35, "none": 0.25}, "until": {"audio": 0.9}, "extend": 5, "extensions": 1},
@@ -29,17 +30,27 @@ def lines():
     return done
 
 
+def entered(lines):
+    """Token ids of the rows of each step: its question's bytes behind padding."""
+    asked = {row["id"]: row["question"] for row in ROWS}
+    texts = {line["step"]: [asked.get(name, "?") for name in line["rows"]] for line in lines if "rows" in line}
+    ids = {step: np.array([list(text.rjust(12).encode()) for text in each]) for step, each in texts.items()}
+    return {f"step{step}.micro0.{name}": held for step, read in ids.items() for name, held in (("input_ids", read), ("attention_mask", (read != 32).astype(int)))}
+
+
 @pytest.fixture
 def judge(tmp_path, lines):
     """Write the log, changed by `change(lines)`, and measure it."""
     (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in ROWS))
 
-    def judged(measure, change=lambda lines: None):
+    def judged(measure, change=lambda lines: None, asked=None, entered=entered):
+        """asked: the recipe's stages if others than the log's; entered: the rows that the model was given, by the log."""
         told = copy.deepcopy(lines)
         (tmp_path / "curriculum.jsonl").write_text("".join(json.dumps(line) + "\n" for line in change(told) or told))
         (tmp_path / "trace.jsonl").write_text("".join(json.dumps({"step": line["step"]}) + "\n" for line in lines if "rows" in line))
         run = RunFolder(tmp_path)
-        seen = measure(SimpleNamespace(path=run.path, data=tmp_path, lines=run.lines, recipe={"curriculum": STAGES, "training": {"batch": 20}}))
+        recipe = {"curriculum": asked or run.lines("curriculum.jsonl")[0].get("declared"), "training": {"batch": 20}}
+        seen = measure(SimpleNamespace(path=run.path, data=tmp_path, lines=run.lines, recipe=recipe, tensors=lambda _name: entered(run.lines("curriculum.jsonl"))))
         return {name: values[0] if len(values) == 1 else values for name, values in seen["values"].items()}
 
     return judged
@@ -213,3 +224,40 @@ def test_a_run_that_ends_early_has_gaps(judge):
 def test_a_log_without_declared_stages_cannot_be_judged(judge):
     with pytest.raises(NotObservable, match="declared stages"):
         judge(safe_curriculum.sampling, lambda lines: lines[1:])
+
+
+# ── what was trained ─────────────────────────────────────────────────────────────────────────────────────────────────
+def test_stages_declared_otherwise_than_the_recipe_asks_are_counted(judge):
+    asked = copy.deepcopy(STAGES)
+    asked[1]["mix"] = {"audio": 0.2, "both": 0.55, "none": 0.25}
+    only(judge(safe_curriculum.sampling, asked=asked), declared_otherwise=1)
+
+
+def test_a_step_made_on_other_rows_than_the_log_tells_is_counted(judge):
+    def changed(change):
+        return lambda lines: {**entered(lines), **change(entered(lines))}
+
+    half = changed(lambda held: {name: held[name][:10] for name in held if name.startswith("step7.")})
+    rolled = changed(lambda held: {name: np.roll(held[name], 1, 0) for name in held if name.startswith("step9.")})
+    only(judge(safe_curriculum.sampling, entered=half), trained_otherwise=1)
+    only(judge(safe_curriculum.sampling, entered=rolled), trained_otherwise=1)
+    assert judge(safe_curriculum.sampling, entered=changed(lambda held: {name: np.roll(held[name], 1, 0) for name in held}))["trained_otherwise"] > 50
+
+
+def test_two_questions_that_enter_as_one_are_counted(judge):
+    def alike(lines):
+        return {name: np.where(held == ord("3"), ord("4"), held) for name, held in entered(lines).items()}
+
+    assert judge(safe_curriculum.sampling, entered=alike)["trained_otherwise"] > 50
+
+
+def test_steps_that_the_observer_did_not_keep_are_not_judged(judge):
+    only(judge(safe_curriculum.sampling, entered=lambda lines: {}))
+
+
+def test_fewer_different_rows_than_there_are_are_counted(judge):
+    def few(lines):
+        for line in (line for line in lines if line.get("stage") == "all" and "rows" in line):
+            line["rows"] = [f"{name.partition('-')[0]}-{int(name.partition('-')[2]) % 30}" for name in line["rows"]]
+
+    only(judge(safe_curriculum.sampling, few), outside_limits=3)

@@ -8,7 +8,7 @@ import pytest
 
 from methods.measures import learning, safe_curriculum, safe_repro
 from methods.run import RunFolder
-from tests.methods.test_safe_curriculum import event, judge, lines  # noqa: F401
+from tests.methods.test_safe_curriculum import STAGES, event, judge, lines  # noqa: F401
 
 
 def other_stages(lines):
@@ -37,7 +37,7 @@ def logs_more(lines):
 
 
 LIES = {
-    "the log is of another curriculum": (other_stages, "transition_off"),
+    "the log is of another curriculum": (other_stages, "declared_otherwise"),
     "batches half as large": (half_batches, "unlogged"),
     "one row for a stratum": (one_row_again, "outside_limits"),
     "fewer steps logged than were made": (ends_early, "unlogged"),
@@ -48,12 +48,12 @@ LIES = {
 @pytest.mark.parametrize("what", LIES)
 def test_a_lie_about_what_was_drawn_is_counted(judge, what):
     lie, metric = LIES[what]
-    assert judge(safe_curriculum.sampling)[metric] == 0
-    assert judge(safe_curriculum.sampling, lie)[metric] > 0
+    assert judge(safe_curriculum.sampling, asked=STAGES)[metric] == 0
+    assert judge(safe_curriculum.sampling, lie, asked=STAGES)[metric] > 0
 
 
 def test_the_rehearsal_is_of_the_stages_it_was_asked_for(judge):
-    assert judge(safe_curriculum.rehearsal, other_stages)["order_off"] == 1
+    assert judge(safe_curriculum.rehearsal, other_stages, asked=STAGES)["order_off"] == 1
 
 
 @pytest.mark.parametrize("score", [None, "0.85", 85.0, math.nan, -1.0])
