@@ -336,13 +336,13 @@ def _histograms(rows: Sequence[tuple[str, Row]], waves: Mapping[str, np.ndarray]
 
 # ------------------------------------------------------------------------------------------------ alignment
 def alignment(run: RunFolder, pairs: int = 1000, seed: int = 0, fit: int = 1500, overlap: float = 0.5, among: int = 2,
-              margin: float = 0.5) -> dict[str, Any]:
+              margin: float = 0.5, decibels: float = 10.0) -> dict[str, Any]:
     """`aligned` and `mismatched` [1], 0 or 1 for each of `pairs` rows that need their sound, drawn from all splits.
 
     aligned: the measured extent of the event and the declared one have an intersection over union of `overlap`, and the
     declared event is among the `among` that it sounds most like. mismatched: it is not among `among` + 1; or the answer is
     not what the rules make of the shape seen and the declared event; or not what they make of the event heard, where that
-    one's score leads by `margin`. The ear learns from `fit` clips of train, cross-fitted: no clip judges itself, and labels
+    one's score leads by `margin`; or the event stands out of the noise by `decibels` more or less than declared. The ear learns from `fit` clips of train, cross-fitted: no clip judges itself, and labels
     that fit no sound teach it nothing.
     """
     meta, rows = _rows(run)
@@ -356,7 +356,7 @@ def alignment(run: RunFolder, pairs: int = 1000, seed: int = 0, fit: int = 1500,
     heard = _heard(run.data, meta["rate"], {row["audio"] for row in lessons} | {row["audio"] for _, row in chosen})
     lessons = [row for row in lessons if row["audio"] in heard]
     ear, right = _taught(lessons, heard, meta["events"])
-    judged = [_judge(run.data, row, heard.get(row["audio"]), ear, meta, (overlap, among, margin)) for _, row in chosen]
+    judged = [_judge(run.data, row, heard.get(row["audio"]), ear, meta, (overlap, among, margin, decibels)) for _, row in chosen]
     weak = right < 0.7
     return {
         "values": {"aligned": [float(a) for a, _, _ in judged], "mismatched": [float(bool(why)) for _, why, _ in judged]},
@@ -371,10 +371,17 @@ def alignment(run: RunFolder, pairs: int = 1000, seed: int = 0, fit: int = 1500,
 
 
 def _heard(folder: Path, rate: int, names: set[str]) -> dict[str, tuple[tuple[int, int], np.ndarray]]:
-    """Per clip that loads, its event's extent in frames and its features."""
+    """Per clip that loads, its event's extent in frames, its features, and by how many dB the event stands out."""
     waves, _ = _loaded(folder, names, lambda file: sound(file, rate))
     mels = {name: log_mel(wave) for name, wave in waves.items()}
-    return {name: (here, _features(mel, here)) for name, mel in mels.items() for here in [extent(mel)]}
+    return {name: (here, _features(mel, here), _stands_out(mel, here)) for name, mel in mels.items() for here in [extent(mel)]}
+
+
+def _stands_out(mel: np.ndarray, here: tuple[int, int]) -> float:
+    """dB of the event's power over the noise's, the noise taken to go on through it."""
+    power = np.exp(mel).sum(1)
+    outside = np.concatenate([power[: here[0]], power[here[1] :]])
+    return float(10 * np.log10(max(power[slice(*here)].mean() / (outside.mean() if len(outside) else power.mean()) - 1, 1e-3)))
 
 
 def _taught(lessons: Sequence[Row], heard: Mapping[str, Any], events: Sequence[str]) -> tuple[Ear, float]:
@@ -387,11 +394,11 @@ def _taught(lessons: Sequence[Row], heard: Mapping[str, Any], events: Sequence[s
     return ear, float(right[loud].mean()) if loud.any() else 0.0
 
 
-def _judge(folder: Path, row: Row, heard: Any, ear: Ear, meta: Mapping[str, Any], by: tuple[float, int, float]) -> tuple[bool, str, float]:
+def _judge(folder: Path, row: Row, heard: Any, ear: Ear, meta: Mapping[str, Any], by: tuple[float, int, float, float]) -> tuple[bool, str, float]:
     """Whether the pair is aligned, why it is mismatched, and the overlap of the extents."""
     if heard is None:
         return False, "its sound does not load", 0.0
-    (first, after), features = heard
+    (first, after), features, level = heard
     scores, events = ear.hear([row["audio"]], features[None])[0], meta["events"]
     order = [events[n] for n in np.argsort(-scores)]
     lead = np.sort(scores)[-1] - np.sort(scores)[-2]
@@ -404,6 +411,8 @@ def _judge(folder: Path, row: Row, heard: Any, ear: Ear, meta: Mapping[str, Any]
         why = f"answer {row['answer']} to {row['question']!r} with {row['event']} and {shape}"
     elif lead >= by[2] and row["answer"] != answer_of(row, shape, order[0], meta["pairs"]):
         why = f"answer {row['answer']} to {row['question']!r} where {order[0]} is heard"
+    elif abs(level - row["snr"]) > by[3]:
+        why = f"declared {row['snr']:.0f} dB over the noise, measured {level:.0f} dB"
     return share >= by[0] and row["event"] in order[: by[1]], why, share
 
 

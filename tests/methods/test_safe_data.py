@@ -238,11 +238,12 @@ def test_shuffled_answers_are_seen(judge, folder):
 ])  # fmt: skip
 def test_a_pair_is_judged_by_overlap_by_what_it_sounds_like_and_by_the_rules(scores, event, answer, end, good, why):
     row = {"audio": "a", "need": "audio", "kind": "event", "question": "what is the sound?", "shape": "circle", "event": event, "answer": answer,
-           "start": 0.1, "end": end}  # fmt: skip
+           "start": 0.1, "end": end, "snr": 9.0}  # fmt: skip
     ear = SimpleNamespace(hear=lambda names, features: np.array([scores]))
     meta = {"rate": 8000, "events": list(sounds.NAMES), "pairs": av_questions.PAIRS}
-    seen = safe_data._judge(None, row, ((10, 60), np.zeros(3)), ear, meta, (0.5, 2, 0.5))
+    seen = safe_data._judge(None, row, ((10, 60), np.zeros(3), 12.0), ear, meta, (0.5, 2, 0.5, 10.0))
     assert (seen[0], seen[1]) == (good, why)
+    assert safe_data._judge(None, row, ((10, 60), np.zeros(3), 20.0), ear, meta, (0.5, 2, 0.5, 10.0))[1] == (why or "declared 9 dB over the noise, measured 20 dB")
     assert seen[2] == pytest.approx((min(end, 0.6) - 0.1) / 0.5)
 
 
@@ -405,3 +406,20 @@ def test_the_retention_split_is_test_under_another_name_and_shares_with_no_other
     change(copied, "vqa", lambda rows: rows[0].update({name: known[name] for name in ("audio", "image", "question")}))
     assert {name: files(judge, copied)[0][name] for name in ("duplicate_sounds", "shared_images", "shared_questions")} == {
         "duplicate_sounds": 1, "shared_images": 1, "shared_questions": 1}  # fmt: skip
+
+
+def test_a_row_that_names_the_level_of_another_is_mismatched(judge, folder):
+    for split in safe_data.SPLITS:
+        change(folder, split, lambda rows: moved(mixed(rows), "snr"))
+    shares = aligned(judge, folder)
+    assert shares[0] > 0.95
+    assert shares[1] > 0.1
+
+
+@pytest.mark.parametrize("decibels", [0, 6, 12, 18])
+def test_how_far_an_event_stands_out_is_measured_within_four_decibels(decibels):
+    draw = np.random.default_rng(decibels)
+    wave = draw.normal(size=12_000)
+    wave[4000:8000] += np.sqrt(2 * 10 ** (decibels / 10)) * np.sin(np.arange(4000) * 0.7)
+    mel = safe_data.log_mel(1000 * wave)
+    assert safe_data._stands_out(mel, (50, 100)) == pytest.approx(decibels, abs=4)
