@@ -5,9 +5,10 @@ from harness.gate import gate
 
 
 def heuristic_on_test(measures, pilot, asked):
-    chosen, skips = evidence.heuristic(evidence.answers(measures, pilot, "dev"), asked["allowance"])
+    dev = evidence.answers(measures, pilot, "dev")
+    chosen, skips = evidence.heuristic(dev, asked["allowance"])
     about = {"threshold": chosen.value, **{f"dev_skip_{name}": skip for name, skip in skips.items()}}
-    return evidence.gated(evidence.answers(measures, pilot), chosen, about)
+    return evidence.doubted(evidence.gated(evidence.answers(measures, pilot), chosen, about), dev)
 
 
 @gate("safe.gating.skip_rate", needs=["pilot"])
@@ -17,8 +18,8 @@ def test_a_threshold_skips_audio_at_no_loss(pilot, measures, judge, asked):
 
 @gate("safe.gating.tradeoff_curve", needs=["pilot"])
 def test_efficiency_and_accuracy_trade_off_along_a_front(pilot, measures, judge):
-    gates = evidence.sweep(evidence.answers(measures, pilot, "dev"))
-    judge(evidence.curve(evidence.answers(measures, pilot), gates))
+    dev = evidence.answers(measures, pilot, "dev")
+    judge(evidence.doubted(evidence.curve(evidence.answers(measures, pilot), evidence.sweep(dev)), dev))
 
 
 @gate("safe.irrelevance.false_consultation", needs=["pilot"])

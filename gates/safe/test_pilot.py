@@ -16,8 +16,9 @@ def test_audio_questions_gain_over_the_base(pilot, measures, judge):
 
 @gate("safe.pilot.vl_retention", needs=["pilot"])
 def test_vision_language_questions_lose_nothing(pilot, measures, judge, asked):
-    chosen, _ = evidence.heuristic(evidence.answers(measures, pilot, "dev"), asked["allowance"])
-    judge(evidence.retention(evidence.answers(measures, pilot, "vqa"), chosen))
+    dev = evidence.answers(measures, pilot, "dev")
+    chosen, _ = evidence.heuristic(dev, asked["allowance"])
+    judge(evidence.doubted(evidence.retention(evidence.answers(measures, pilot, "vqa"), chosen), dev))
 
 
 @gate("safe.pilot.latency", needs=["pilot"])

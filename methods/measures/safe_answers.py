@@ -88,18 +88,34 @@ def table(run: RunFolder, split: str = "test", limit: int | None = None, actions
     dealt, _ = said(safe, items, most, items.embedding[items.sound[others(items)]])
     values["correct@swapped"] = (dealt.argmax(1) == items.truth).float().tolist()
     off_differs = int((predicted[0] != alone).sum())
+    doubts = [*other_rows(run, split, items.rows, limit), *alike(pair, items.rows)]
     constant = [k for k, answer in predicted.items() if k and len(answer.unique()) == 1]
     numbered = {name: number for number, name in enumerate(sorted({row["group"] for row in items.rows}))}
     return {
         "values": values, "sampling_unit": "item", "layout": {name: {"axes": ["item"], "shape": [len(at)], "clusters": [numbered[row["group"]] for row in items.rows]} for name in values},
         "unit": {name: "accuracy" if name.startswith("correct") else "nats" for name in values},
         "counts": {"items": len(at), "images": len(numbered), "off_differs": off_differs},
-        "vetoes": [f"every answer with {k} audio tokens is the same" for k in constant],
+        "vetoes": [*doubts, *(f"every answer with {k} audio tokens is the same" for k in constant)],
         "digests": {"rows": rows.digest(items.rows)},
         "arrays": {**arrays, "need": [CODES[row["need"]] for row in items.rows], "image": [float(numbered[row["group"]]) for row in items.rows],
                    "kind": [float(KINDS.index(row["kind"])) for row in items.rows], "type": [float(TYPES.index(row["type"])) for row in items.rows],
                    "role": [float(ROLES.index(row["role"])) for row in items.rows]},
     }  # fmt: skip
+
+
+def other_rows(run: RunFolder, split: str, asked: list[rows.Row], limit: int | None) -> list[str]:
+    """A veto where what was asked is not what the split's file holds, read anew: rows left out, or of another split."""
+    there = RunFolder(run.data).lines(f"{split}.jsonl")[:limit]
+    return [] if rows.digest(asked) == rows.digest(there) else [f"{len(asked)} items were asked, other rows than the {len(there)} of {split}.jsonl"]
+
+
+def alike(pair: models.Pair, asked: list[rows.Row]) -> list[str]:
+    """A veto where two answers begin with the same token, or one with an unknown word: the first token is what counts."""
+    names: dict[int, list[str]] = {}
+    for answer in sorted({row["answer"] for row in asked}):
+        names.setdefault(pair.answer_id(answer), []).append(answer)
+    shared = [held for token, held in names.items() if len(held) > 1 or token == pair.tokenizer.unk_token_id != pair.tokenizer.bos_token_id]
+    return [f"the answers {', '.join(held)} begin with the same token, or none of their own: they count as equal" for held in shared[:3]]
 
 
 def others(items: Items, seed: int = 20_261) -> torch.Tensor:
@@ -159,13 +175,13 @@ def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     own, quiet = (heard.argmax(1) == items.truth).float(), (still.argmax(1) == items.truth).float()
     plain = items.plain
     absent = torch.tensor([row["kind"] == "presence" and row["answer"] == "no" for row in items.rows])
-    asked = ~plain & ~absent
+    asked, doubts = ~plain & ~absent, [*other_rows(run, "test", items.rows, limit), *alike(pair, items.rows)]
     return {
         "values": {"drops": (drop[asked] > 0).float().tolist(), "right@own": own[plain].tolist(), "right@muted": quiet[plain].tolist(),
                    "right_dependent@own": own[asked].tolist(), "right_dependent@muted": quiet[asked].tolist()},
         "unit": {"drops": "1", **dict.fromkeys(("right@own", "right@muted", "right_dependent@own", "right_dependent@muted"), "accuracy")},
         "sampling_unit": "item", "counts": {"dependent": int(asked.sum()), "plain": int(plain.sum()), "absent_drops": float((drop[absent] > 0).float().mean())},
-        "not_scored": {"what is asked for is absent: silence says so too": int(absent.sum())},
+        "not_scored": {"what is asked for is absent: silence says so too": int(absent.sum())}, "vetoes": doubts,
         "arrays": {"drop_dependent": drop[asked].tolist(), "drop_plain": drop[plain].tolist()}, "digests": {"rows": rows.digest(items.rows)},
     }  # fmt: skip
 
@@ -174,8 +190,9 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     """Metrics logit_difference [logits] (largest per condition), prediction_changes [rows], not_identical [rows], encoder_calls [count]:
     gate OFF against a base that never met SAFE, on the same batches.
 
-    Conditions: no audio, the item's own, NaN, audio of another length and width, raw features; and mixed batches in which
-    every second gate is on: the items whose gate is off must keep the base's bytes.
+    Conditions: no audio, the item's own, NaN, audio of another length and width, raw features, all of them with a number for each
+    item; one number for all; and mixed batches in which every second gate is on: the items whose gate is off must keep the base's
+    bytes.
     """
     safe, pair = shipped(run)
     alone = backbones(run)
@@ -187,7 +204,7 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     calls, differences, identical, changed = [], {}, 0, 0
     broken: list[str] = []
     handle = pair.encoder.register_forward_hook(lambda *_: calls.append(1))
-    conditions = ("none", "own", "nan", "other length", "features", "mixed")
+    conditions = ("none", "own", "nan", "other length", "features", "one number", "mixed")
     with torch.no_grad():
         for part in torch.arange(len(picked)).split(HELD):
             batch = items.batch(part)
@@ -220,8 +237,10 @@ def off_under(name: str, safe: SAFE, batch: dict[str, Any], own: dict[str, torch
     count, embedding = len(own["embedding"]), own["embedding"]
     audio: dict[str, Any] = {
         "none": None, "own": own, "nan": {"embedding": torch.full_like(embedding, float("nan"))}, "other length": {"embedding": embedding.new_ones(count, 3)},
-        "features": {"input_features": embedding.new_full((count, 1, 65, 32), float("nan"))}, "mixed": {"embedding": embedding},
+        "features": {"input_features": embedding.new_full((count, 1, 65, 32), float("nan"))}, "mixed": {"embedding": embedding}, "one number": own,
     }  # fmt: skip
+    if name == "one number":
+        return safe(audio=own, tokens=0, **batch).logits, torch.arange(count)
     tokens = torch.zeros(count, dtype=torch.long)
     if name == "mixed":
         tokens[1::2] = safe.config.tokens

@@ -23,6 +23,7 @@ from methods.safe import models, rows
 
 Arm = Callable[[], Any]
 M_MMAP_THRESHOLD = -3  # of glibc's mallopt
+NEAR = {torch.float32: 1e-3, torch.bfloat16: 0.05}  # logits of the same sounds embedded in another batch
 
 
 class Requests:
@@ -33,7 +34,7 @@ class Requests:
 
     def __init__(self, run: RunFolder, batch: int, count: int, seed: int = 0, like: Requests | None = None) -> None:
         self.safe, self.pair = (like.safe, like.pair) if like else shipped(run)
-        self.copies = cache(partial(_copy, run))
+        self.copies = like.copies if like else cache(partial(_copy, run))
         picked = random.Random(seed).sample(rows.read(run.data, "test"), batch * count)
         asked = self.pair.questions([row["question"] for row in picked])
         pixels = self.pair.pixels([run.data / row["image"] for row in picked])
@@ -115,30 +116,82 @@ def spiking(blocks_of: list[list[float]]) -> float:
     return float((seen > 1.1 * np.median(seen)).mean())
 
 
+class Calls:
+    """Counts the outermost calls into some modules, by whichever of their parts they are entered, and the most rows that one brought."""
+
+    def __init__(self, *modules: torch.nn.Module) -> None:
+        self.count, self.rows, self.depth = 0, 0, 0
+        parts = [part for whole in modules for part in whole.modules()]
+        self.hooks = [part.register_forward_pre_hook(self._enters, with_kwargs=True) for part in parts]
+        self.hooks += [part.register_forward_hook(self._leaves, always_call=True) for part in parts]
+
+    def _enters(self, _module: torch.nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if self.depth == 0:
+            self.count += 1
+            self.rows = max([self.rows, *(len(x) for x in (*given, *named.values()) if isinstance(x, Tensor) and x.dim())])
+        self.depth += 1
+
+    def _leaves(self, *_: Any) -> None:
+        self.depth -= 1
+
+    def end(self) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+
+@torch.inference_mode()
+def amiss(requests: Requests) -> list[str]:
+    """Arms that do not answer what their name says, a line a request: off as the base, kept embeddings as those worked out from the request's
+    own sounds, and neither of them as if nothing had been heard. Logits are held to be the same where they are near, absolutely and relatively."""
+    most, lines = requests.safe.config.tokens, []
+    near = NEAR[requests.pair.base.dtype]
+
+    def same(one: Tensor, other: Tensor) -> bool:
+        return torch.allclose(one, other, rtol=near, atol=near)
+
+    for at in range(len(requests.inputs)):
+        alone, off, kept, whole = (requests.answer(arm, at) for arm in ("base", "off", f"on:{most}", f"whole:{most}"))
+        if not same(off, alone):
+            lines.append(f"request {at}: with the gate off other answers than the base's")
+        if not same(kept, whole):
+            lines.append(f"request {at}: kept embeddings give other answers than the request's own sounds")
+        if torch.equal(kept, alone):
+            lines.append(f"request {at}: with every gate on nothing is heard")
+    return lines
+
+
 def called_off(requests: Requests) -> tuple[int, int]:
-    """Calls of the audio encoder, and of projector and fusion, with every gate off: by requests that bring audio, and by the same without."""
-    safe, heard, fused = requests.safe, [], []
-    hooks = [requests.pair.encoder.register_forward_hook(lambda *_: heard.append(1))]
-    hooks += [part.register_forward_hook(lambda *_: fused.append(1)) for whole in (safe.projector, safe.fusion) for part in whole.modules()]
+    """Calls of the audio encoder, and of projector and fusion, with every gate off: by requests that bring audio, with one number for all
+    items and with one an item, and by the same without. In a mixed batch, one more each if more items enter than have their gate on."""
+    safe = requests.safe
     with torch.inference_mode():
+        heard, fused = (Calls(*parts) for parts in ((requests.pair.encoder,), (safe.projector, safe.fusion)))
         for at in range(len(requests.inputs)):
             requests.answer("off", at)
+            safe(audio=requests.sounds[at], tokens=torch.zeros(requests.batch, dtype=torch.long), **requests.inputs[at])
             safe(tokens=0, **requests.inputs[at])
-    for hook in hooks:
-        hook.remove()
-    return len(heard), len(fused)
+        calls = [heard.count, fused.count]
+        if requests.batch > 1:
+            gates = torch.arange(requests.batch) % 2 * safe.config.tokens
+            heard.rows = fused.rows = 0
+            safe(audio=requests.sounds[0], tokens=gates, **requests.inputs[0])
+            calls = [calls[at] + (seen.rows > int((gates > 0).sum())) for at, seen in enumerate((heard, fused))]
+    heard.end()
+    fused.end()
+    return calls[0], calls[1]
 
 
 def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each: int = 20, batch: int = 8, busy: float = 0.05) -> dict[str, Any]:
     """Metrics base_p50, again_p50, off_p50, on_p50, on_p95, base_p95, whole_p50 [seconds], one number per block of `each` requests;
     spike_excess [1]: share of requests over 1.1 times their arm's median, with audio less without; encoder_calls and branch_calls (projector, fusion) [count] of the off
-    arm, with audio and without.
+    arm, with audio and without; arms_amiss [count] of requests whose arms do not answer what their names say.
 
     `on` is the fusion with cached audio embeddings, `whole` everything from the sound to the answer.
     """
     requests = Requests(run, batch, each)
     most = requests.safe.config.tokens
     off_calls, branch_calls = called_off(requests)
+    odd = amiss(requests)
     arms = ("base", "again", "off", f"on:{most}", f"whole:{most}")
     load = os.getloadavg()[0]
     seen, (low, high) = blocks(requests, arms, blocks_least, blocks_most, each, busy)
@@ -147,25 +200,27 @@ def latency(run: RunFolder, blocks_least: int = 30, blocks_most: int = 120, each
     values = {"base_p50": middle(seen["base"]), "again_p50": middle(seen["again"]), "off_p50": middle(seen["off"]), "on_p50": middle(seen[f"on:{most}"]),
               "whole_p50": middle(seen[f"whole:{most}"]), "base_p95": tail(seen["base"]), "on_p95": tail(seen[f"on:{most}"])}  # fmt: skip
     return {
-        "values": {**values, "spike_excess": [spikes[f"on:{most}"] - spikes["base"]], "encoder_calls": [float(off_calls)], "branch_calls": [float(branch_calls)]},
-        "unit": {**dict.fromkeys(values, "seconds"), "spike_excess": "1", "encoder_calls": "count", "branch_calls": "count"}, "sampling_unit": "block",
+        "values": {**values, "spike_excess": [spikes[f"on:{most}"] - spikes["base"]], "encoder_calls": [float(off_calls)], "branch_calls": [float(branch_calls)],
+                   "arms_amiss": [float(len(odd))]},
+        "unit": {**dict.fromkeys(values, "seconds"), "spike_excess": "1", "encoder_calls": "count", "branch_calls": "count", "arms_amiss": "count"}, "sampling_unit": "block",
         "counts": {"blocks": len(seen["base"]), "requests_a_block": each, "items_a_request": batch, "threads": torch.get_num_threads(),
                    "a_a_low": low, "a_a_high": high, "load_before": load, "load_after": os.getloadavg()[0]},
         "vetoes": [] if quiet else [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"],
-        "findings": [f"the audio encoder was called {off_calls} times with the gate off"] * bool(off_calls),
+        "findings": [f"the audio encoder was called {off_calls} times with the gate off"] * bool(off_calls) + odd[:5],
     }  # fmt: skip
 
 
 def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: int = 12) -> dict[str, Any]:
     """Metrics cached_s, whole_s [seconds] an item, per turn and batch size: embeddings kept against worked out on the fly; single_s, batched_s
     [seconds] an item with kept embeddings, per turn, in the smallest batch and in the largest; batch_sizes [count] of different numbers of
-    rows that a request really brought. Sizes and arms take turns in a drawn order, so that a host that slows down slows all of them.
+    rows that a request really brought. Sizes and arms take turns in a drawn order, so that a host that slows down slows all of them. arms_amiss [count] as in `latency`.
 
     arrays: per arm the median items a second over batch sizes, for off, 4 and 8 tokens cached, and all on the fly.
     """
     requests: dict[int, Requests] = {}
     for size in sizes:
         requests[size] = Requests(run, size, 4, like=next(iter(requests.values()), None))
+    odd = [f"batch {size}: {line}" for size, made in requests.items() for line in amiss(made)]
     most = requests[sizes[0]].safe.config.tokens
     arms = ("off", f"on:{min(4, most)}", f"on:{most}", f"whole:{most}")
     told: dict[tuple[int, str], list[float]] = {(size, arm): [] for size in sizes for arm in arms}
@@ -181,8 +236,9 @@ def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: i
                for size, a, b in zip(sizes, line, line[1:], strict=False) if b < 0.7 * a]
     values = {"cached_s": cached, "whole_s": whole, "single_s": by_size[min(by_size)], "batched_s": by_size[max(by_size)]}
     return {
-        "values": {**values, "batch_sizes": [float(len(by_size))]}, "unit": {**dict.fromkeys(values, "seconds"), "batch_sizes": "count"}, "sampling_unit": "turn",
-        "counts": {"turns": turns, "sizes": len(sizes), "threads": torch.get_num_threads()}, "findings": falling,
+        "values": {**values, "batch_sizes": [float(len(by_size))], "arms_amiss": [float(len(odd))]},
+        "unit": {**dict.fromkeys(values, "seconds"), "batch_sizes": "count", "arms_amiss": "count"}, "sampling_unit": "turn",
+        "counts": {"turns": turns, "sizes": len(sizes), "threads": torch.get_num_threads()}, "findings": falling + odd[:5],
         "arrays": {"batch": [float(size) for size in sizes], **{f"items_per_s {arm}": line for arm, line in rates.items()}},
     }  # fmt: skip
 

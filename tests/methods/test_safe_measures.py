@@ -320,7 +320,7 @@ def worst(report):
 def test_a_gate_that_skips_is_the_base_under_every_condition(clean):
     report = safe_answers.parity(clean)
     assert worst(report) == {"logit_difference": 0, "prediction_changes": 0, "not_identical": 0, "encoder_calls": 0}
-    assert report["counts"]["conditions"] == len(report["values"]["logit_difference"]) == 6
+    assert report["counts"]["conditions"] == len(report["values"]["logit_difference"]) == 7
     assert outcome(report, "safe.parity.gate_off") is Outcome.GO
 
 
@@ -354,8 +354,8 @@ class Multiplying(SAFE):
 def test_a_gate_that_multiplies_by_zero_lets_nan_through_and_calls_the_encoder(clean, monkeypatch):
     monkeypatch.setattr(SAFE, "forward", Multiplying.forward)
     report = safe_answers.parity(clean)
-    assert dict(zip(("none", "own", "nan", "other length", "features", "mixed"), report["values"]["logit_difference"], strict=True)) == {
-        "none": 0, "own": 0, "nan": float("inf"), "other length": 0, "features": float("inf"), "mixed": 0}  # fmt: skip
+    assert dict(zip(("none", "own", "nan", "other length", "features", "one number", "mixed"), report["values"]["logit_difference"], strict=True)) == {
+        "none": 0, "own": 0, "nan": float("inf"), "other length": 0, "features": float("inf"), "one number": 0, "mixed": 0}  # fmt: skip
     assert worst(report)["encoder_calls"] == 1
     assert worst(report)["not_identical"] == 2 * report["counts"]["items"]
     assert outcome(report, "safe.parity.gate_off") is Outcome.NO_GO
@@ -404,8 +404,8 @@ def test_with_the_gate_off_the_requests_call_no_encoder_and_a_gate_that_does_is_
 
     monkeypatch.setattr(SAFE, "forward", forward)
     report = safe_cost.latency(clean, **small)
-    assert report["values"]["encoder_calls"] == [4]  # two requests, with their audio and without
-    assert report["findings"] == ["the audio encoder was called 4 times with the gate off"]
+    assert report["values"]["encoder_calls"] == [6]  # two requests, with their audio under one number and one an item, and without
+    assert report["findings"] == ["the audio encoder was called 6 times with the gate off"]
 
 
 def test_what_actions_take_is_timed_on_the_shipped_adapter(clean):
@@ -571,7 +571,8 @@ def test_medians_tails_and_spikes_are_those_of_the_blocks():
 
 def test_throughput_counts_every_turn_and_size(clean):
     report = safe_cost.throughput(clean, sizes=(2, 3), turns=2)
-    assert {name: len(values) for name, values in report["values"].items()} == {"cached_s": 4, "whole_s": 4, "single_s": 2, "batched_s": 2, "batch_sizes": 1}
+    assert {name: len(values) for name, values in report["values"].items()} == {"cached_s": 4, "whole_s": 4, "single_s": 2, "batched_s": 2, "batch_sizes": 1,
+                                                                                        "arms_amiss": 1}  # fmt: skip
     assert report["values"]["batch_sizes"] == [2.0]
     assert report["values"]["cached_s"] == report["values"]["single_s"] + report["values"]["batched_s"]
     assert min(report["values"]["cached_s"] + report["values"]["whole_s"]) > 0

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Blip2ForConditionalGeneration
 
-from fixtures import safe_subject
-from methods.measures import safe_answers, safe_audit
+from fixtures import safe_evidence, safe_subject
+from harness.evidence import Measurement
+from methods.measures import safe_answers, safe_audit, safe_cost
 from methods.run import NotObservable
 from methods.safe.adapter import SAFE, WEIGHTS
 from tests.fixtures.test_safe_subject import GOOD
@@ -134,8 +135,6 @@ def test_a_branch_that_raises_with_the_gate_off_is_infinitely_different(clean, m
 
 
 def test_calls_of_the_branch_with_the_gate_off_are_counted(clean, monkeypatch):
-    from methods.measures import safe_cost
-
     requests = safe_cost.Requests(clean, 2, 2)
     assert safe_cost.called_off(requests) == (0, 0)
     whole = SAFE.forward
@@ -147,8 +146,7 @@ def test_calls_of_the_branch_with_the_gate_off_are_counted(clean, monkeypatch):
 
     monkeypatch.setattr(SAFE, "forward", encoded_first)
     heard, fused = safe_cost.called_off(requests)
-    assert heard == 2
-    assert fused >= 2
+    assert (heard, fused) == (5, 5)  # two requests under one number and one an item; and a mixed one of which all is encoded
 
     def zeros_for_missing(self, audio=None, tokens=0, **inputs):
         if audio is None:
@@ -157,3 +155,80 @@ def test_calls_of_the_branch_with_the_gate_off_are_counted(clean, monkeypatch):
 
     monkeypatch.setattr(SAFE, "forward", zeros_for_missing)
     assert safe_cost.called_off(requests)[1] > 0
+
+
+@pytest.mark.parametrize("inner", [False, True])
+def test_sounds_of_items_whose_gate_is_off_enter_no_encoder_by_whichever_door(inner, clean, monkeypatch):
+    requests, whole = safe_cost.Requests(clean, 4, 2), SAFE.forward
+
+    def all_encoded(self, audio=None, tokens=0, **inputs):
+        if audio and not isinstance(tokens, int) and (inner or bool(tokens.any())):
+            (self.audio_encoder.audio_model if inner else self.audio_encoder)(**audio)
+        return whole(self, audio, tokens, **inputs)
+
+    monkeypatch.setattr(SAFE, "forward", all_encoded)
+    assert safe_cost.called_off(requests) == (3 if inner else 1, 0)
+
+
+def test_a_branch_computed_for_items_whose_gate_is_off_is_counted_in_a_mixed_batch(clean, monkeypatch):
+    requests, whole = safe_cost.Requests(clean, 4, 2), SAFE.forward
+
+    def all_projected(self, audio=None, tokens=0, **inputs):
+        if audio and not isinstance(tokens, int) and bool(tokens.any()):
+            self.projector(self.embed(audio))
+        return whole(self, audio, tokens, **inputs)
+
+    monkeypatch.setattr(SAFE, "forward", all_projected)
+    assert safe_cost.called_off(requests) == (1, 1)
+
+
+def test_one_number_for_all_items_is_asked_with_the_gate_off(clean, monkeypatch):
+    whole = SAFE._whole
+
+    def rounded(self, tokens, audio, inputs):
+        told = whole(self, tokens, audio, inputs)
+        told.logits = told.logits.bfloat16().float()
+        return told
+
+    monkeypatch.setattr(SAFE, "_whole", rounded)
+    assert [at for at, difference in enumerate(safe_answers.parity(clean)["values"]["logit_difference"]) if difference] == [5]
+
+
+def test_rows_left_out_or_of_another_split_are_a_veto(clean, monkeypatch):
+    assert safe_answers.table(clean, "dev")["vetoes"] == []
+    read = safe_answers.rows.read
+    monkeypatch.setattr(safe_answers.rows, "read", lambda data, split: read(data, "test" if split == "dev" else split))
+    assert "other rows than the 12 of dev.jsonl" in safe_answers.table(clean, "dev")["vetoes"][0]
+    monkeypatch.setattr(safe_answers.rows, "read", lambda data, split: read(data, split)[::2])
+    assert any("12 items were asked, other rows than the 24 of test.jsonl" in line for line in safe_answers.table(clean)["vetoes"])
+    assert any("other rows than" in line for line in safe_answers.muted(clean)["vetoes"])
+
+
+def test_answers_that_begin_with_the_same_token_are_a_veto(clean, monkeypatch):
+    real = safe_answers.models.Pair.answer_id
+    monkeypatch.setattr(safe_answers.models.Pair, "answer_id", lambda pair, answer: real(pair, "bell" if answer in ("bell", "rain") else answer))
+    pair = safe_answers.models.load(clean.base)
+    asked = safe_answers.rows.read(clean.data, "train")
+    assert safe_answers.alike(pair, asked) == ["the answers bell, rain begin with the same token, or none of their own: they count as equal"]
+
+
+def test_what_a_policy_was_chosen_on_hands_its_vetoes_on():
+    made, dev = (Measurement.from_mapping({"values": {"x": [1.0]}, "unit": {"x": "1"}, "sampling_unit": "item", "vetoes": vetoes}) for vetoes in ([], ["other rows"]))
+    assert safe_evidence.doubted(made, dev).vetoes == ("other rows",)
+
+
+@pytest.mark.parametrize(("arm", "other", "words"), [
+    ("on", lambda k, at: (f"on:{k}", (at + 1) % 3), "other answers than the request's own"), ("on", lambda _k, at: ("off", at), "nothing is heard"),
+    ("off", lambda k, at: (f"on:{k}", at), "other answers than the base's")], ids=["another request's", "off", "on"])  # fmt: skip
+def test_an_arm_that_does_not_answer_what_its_name_says_is_counted(arm, other, words, clean, monkeypatch):
+    requests = safe_cost.Requests(clean, 2, 3)
+    for fusion in requests.safe.fusion:
+        fusion.alpha.data.fill_(1.0)
+    assert safe_cost.amiss(requests) == []
+    real, most = safe_cost.Requests.answer, requests.safe.config.tokens
+
+    def answer(self, name, at):
+        return real(self, *other(most, at)) if name.startswith(arm) else real(self, name, at)
+
+    monkeypatch.setattr(safe_cost.Requests, "answer", answer)
+    assert any(words in line for line in safe_cost.amiss(requests))
