@@ -11,15 +11,15 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from methods.measures.forward import live_needed
-from methods.measures.safe_answers import shipped
+from methods.measures.safe_answers import backbones, shipped
 from methods.run import RunFolder
-from methods.safe import models, rows
+from methods.safe import rows
 from methods.safe.adapter import SAFE, WEIGHTS
 from methods.safe.observed import ROWS
 from methods.safe.training import Items
 
 SLACK = 3e-4  # of the branch's effect on the logits; rounding is a tenth of it at most
-ROUNDING = 5e-6  # of the logits' own size
+ROUNDING = {"fp32": 5e-6, "bf16": 2e-2}  # of the logits' own size, by the backbones' precision
 OPENED = 0.75  # alpha of the first layer when what is served is asked, of each further one by half as much more
 
 
@@ -31,7 +31,8 @@ class Reference:
 
     def __init__(self, base: nn.Module, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
         self.base, self.config = base, config
-        self.tensors = {name: tensor.double() for name, tensor in tensors.items()}
+        device = next(base.parameters()).device
+        self.tensors = {name: tensor.double().to(device) for name, tensor in tensors.items()}
 
     def low_rank(self, at: int, part: str, x: Tensor) -> Tensor:
         return x @ self.tensors[f"fusion.{at}.{part}.A"].T @ self.tensors[f"fusion.{at}.{part}.B"].T
@@ -52,7 +53,7 @@ class Reference:
 
     @torch.no_grad()
     def __call__(self, tokens: Sequence[int], embedding: Tensor, **inputs: Any) -> Tensor:
-        """Logits (n, t, V) with `tokens` audio tokens an item; 0 adds nothing."""
+        """Logits (n, t, V), on the CPU, with `tokens` audio tokens an item; 0 adds nothing."""
         audio = [self.heard(one, k) for one, k in zip(embedding, tokens, strict=True)]
 
         def added(at: int) -> Any:
@@ -67,22 +68,22 @@ class Reference:
         known = dict(self.base.named_modules())
         hooks = [known[name].register_forward_hook(added(at)) for at, name in enumerate(self.config["layers"])]
         try:
-            return self.base(**inputs).logits.float()
+            return self.base(**inputs).logits.float().cpu()
         finally:
             for one in hooks:
                 one.remove()
 
 
-def apart(seen: Tensor, wanted: Tensor, alone: Tensor) -> list[int]:
-    """Rows (n, …) that are further from what is wanted than rounding and SLACK of the branch's effect allow; NaN is."""
+def apart(run: RunFolder, seen: Tensor, wanted: Tensor, alone: Tensor) -> list[int]:
+    """Rows (n, …) that are further from what is wanted than the run's rounding and SLACK of the branch's effect allow; NaN is."""
     off, effect, size = ((a - b).abs().flatten(1).amax(1) for a, b in ((seen, wanted), (wanted, alone), (wanted, torch.zeros_like(wanted))))
-    return (~(off <= SLACK * effect + ROUNDING * size)).nonzero().flatten().tolist()
+    return (~(off <= SLACK * effect + ROUNDING[run.recipe["training"]["precision"]] * size)).nonzero().flatten().tolist()
 
 
 def lived(run: RunFolder) -> dict[str, list[str]]:
     """live_differs: probe rows on which the model at the end of its training was not what its saved tensors say, in either mode; start_differs:
     on which it was not the base with every gate on before the first step, or with every gate off then or at the end."""
-    pair = models.load(run.base)
+    pair = backbones(run)
     items = Items(pair, run.data, rows.read(run.data, "test")[:ROWS])
     batch = items.batch(torch.arange(len(items.rows)))
     audio, config = batch.pop("audio")["embedding"], run.recipe["method"]["config"]
@@ -90,8 +91,8 @@ def lived(run: RunFolder) -> dict[str, list[str]]:
     alone, wanted = (said([k] * len(audio), audio, **batch)[:, -1] for k in (0, config["tokens"]))
     ends, starts = (("end", "end_train_mode"), ("step0", "step0_off", "end_off"))
     return {
-        "live_differs": [f"{items.rows[at]['id']}: in training, {name}, other answers than the saved adapter gives" for name in ends for at in apart(live_needed(run, name), wanted, alone)],
-        "start_differs": [f"{items.rows[at]['id']}: {name}: other answers than the base gives" for name in starts for at in apart(live_needed(run, name), alone, alone)],
+        "live_differs": [f"{items.rows[at]['id']}: in training, {name}, other answers than the saved adapter gives" for name in ends for at in apart(run, live_needed(run, name), wanted, alone)],
+        "start_differs": [f"{items.rows[at]['id']}: {name}: other answers than the base gives" for name in starts for at in apart(run, live_needed(run, name), alone, alone)],
     }  # fmt: skip
 
 
@@ -105,7 +106,7 @@ def served(run: RunFolder) -> list[str]:
         opened[f"fusion.{at}.alpha"].fill_(OPENED * (1 + at / 2))
         safe.adapter()[f"fusion.{at}.alpha"].data.copy_(opened[f"fusion.{at}.alpha"])
     items = Items(pair, run.data, rows.read(run.data, "test")[:ROWS])
-    said = Reference(models.load(run.base).base, opened, config)
+    said = Reference(backbones(run).base, opened, config)
     found, most = [], config["tokens"]
     for training in (False, True):
         safe.train(training)
@@ -115,7 +116,7 @@ def served(run: RunFolder) -> list[str]:
             each = tokens if isinstance(tokens, list) else [tokens] * len(audio["embedding"])
             wanted, alone = (said(k, audio["embedding"], **batch) for k in (each, [0] * len(each)))
             seen = told(safe, audio, torch.tensor(tokens) if isinstance(tokens, list) else tokens, batch)
-            found += [f"{items.rows[at]['id']}: served with {name}: other answers than its tensors say" for at in apart(seen, wanted, alone)]
+            found += [f"{items.rows[at]['id']}: served with {name}: other answers than its tensors say" for at in apart(run, seen, wanted, alone)]
     return found
 
 
@@ -128,4 +129,4 @@ def asked(count: int, most: int) -> dict[str, int | list[int]]:
 @torch.no_grad()
 def told(safe: SAFE, audio: dict[str, Tensor], tokens: Any, batch: dict[str, Any]) -> Tensor:
     logits: Tensor = safe(audio=audio, tokens=tokens, **batch).logits
-    return logits.float()
+    return logits.float().cpu()

@@ -71,10 +71,12 @@ def test_every_measure_of_the_shipped_adapter_asks_it_where_it_lies(data, tmp_pa
     safe_answers.muted(run)
     safe_bench.run(run)
     safe_examples.examples(run)
+    assert Outcome.GO is judge(CRITERIA["safe.freeze.backbones"], Measurement.from_mapping(safe_audit.freeze(run))).outcome
     pretrain.scored(pair, run.data, rows.read(run.data, "test"))
     requests = safe_cost.Requests(run, 2, 2)
     for arm in ("base", "again", "off", "on:8", "whole:4"):
         assert requests.answer(arm, 0).device == GPU
+    assert (safe_cost.amiss(requests), safe_cost.called_off(requests)) == ([], (0, 0))
 
 
 def test_raw_sounds_of_some_items_of_a_batch(data, tmp_path, gpu):
