@@ -35,7 +35,7 @@ class Requests:
     def __init__(self, run: RunFolder, batch: int, count: int, seed: int = 0, like: Requests | None = None) -> None:
         self.safe, self.pair = (like.safe, like.pair) if like else shipped(run)
         self.copies = like.copies if like else cache(partial(_copy, run))
-        picked = random.Random(seed).sample(rows.read(run.data, "test"), batch * count)
+        picked = random.Random(seed).sample(enough(run, batch * count), batch * count)
         asked = self.pair.questions([row["question"] for row in picked])
         pixels = self.pair.pixels([run.data / row["image"] for row in picked])
         self.waves = rows.waves(run.data, picked)
@@ -63,6 +63,14 @@ class Requests:
 def _copy(run: RunFolder, _arm: str) -> models.Pair:
     """The backbones as their own folder has them, one to an arm, loaded when the arm is first asked (a turn that is not counted)."""
     return backbones(run)
+
+
+def enough(run: RunFolder, wanted: int) -> list[rows.Row]:
+    """The test rows. Raises NotObservable where they are fewer than the largest batches need: batches would be of another size than is told."""
+    held = rows.read(run.data, "test")
+    if len(held) < wanted:
+        raise NotObservable(f"{run.data}/test.jsonl: {len(held)} rows; wanted {wanted} for requests of the declared sizes; add some, or leave this gate out")
+    return held
 
 
 def clocked(call: Arm) -> float:
@@ -217,6 +225,7 @@ def throughput(run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: i
 
     arrays: per arm the median items a second over batch sizes, for off, 4 and 8 tokens cached, and all on the fly.
     """
+    enough(run, 4 * max(sizes))
     requests: dict[int, Requests] = {}
     for size in sizes:
         requests[size] = Requests(run, size, 4, like=next(iter(requests.values()), None))
@@ -252,7 +261,7 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     give_back_freed_pages()
     safe, pair = shipped(run)
     safe.train()
-    picked = rows.read(run.data, "test")[: max(sizes)]
+    picked = enough(run, max(sizes))[: max(sizes)]
     asked, pixels = pair.questions([row["question"] for row in picked]), pair.pixels([run.data / row["image"] for row in picked])
     heard, truth = pair.listen(rows.waves(run.data, picked), rows.rate(run.data)), torch.tensor([pair.answer_id(row["answer"]) for row in picked], device=pair.device)
 

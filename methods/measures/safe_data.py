@@ -16,11 +16,11 @@ from typing import IO, Any
 import numpy as np
 
 from methods.measures.safe_leaks import near_images, shortcuts
+from methods.measures.safe_rows import ASKED as ASKED
+from methods.measures.safe_rows import SPLITS, TEXTS, Row, judgeable, taught_sounds, together
+from methods.measures.safe_rows import read as _rows
 from methods.run import NotObservable, RunFolder
 
-Row = dict[str, Any]
-SPLITS = ("train", "dev", "test")
-ASKED = (*SPLITS, "vqa")  # vqa asks every question of easy-VQA's test split, with sounds of test
 PALETTE = {name: np.array(rgb) for name, rgb in {
     "black": (0, 0, 0), "blue": (0, 0, 255), "brown": (165, 42, 42), "gray": (128, 128, 128), "green": (0, 255, 0),
     "red": (255, 0, 0), "teal": (0, 128, 128), "yellow": (255, 255, 0)}.items()}  # fmt: skip
@@ -59,14 +59,6 @@ def sound(file: Path, rate: int) -> np.ndarray:
     if len(wave) != said or len(wave) < WINDOW or not wave.any():
         raise ValueError(f"{file}: {len(wave)} of {said} samples, loudest {np.abs(wave, dtype=int).max(initial=0)}; wanted all, and some sound")
     return wave
-
-
-def _rows(run: RunFolder) -> tuple[dict[str, Any], list[tuple[str, Row]]]:
-    """meta.json and every row with its split."""
-    meta = RunFolder(run.data).json("meta.json")
-    if meta.get("kind") != "audio-visual":
-        raise NotObservable(f"{run.data} holds {meta.get('kind')!r} data; this measure reads audio-visual questions; leave its gate out")
-    return meta, [(split, row) for split in ASKED if (run.data / f"{split}.jsonl").is_file() for row in RunFolder(run.data).lines(f"{split}.jsonl")]
 
 
 def seen(pixels: np.ndarray) -> tuple[str, str]:
@@ -169,7 +161,8 @@ def files_load(run: RunFolder, same: float = 0.8) -> dict[str, Any]:
     """`loaded` [1]: 0 or 1 per distinct file that a row names: it decodes whole, has the declared rate or size and some sound.
 
     duplicate_sounds, shared_images, shared_questions, near_sounds, near_images, answer_in_question, shortcuts [hits], bad_rows [rows]:
-    one total each; safe_leaks.py says what near_images and shortcuts are. Sounds are equal by their samples, images by their pixels; vqa
+    one total each; safe_leaks.py says what near_images and shortcuts are. Rows are also bad together: an empty split, an id or an item
+    twice, an image in two groups. Sounds are equal by their samples, images by their pixels; vqa
     may share with test alone. near_sounds: of each sound the most alike of an earlier split (256
     bits of a log-mel), if it is nearer than 95 % of random pairs of one split and the waves, differenced, correlate by `same`.
     class_ratio@KIND [ratio]: commonest over rarest answer, per split and type of answer, question, shape or event.
@@ -179,7 +172,7 @@ def files_load(run: RunFolder, same: float = 0.8) -> dict[str, Any]:
     waves, broken = _loaded(run.data, {row.get("audio") for _, row in rows}, lambda file: sound(file, meta["rate"]))
     images, lost = _loaded(run.data, {row.get("image") for _, row in rows}, image)
     broken |= lost
-    bad = [f"{split}:{row.get('id')}: {'; '.join(faults)}" for split, row in rows if (faults := list(_faults(row, meta, waves)))]
+    bad = [f"{split}:{row.get('id')}: {'; '.join(faults)}" for split, row in rows if (faults := list(_faults(row, meta, waves)))] + together(rows)
     near, floor = _near(rows, waves, same)
     hits = {**_leaks(rows, waves, images), "near_sounds": near, "near_images": near_images(rows, images, SPLITS), "answer_in_question": _told(rows),
             "shortcuts": shortcuts(rows, waves, images)}
@@ -212,14 +205,15 @@ def _loaded(folder: Path, names: set[Any], read: Callable[[Path], np.ndarray]) -
 
 def _faults(row: Row, meta: Mapping[str, Any], waves: Mapping[str, np.ndarray]) -> Iterator[str]:
     """What is wrong with one row, in words."""
-    strings = ("id", "need", "kind", "type", "question", "answer", "image", "shape", "color", "audio", "role", "group")
-    if wrong := [name for name in strings if not isinstance(row.get(name), str) or not row[name]]:
+    if wrong := [name for name in TEXTS if not isinstance(row.get(name), str) or not row[name]]:
         yield f"{', '.join(wrong)}: no text"
         return
     need, kind = KINDS.get(row["kind"], (None, None))
     known = {**CLASSES, "event": tuple(meta["events"])}
     if need != row["need"] or row["type"] not in known or kind not in (None, row["type"]) or row["answer"] not in known[row["type"]]:
         yield f"need {row['need']}, kind {row['kind']}, type {row['type']} and answer {row['answer']} do not belong together"
+    if row["shape"] not in CLASSES["shape"] or row["color"] not in CLASSES["color"]:
+        yield f"an image of a {row['shape']} in {row['color']}"
     if row["question"] != row["question"].lower() or not row["question"].endswith("?"):
         yield "the question is not lower case with a ? at its end"
     if (row["role"] == "needed") is not (row["need"] != "none") or row["role"] not in ("needed", "irrelevant", "noise"):
@@ -229,7 +223,7 @@ def _faults(row: Row, meta: Mapping[str, Any], waves: Mapping[str, np.ndarray]) 
         yield f"role {row['role']} with event {row.get('event')} at {place}"
     elif row.get("event") is not None:
         long = len(waves[row["audio"]]) / meta["rate"] if row["audio"] in waves else math.inf
-        if row["event"] not in meta["events"] or not all(type(x) in (int, float) for x in place) or not 0 <= place[0] < place[1] <= long + 1e-9:
+        if row["event"] not in meta["events"] or not all(type(x) in (int, float) and math.isfinite(x) for x in place) or not 0 <= place[0] < place[1] <= long + 1e-9:
             yield f"event {row['event']} at {place} in a clip of {long:.3f} s"
     if any(part in (".", "..") or not part for name in ("image", "audio") for part in row[name].split("/")):
         yield "a file outside the folder"
@@ -245,15 +239,14 @@ def _told(rows: Sequence[tuple[str, Row]]) -> list[str]:
 def _leaks(rows: Sequence[tuple[str, Row]], waves: Mapping[str, np.ndarray], images: Mapping[str, np.ndarray]) -> dict[str, list[str]]:
     prints = {name: hashlib.sha256(held.tobytes()).hexdigest() for name, held in [*waves.items(), *images.items()]}
     sounds, pictures, asked = defaultdict(list), defaultdict(set), defaultdict(set)
-    for split, row in rows:  # vqa, the last of them, is test under another name
-        heard, split_of = sounds[prints.get(row.get("audio"), row.get("audio"))], "test" if split == "vqa" else split
-        if split != "vqa" or any(not held.startswith("test:") for held in heard):
-            heard.append(f"{split}:{row.get('id')}")
-        picture = prints.get(row.get("image"), row.get("image"))
-        pictures[picture].add((split_of, row.get("image")))
-        asked[picture, row.get("question")].add(split_of)
+    for split, row in rows:
+        picture, known_as = prints.get(row.get("image"), row.get("image")), "test" if split == "vqa" else split  # vqa asks about the images of test
+        pictures[picture].add((known_as, row.get("image")))
+        asked[picture, row.get("question")].add(known_as)
+        if split != "vqa":
+            sounds[prints.get(row.get("audio"), row.get("audio"))].append(f"{split}:{row.get('id')}")
     return {
-        "duplicate_sounds": [f"{first} and {again}" for first, *more in sounds.values() for again in more],
+        "duplicate_sounds": [f"{first} and {again}" for first, *more in sounds.values() for again in more] + taught_sounds(rows, prints),
         "shared_images": [", ".join(sorted(f"{s}:{n}" for s, n in where)) for where in pictures.values() if len({s for s, _ in where}) > 1],
         "shared_questions": [f"{question} in {', '.join(sorted(where))}" for (_, question), where in asked.items() if len(where) > 1],
     }
@@ -330,7 +323,7 @@ def _ratios(rows: Sequence[tuple[str, Row]], meta: Mapping[str, Any]) -> dict[st
 
 def _histograms(rows: Sequence[tuple[str, Row]], waves: Mapping[str, np.ndarray], rate: int) -> dict[str, list[float]]:
     lengths, edges = np.histogram([len(wave) / rate for wave in waves.values()], bins=12)
-    snr, marks = np.histogram([row["snr"] for split, row in rows if split in SPLITS and isinstance(row.get("snr"), float)], bins=10)
+    snr, marks = np.histogram([row["snr"] for split, row in rows if split in SPLITS and isinstance(row.get("snr"), float) and math.isfinite(row["snr"])], bins=10)
     return {"lengths": lengths.tolist(), "length_edges_s": edges.tolist(), "snr": snr.tolist(), "snr_edges_db": marks.tolist()}
 
 
@@ -350,11 +343,14 @@ def alignment(run: RunFolder, pairs: int = 1000, seed: int = 0, fit: int = 1500,
     taught = {row["audio"]: row for split, row in rows if split == "train" and row.get("event") in meta["events"]}
     if not mixed or len(taught) < 10 * len(meta["events"]):
         raise NotObservable(f"alignment: {len(mixed)} rows that need a sound, {len(taught)} train clips with an event; wanted ten an event; build a larger folder")
+    judgeable([*mixed, *(("train", row) for row in taught.values())])
     draw = np.random.default_rng(seed)
     chosen = [mixed[n] for n in sorted(draw.permutation(len(mixed))[:pairs])]
     lessons = [taught[name] for name in np.array(sorted(taught))[draw.permutation(len(taught))[:fit]]]
     heard = _heard(run.data, meta["rate"], {row["audio"] for row in lessons} | {row["audio"] for _, row in chosen})
     lessons = [row for row in lessons if row["audio"] in heard]
+    if not lessons:
+        raise NotObservable(f"alignment: none of {len(taught)} train clips loads at {meta['rate']} Hz; wanted some to learn the events from; build the folder again")
     ear, right = _taught(lessons, heard, meta["events"])
     judged = [_judge(run.data, row, heard.get(row["audio"]), ear, meta, (overlap, among, margin, decibels)) for _, row in chosen]
     weak = right < 0.7

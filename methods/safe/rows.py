@@ -11,11 +11,21 @@ from typing import Any
 
 import numpy as np
 
+from methods.run import NotObservable
+
 Row = dict[str, Any]
 
 
 def read(data: Path, split: str) -> list[Row]:
-    return [json.loads(line) for line in (data / f"{split}.jsonl").read_text("utf-8").splitlines() if line]
+    """The rows of a split.
+
+    Raises NotObservable: no such file, or none that holds a row; nothing can be trained or asked then.
+    """
+    file = data / f"{split}.jsonl"
+    held = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line] if file.is_file() else []
+    if not held:
+        raise NotObservable(f"{file}: {'no row in it' if file.is_file() else 'no such file'}; wanted the rows of {split}; build the folder again")
+    return held
 
 
 def wave_of(file: Path) -> np.ndarray:
