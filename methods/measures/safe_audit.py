@@ -132,7 +132,7 @@ def shipped(run: RunFolder) -> dict[str, Any]:
     own, kept = run.artifact / WEIGHTS, run.artifact / CONFIG
     saved = weights(own) if own.is_file() else {}
     beside = [file.name for file in run.artifact.rglob("*.safetensors") if file != own]
-    told = json.loads(kept.read_text("utf-8")) if kept.is_file() else {}
+    told = declared_in(kept) if kept.is_file() else {}
     declared = {**SafeConfig.from_mapping(run.recipe["method"]["config"]).__dict__}
     declared["layers"] = list(declared["layers"])
     _, tensors = inventory(run)
@@ -147,6 +147,15 @@ def shipped(run: RunFolder) -> dict[str, Any]:
         + [f"{name}: saved beside the adapter" for name in beside],
         "pickled_files": pickled,
     }, {"artifact_missing": "tensors", "artifact_differs": "tensors", "excess": "tensors", "pickled_files": "count"})  # fmt: skip
+
+
+def declared_in(file: Path) -> dict[str, Any]:
+    """The fields of a saved config; one that is no JSON object declares nothing."""
+    try:
+        told = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def weights(file: Path) -> dict[str, Any]:

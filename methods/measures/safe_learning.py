@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import torch
@@ -19,7 +20,7 @@ def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int =
 
     The control with shuffled answers answers the same items and is scored by the true answers. off_differs: vision-language
     items that the overfitted model answers otherwise than the base with its gate off. trained_on: held-out items whose sound
-    and question are among the training items of either run.
+    and question are among the training items of either run. Vetoed where the control differs in more than whose answer is whose.
     """
     data = overfit_run.data
     tiny, test = rows.read(data, "train"), rows.read(data, "test")[:heldout_rows]
@@ -42,4 +43,21 @@ def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int =
     return {
         "values": values, "sampling_unit": "item", "counts": {"train_items": len(tiny), "heldout_items": len(test)},
         "unit": {**dict.fromkeys(told, "accuracy"), "final_loss": "nats", "control_fall": "ratio", "off_differs": "rows", "trained_on": "rows"},
+        "vetoes": otherwise(overfit_run, shuffled_run),
     }  # fmt: skip
+
+
+def otherwise(overfit_run: RunFolder, shuffled_run: RunFolder) -> list[str]:
+    """In what the control differs from the overfit beside its answers, which are the same of each kind of question, dealt anew; a line each."""
+    one, other = overfit_run.recipe, shuffled_run.recipe
+    found = [f"the control was trained with another {part}" for part in ("base", "method", "training", "retention", "curriculum") if one[part] != other[part]]
+    steps = [len(run.lines("trace.jsonl")) for run in (overfit_run, shuffled_run)]
+    if steps[0] != steps[1]:
+        found.append(f"the control took {steps[1]} steps, the overfit {steps[0]}")
+    asked = [[{name: value for name, value in row.items() if name != "answer"} for row in rows.read(run.data, "train")] for run in (overfit_run, shuffled_run)]
+    answered = [Counter((row["kind"], row["answer"]) for row in rows.read(run.data, "train")) for run in (overfit_run, shuffled_run)]
+    if asked[0] != asked[1]:
+        found.append("the control was trained on other rows")
+    if answered[0] != answered[1]:
+        found.append("the control's answers are not the overfit's, dealt anew")
+    return found
