@@ -256,6 +256,8 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     """Metrics headroom [1]: share of this machine's memory (or the GPU's) left at the target batch; residual [1]: largest
     distance of a peak from the straight line over batch sizes, as a share of the largest peak; slope_rising [count]: 1 if more items take more.
 
+    idle [tensors] of the adapter that no gradient reached: then it was not the gated model whose peak was taken.
+
     Peaks of a forward and backward with every gate on, above what was resident before it; the least of `turns`, since a peak only errs upwards.
     """
     give_back_freed_pages()
@@ -265,10 +267,13 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     asked, pixels = pair.questions([row["question"] for row in picked]), pair.pixels([run.data / row["image"] for row in picked])
     heard, truth = pair.listen(rows.waves(run.data, picked), rows.rate(run.data)), torch.tensor([pair.answer_id(row["answer"]) for row in picked], device=pair.device)
 
+    idle: set[str] = set()
+
     def work(size: int) -> None:
         inputs = {name: value[:size] for name, value in asked.items()}
         logits = safe(audio={"embedding": heard[:size]}, tokens=safe.config.tokens, pixel_values=pixels[:size], **inputs).logits
         torch.nn.functional.cross_entropy(logits[:, -1], truth[:size]).backward()
+        idle.update(name for name, p in safe.adapter().items() if p.grad is None)
         safe.zero_grad(set_to_none=True)
 
     peaks = [min(peak_of(partial(work, size)) for _ in range(turns)) for size in sizes]
@@ -277,8 +282,9 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     total = memory_there()
     used = float((torch.cuda.memory_allocated() if torch.cuda.is_available() else resident()) + start + slope * target)
     return {
-        "values": {"headroom": [1 - used / total], "residual": [float(np.abs(np.asarray(peaks) - fitted).max() / max(peaks))], "slope_rising": [float(slope > 0)]},
-        "unit": {"headroom": "1", "residual": "1", "slope_rising": "count"}, "sampling_unit": "run",
+        "values": {"headroom": [1 - used / total], "residual": [float(np.abs(np.asarray(peaks) - fitted).max() / max(peaks))], "slope_rising": [float(slope > 0)],
+                   "idle": [float(len(idle))]},
+        "unit": {"headroom": "1", "residual": "1", "slope_rising": "count", "idle": "tensors"}, "sampling_unit": "run",
         "counts": {"target_batch": target, "bytes_per_item": float(slope), "memory_bytes": float(total), "used_at_target_bytes": used},
         "arrays": {"batch": [float(size) for size in sizes], "peak_bytes": [float(peak) for peak in peaks], "fit_bytes": [float(x) for x in fitted]},
     }  # fmt: skip

@@ -101,7 +101,7 @@ def otherwise(held: Mapping[str, Any], steps: Sequence[Line], rows: Mapping[str,
         if f"{name}input_ids" not in held:
             continue
         ids = [tuple(row[mask.astype(bool)].tolist()) for row, mask in zip(*(np.asarray(held[name + part]) for part in ("input_ids", "attention_mask")), strict=True)]
-        asked = [str(rows.get(one, {}).get("question")) for one in step["rows"]]
+        asked = ["".join(str(rows.get(one, {}).get("question")).lower().split()) for one in step["rows"]]  # spaces and capitals are the tokenizer's own affair
         if len(ids) != len(asked):
             yield f"step {step['step']} was made on {len(ids)} rows; the log tells {len(asked)}"
             continue

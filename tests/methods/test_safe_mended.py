@@ -232,3 +232,16 @@ def test_an_arm_that_does_not_answer_what_its_name_says_is_counted(arm, other, w
 
     monkeypatch.setattr(safe_cost.Requests, "answer", answer)
     assert any(words in line for line in safe_cost.amiss(requests))
+
+
+def test_peaks_that_were_taken_without_the_branch_are_told_by_its_tensors(clean, monkeypatch):
+    assert safe_cost.memory(clean, sizes=(2, 4, 6), turns=1)["values"]["idle"] == [0.0]
+    whole = SAFE.forward
+
+    def off(self, audio=None, tokens=0, **inputs):
+        told = whole(self, audio, 0, **inputs)
+        told.logits = told.logits + 0 * self.projector.linear.bias.sum()
+        return told
+
+    monkeypatch.setattr(SAFE, "forward", off)
+    assert safe_cost.memory(clean, sizes=(2, 4, 6), turns=1)["values"]["idle"] == [30.0]
