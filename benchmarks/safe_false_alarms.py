@@ -117,7 +117,7 @@ def clocked(rng: Rng, measure: Any = safe_cost.latency, even: bool = False, load
         now["load"] = kept * now["load"] + (1 - kept**2) ** 0.5 * load * fresh
         return takes[arm] * (now["batch"] if even else now["batch"] + 4) * float(np.exp(now["load"] + noise * own * (wider if arm == "on" else 1))) * 5e-4
 
-    with mock.patch.multiple(safe_cost, Requests=requests, clocked=seconds, called_off=lambda _: (0, 0)):
+    with mock.patch.multiple(safe_cost, Requests=requests, clocked=seconds, called_off=lambda _: (0, 0), amiss=lambda _: []):
         return Measurement.from_mapping(measure(None))
 
 
