@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from methods.measures.safe_answers import said, shipped
-from methods.measures.safe_data import log_mel
+from methods.measures.safe_hearing import log_mel
 from methods.run import NotObservable, RunFolder
 from methods.safe import rows
 from methods.safe.training import Items

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from fixtures.data import av_questions, sounds
-from methods.measures import safe_data
+from methods.measures import safe_data, safe_hearing
 from methods.run import NotObservable
 from tests.fixtures.test_av_questions import SIZES, write_wheel
 
@@ -41,7 +41,7 @@ def folder(true, tmp_path):
 
 @pytest.fixture
 def judge(monkeypatch):
-    real = safe_data.extent
+    real = safe_hearing.extent
     monkeypatch.setattr(safe_data, "extent", lambda mel: heard.get(mel.tobytes()) or heard.setdefault(mel.tobytes(), real(mel)))
 
     def judged(folder, measure=safe_data.alignment, **more):
@@ -301,22 +301,22 @@ def test_other_data_cannot_be_judged(judge, tmp_path):
 # ------------------------------------------------------------------------------------------------ the parts
 def test_a_tone_is_loudest_in_its_own_band_and_its_level_does_not_matter():
     tone = np.sin(2 * np.pi * 1000 * np.arange(4000) / 8000)
-    mel = safe_data.log_mel(tone)
+    mel = safe_hearing.log_mel(tone)
     centres = 700 * (10 ** (np.linspace(*(2595 * np.log10(1 + np.array([60, 4000]) / 700)), 26)[1:-1] / 2595) - 1)
     assert set(mel[5:-5].argmax(1)) == {int(np.abs(centres - 1000).argmin())}
-    assert np.allclose(mel, safe_data.log_mel(300 * tone))
+    assert np.allclose(mel, safe_hearing.log_mel(300 * tone))
 
 
 def test_a_frame_is_the_naive_spectrum_of_its_window():
     wave = np.random.default_rng(0).normal(size=2000)
     framed = (wave / np.abs(wave).max())[80 * 5 - 128:80 * 5 + 128] * np.hanning(256)
     power = [abs(sum(framed * np.exp(-2j * np.pi * k * np.arange(256) / 256))) ** 2 for k in range(129)]
-    mel = safe_data.log_mel(wave)
-    assert np.allclose(np.exp(mel[5]), safe_data._bank(24) @ power, rtol=1e-3)
+    mel = safe_hearing.log_mel(wave)
+    assert np.allclose(np.exp(mel[5]), safe_hearing._bank(24) @ power, rtol=1e-3)
 
 
 def test_the_extent_is_the_likeliest_of_all_stretches():
-    draw, var = np.random.default_rng(0), safe_data._noise_variance()
+    draw, var = np.random.default_rng(0), safe_hearing._noise_variance()
     mel = draw.normal(size=(40, 24)) * np.sqrt(var)
     mel[12:27, 5:9] += 2.5
 
@@ -327,17 +327,17 @@ def test_the_extent_is_the_likeliest_of_all_stretches():
         return sum(max(0, one) for b, one in enumerate(ll) if inside[:, b].mean() > outside[:, b].mean())
 
     stretches = [(a, b) for a in range(41) for b in range(a + 8, 41) if b - a <= 34]
-    assert safe_data.extent(mel) == max(stretches, key=lambda s: gain(*s)) == (12, 27)
+    assert safe_hearing.extent(mel) == max(stretches, key=lambda s: gain(*s)) == (12, 27)
 
 
 def test_a_clip_too_short_for_any_background_is_all_event():
-    assert safe_data.extent(np.zeros((10, 24))) == (0, 10)
+    assert safe_hearing.extent(np.zeros((10, 24))) == (0, 10)
 
 
 def test_the_ear_judges_a_clip_by_the_others():
     draw = np.random.default_rng(0)
     features, labels, names = draw.normal(size=(50, 6)), draw.integers(0, 3, 50), [str(n) for n in range(50)]
-    scores = safe_data.Ear(names, features, labels, 3, penalty=2.0).hear(["7"], features[7:8])[0]
+    scores = safe_hearing.Ear(names, features, labels, 3, penalty=2.0).hear(["7"], features[7:8])[0]
     z = np.hstack([(features - features.mean(0)) / (features.std(0) + 1e-6), np.ones((50, 1))])
     others = np.arange(50) % 5 != 2
     stacked = np.vstack([z[others], np.sqrt(2.0) * np.eye(7)])
@@ -348,16 +348,16 @@ def test_the_ear_judges_a_clip_by_the_others():
 def test_an_ear_of_random_labels_hears_no_better_than_chance():
     draw = np.random.default_rng(0)
     features, labels, names = draw.normal(size=(600, 120)), draw.integers(0, 6, 600), [str(n) for n in range(600)]
-    right = (safe_data.Ear(names, features, labels, 6).hear(names, features).argmax(1) == labels).mean()
+    right = (safe_hearing.Ear(names, features, labels, 6).hear(names, features).argmax(1) == labels).mean()
     assert abs(right - 1 / 6) < 4 * np.sqrt(1 / 6 * 5 / 6 / 600)
 
 
 def test_hash_and_correlation_know_a_copy_and_no_other():
     one, other = (sounds.event("rain", sounds.generator(0, "train", n)).wave for n in (0, 1))
     late = np.concatenate([np.zeros(333), -0.3 * one])
-    assert safe_data.correlation(one, late) == pytest.approx(1, abs=0.01)
-    assert safe_data.correlation(one, other) < 0.3
-    hashes = [safe_data.sound_hash(wave) for wave in (one, one / 3, other)]
+    assert safe_hearing.correlation(one, late) == pytest.approx(1, abs=0.01)
+    assert safe_hearing.correlation(one, other) < 0.3
+    hashes = [safe_hearing.sound_hash(wave) for wave in (one, one / 3, other)]
     assert (len(hashes[0]), (hashes[0] != hashes[1]).sum()) == (256, 0)
     assert (hashes[0] != hashes[2]).sum() > 40
 
@@ -365,7 +365,7 @@ def test_hash_and_correlation_know_a_copy_and_no_other():
 def test_the_correlation_is_the_largest_over_all_shifts():
     one, other = np.array([1.0, 3, 2, 7, 1]), np.array([2.0, 2, 9, 0])
     a, b = np.diff(one), np.diff(other)
-    assert safe_data.correlation(one, other) == pytest.approx(np.abs(np.correlate(a, b, "full")).max() / np.linalg.norm(a) / np.linalg.norm(b))
+    assert safe_hearing.correlation(one, other) == pytest.approx(np.abs(np.correlate(a, b, "full")).max() / np.linalg.norm(a) / np.linalg.norm(b))
 
 
 def test_the_image_hash_is_the_sign_of_the_slope():
@@ -421,5 +421,5 @@ def test_how_far_an_event_stands_out_is_measured_within_four_decibels(decibels):
     draw = np.random.default_rng(decibels)
     wave = draw.normal(size=12_000)
     wave[4000:8000] += np.sqrt(2 * 10 ** (decibels / 10)) * np.sin(np.arange(4000) * 0.7)
-    mel = safe_data.log_mel(1000 * wave)
-    assert safe_data._stands_out(mel, (50, 100)) == pytest.approx(decibels, abs=4)
+    mel = safe_hearing.log_mel(1000 * wave)
+    assert safe_hearing.stands_out(mel, (50, 100)) == pytest.approx(decibels, abs=4)

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from harness.evidence import Measurement
-from methods.measures import safe_answers, safe_data, safe_examples
+from methods.measures import safe_answers, safe_data, safe_examples, safe_hearing
 from methods.run import NotObservable
 from methods.safe import rows
 from tests.methods.test_safe_measures import clean, data  # noqa: F401
@@ -35,7 +35,7 @@ def test_each_item_tells_its_own_row_image_and_sound(clean, seen):  # noqa: F811
         assert {name: told[name] for name in safe_examples.TOLD} == {name: row[name] for name in safe_examples.TOLD}
         assert np.array_equal(seen["arrays"]["pixels"][n], safe_data.image(clean.data / row["image"]))
         wave = rows.wave_of(clean.data / row["audio"])
-        assert np.allclose(seen["arrays"]["mel"][n], safe_data.log_mel(wave), atol=0.0051)
+        assert np.allclose(seen["arrays"]["mel"][n], safe_hearing.log_mel(wave), atol=0.0051)
         assert seen["arrays"]["seconds"][n] == len(wave) / 8000
 
 
