@@ -18,7 +18,7 @@ def test_all_six_lines_of_the_launch_checklist_are_green(pilot, rehearsal, strai
         "safe.pilot.audio_gain": lambda: evidence.gain(evidence.answers(measures, pilot)),
         "safe.pilot.vl_retention": lambda: evidence.doubted(evidence.retention(evidence.answers(measures, pilot, "vqa"), heuristic()), dev()),
         "safe.pilot.latency": lambda: measures.safe_cost.latency(pilot),
-        "safe.efficiency.memory": lambda: measures.safe_cost.memory(pilot),
+        "safe.efficiency.memory": lambda: measures.safe_memory.memory(pilot),
         "safe.efficiency.throughput": lambda: measures.safe_cost.throughput(pilot),
         "safe.curriculum.rehearsal": lambda: measures.safe_curriculum.rehearsal(rehearsal),
         "safe.curriculum.resume": lambda: measures.safe_repro.resume(straight, resumed),

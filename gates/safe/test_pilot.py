@@ -33,7 +33,7 @@ def test_the_training_curve_is_stable(pilot, measures, judge):
 
 @gate("safe.efficiency.memory", needs=["pilot"])
 def test_memory_grows_with_the_batch_and_leaves_room(pilot, measures, judge):
-    judge(measures.safe_cost.memory(pilot))
+    judge(measures.safe_memory.memory(pilot))
 
 
 @gate("safe.efficiency.throughput", needs=["pilot"])

@@ -12,7 +12,7 @@ from transformers import Blip2ForConditionalGeneration
 
 from fixtures import safe_evidence, safe_subject
 from harness.evidence import Measurement
-from methods.measures import safe_answers, safe_audit, safe_cost
+from methods.measures import safe_answers, safe_audit, safe_cost, safe_memory
 from methods.run import NotObservable
 from methods.safe.adapter import SAFE, WEIGHTS
 from tests.fixtures.test_safe_subject import GOOD
@@ -235,7 +235,7 @@ def test_an_arm_that_does_not_answer_what_its_name_says_is_counted(arm, other, w
 
 
 def test_peaks_that_were_taken_without_the_branch_are_told_by_its_tensors(clean, monkeypatch):
-    assert safe_cost.memory(clean, sizes=(2, 4, 6), turns=1)["values"]["idle"] == [0.0]
+    assert safe_memory.memory(clean, sizes=(2, 4, 6), turns=1)["values"]["idle"] == [0.0]
     whole = SAFE.forward
 
     def off(self, audio=None, tokens=0, **inputs):
@@ -244,4 +244,4 @@ def test_peaks_that_were_taken_without_the_branch_are_told_by_its_tensors(clean,
         return told
 
     monkeypatch.setattr(SAFE, "forward", off)
-    assert safe_cost.memory(clean, sizes=(2, 4, 6), turns=1)["values"]["idle"] == [30.0]
+    assert safe_memory.memory(clean, sizes=(2, 4, 6), turns=1)["values"]["idle"] == [30.0]

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from methods.measures import safe_cost, safe_data
+from methods.measures import safe_cost, safe_data, safe_memory
 from methods.run import NotObservable, RunFolder
 from methods.safe import rows
 from tests.methods.test_safe_data import change, files, folder, judge, rows_of, true  # noqa: F401
@@ -118,15 +118,15 @@ def test_a_split_without_rows_is_said_and_no_crash(tmp_path, content):
         rows.read(tmp_path, "vqa")
 
 
-@pytest.mark.parametrize("measure", [safe_cost.latency, safe_cost.throughput, safe_cost.memory])
+@pytest.mark.parametrize("measure", [safe_cost.latency, safe_cost.throughput, safe_memory.memory])
 def test_batches_are_as_large_as_they_are_said_to_be(tmp_path, monkeypatch, measure):
     """With 48 test rows every batch of the memory curve held 48: a line without slope, whose sign is a draw of the allocator."""
     (tmp_path / "recipe.json").write_text(
         json.dumps({"data": {"path": str(tmp_path)}, "base": {"path": str(tmp_path)}})
     )
     (tmp_path / "test.jsonl").write_text('{"id": 1}\n' * 48)
-    monkeypatch.setattr(safe_cost, "shipped", lambda _: (type("Safe", (), {"train": lambda self: self})(), None))
-    monkeypatch.setattr(safe_cost.models, "load", lambda _: None)
-    monkeypatch.setattr(safe_cost, "give_back_freed_pages", lambda: None)
+    for module in (safe_cost, safe_memory):
+        monkeypatch.setattr(module, "shipped", lambda _: (type("Safe", (), {"train": lambda self: self})(), None))
+    monkeypatch.setattr(safe_memory, "give_back_freed_pages", lambda: None)
     with pytest.raises(NotObservable, match=r"48 rows; wanted \d+"):
         measure(RunFolder(tmp_path))
