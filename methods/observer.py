@@ -119,8 +119,12 @@ class Observer:
             self._begin(root)
         if root is self.model:
             self.watch.forward(root)
-            names = TEXT if "input_ids" in inputs else IMAGE
-            self.micro.append({n: inputs[n].detach().cpu().clone() for n in names if isinstance(inputs.get(n), Tensor)})
+            self.micro.append(self._content(inputs))
+
+    def _content(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """What is kept of one forward's inputs."""
+        names = TEXT if "input_ids" in inputs else IMAGE
+        return {n: inputs[n].detach().cpu().clone() for n in names if isinstance(inputs.get(n), Tensor)}
 
     def _sees_evaluation(self, module: nn.Module) -> None:
         """A forward of the trained model without gradient: the loop evaluates, and its dropout should be at rest."""

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from methods.measures import safe_entered
 from methods.run import NotObservable, RunFolder
 
 STRATA = ("audio", "both", "none")
@@ -46,7 +47,8 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
     unknown = [name for held in drawn.values() for name in held if name not in rows]
     off = [fault for fault, _ in walked(declared, events)] + _misplaced(steps, events)
     other = [f"stage {at + 1} of the log is not the recipe's" for at in range(max(len(declared), len(asked))) if declared[at : at + 1] != asked[at : at + 1]]
-    trained = list(otherwise(run.tensors("batches.safetensors"), steps, rows))
+    held = run.tensors("batches.safetensors")
+    trained = [*safe_entered.questions(held, steps, rows), *safe_entered.files(run, held, steps, rows), *safe_entered.answers(run, steps, rows)]
     unlogged = gaps(steps, events, made) + sum(step["step"] not in made or 0 < len(step["rows"]) != batch for step in steps)
     totals = {"outside_limits": len(outside), "filtered_in": len(low), "transition_off": len(off), "unlogged": unlogged, "unknown_rows": len(unknown),
               "declared_otherwise": len(other), "trained_otherwise": len(trained)}
@@ -89,30 +91,6 @@ def _repeated(names: Sequence[str], admitted: int) -> str:
     most = Counter(names).most_common(1)
     rounds = -(-len(names) // max(1, admitted))
     return f"; {most[0][0]} drawn {most[0][1]} times in {rounds} rounds" if most and most[0][1] > rounds else ""
-
-
-def otherwise(held: Mapping[str, Any], steps: Sequence[Line], rows: Mapping[str, Line]) -> Iterator[str]:
-    """Steps whose rows, as they entered the model, cannot be those of the log: another number of them, or token ids that mostly
-    stand for another question. held: what the observer kept of the forwards, by step; steps that it did not keep are not judged."""
-    seen: dict[int, list[tuple[str, tuple[int, ...]]]] = {}
-    votes: dict[str, Counter[tuple[int, ...]]] = defaultdict(Counter)
-    for step in steps:
-        name = f"step{step['step']}.micro0."
-        if f"{name}input_ids" not in held:
-            continue
-        ids = [tuple(row[mask.astype(bool)].tolist()) for row, mask in zip(*(np.asarray(held[name + part]) for part in ("input_ids", "attention_mask")), strict=True)]
-        asked = ["".join(str(rows.get(one, {}).get("question")).lower().split()) for one in step["rows"]]  # spaces and capitals are the tokenizer's own affair
-        if len(ids) != len(asked):
-            yield f"step {step['step']} was made on {len(ids)} rows; the log tells {len(asked)}"
-            continue
-        seen[step["step"]] = list(zip(asked, ids, strict=True))
-        for question, read in seen[step["step"]]:
-            votes[question][read] += 1
-    usual = {question: counted.most_common(1)[0][0] for question, counted in votes.items()}
-    shared = {read for read, often in Counter(usual.values()).items() if often > 1}
-    for step, pairs in seen.items():
-        if odd := [question for question, read in pairs if usual[question] != read or read in shared]:
-            yield f"step {step}: what entered the model is not {odd[0]!r}, which the log tells"
 
 
 # ------------------------------------------------------------------------------------------------ what was decided

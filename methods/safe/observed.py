@@ -16,12 +16,20 @@ from methods.safe.adapter import SAFE
 from methods.safe.training import Items
 
 ROWS = 24
+MARK = 8  # entries of an embedding by which a sound, or an image, is known again
 
 
 class SafeObserver(Observer):
     """`probe` holds the items; looks called `…_off` have every gate off, the others every gate on."""
 
     items: Items
+
+    def _content(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Of each row also `heard` and `seen`, (n, MARK): the first entries of its sound's embedding and of its image's features, where they are kept ones."""
+        sound, image = (inputs.get("audio") or {}).get("embedding"), (inputs.get("mm_encoder_outputs") or {}).get("image")
+        found = {"heard": sound, "seen": getattr(image, "pooler_output", None)}
+        marks = {name: mark(one) for name, one in found.items() if isinstance(one, Tensor)}
+        return {**super()._content(inputs), **marks}
 
     def _look(self, model: nn.Module, *, off: bool = False, train: bool = False, draws: int = 0) -> Tensor | None:
         if not isinstance(model, SAFE):
@@ -38,6 +46,11 @@ class SafeObserver(Observer):
     def _full_probe_logits(self, model: nn.Module) -> Tensor:
         logits = self._look(model)
         return torch.empty(0) if logits is None else logits
+
+
+def mark(kept: Tensor) -> Tensor:
+    """(n, MARK) of embeddings or features (n, …)."""
+    return kept.detach().flatten(1)[:, :MARK].float().cpu().clone()
 
 
 def observer(folder: Path, recipe: Mapping[str, Any], **more: Any) -> SafeObserver:

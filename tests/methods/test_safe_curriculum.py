@@ -49,7 +49,7 @@ def judge(tmp_path, lines):
         (tmp_path / "curriculum.jsonl").write_text("".join(json.dumps(line) + "\n" for line in change(told) or told))
         (tmp_path / "trace.jsonl").write_text("".join(json.dumps({"step": line["step"]}) + "\n" for line in lines if "rows" in line))
         run = RunFolder(tmp_path)
-        recipe = {"curriculum": asked or run.lines("curriculum.jsonl")[0].get("declared"), "training": {"batch": 20}}
+        recipe = {"curriculum": asked or run.lines("curriculum.jsonl")[0].get("declared"), "training": {"batch": 20}, "retention": {"weight": 0.0}}
         seen = measure(SimpleNamespace(path=run.path, data=tmp_path, lines=run.lines, recipe=recipe, tensors=lambda _name: entered(run.lines("curriculum.jsonl"))))
         return {name: values[0] if len(values) == 1 else values for name, values in seen["values"].items()}
 
