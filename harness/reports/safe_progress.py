@@ -90,7 +90,7 @@ def pace(found: SafeFacts) -> str:
     rows = [[f"{words} ({linked(kept.get(steps), record='progress')} steps of {linked(kept.get('batch'), record='progress')} rows)", *_time(kept.get(name))]
             for name, steps, words in WOULD]  # fmt: skip
     rows += [[words, *_time(kept.get(name))] for name, words in WENT]
-    since = f" It was killed and went on after step {linked(kept.get('resumed_at'), record='progress')}: what it took is from there on." if finite(kept.get("resumed_at")) else ""
+    since = f" It was killed and went on after step {linked(kept.get('resumed_at'), record='progress')}: what the run as a whole took is from there on." if finite(kept.get("resumed_at")) else ""
     words = f"Measured rate: {linked(kept.get('rows_per_s'), record='progress')} rows a second, the median of the first tenth of the steps. The run as a whole also works out the frozen parts' features and looks at dev. The subject declares no time that training must keep to, so none is judged.{since}"
     return page.shown("Training time", table(("What", "Seconds", "Hours"), rows), "", words)
 

@@ -21,13 +21,13 @@ def progress(run: RunFolder) -> dict[str, Any]:
     arrays, per window of steps: at (its last step), drift (median KL [nats] from the base on the step's vision-language items, every
     gate on; empty where nothing was distilled), grad_norm and grad_norm_most (median and largest, before clipping).
     findings: a JSON object a decision of the curriculum. counts: dev_rows, of which dev_audio need audio and dev_vl do not: the
-    first rows of dev.jsonl, which decisions look at; planned and longest [steps], batch.
+    first rows of dev.jsonl, which decisions look at; last_step, also of a run that was killed and went on; planned and longest [steps], batch.
     """
     trace, log, recipe = run.lines("trace.jsonl"), run.lines("curriculum.jsonl"), run.recipe
     batch, stages = recipe["training"]["batch"], recipe["curriculum"]
     planned = sum(stage["steps"] for stage in stages)
     longest = planned + sum(stage.get("extend", 0) * stage.get("extensions", 0) for stage in stages)
-    pace = batch / median(line["wall_s"] for line in trace[: max(1, len(trace) // 10)])
+    pace = batch / max(1e-9, median(line["wall_s"] for line in trace[: max(1, len(trace) // 10)]))
     looked = rows.read(run.data, "dev")[: recipe["training"]["dev_rows"]]
     plain = sum(row["need"] == "none" for row in looked)
     held = {stage["name"] for stage in stages if stage["mix"].get("none", 0) > 0} if recipe["retention"]["weight"] else set()
@@ -38,7 +38,7 @@ def progress(run: RunFolder) -> dict[str, Any]:
     return {
         "values": {name: [float(value)] for name, value in told.items()},
         "unit": {name: "rows/s" if name == "rows_per_s" else "seconds" for name in told}, "sampling_unit": "run",
-        "counts": {"steps": len(trace), "planned": planned, "longest": longest, "batch": batch, "resumed_at": done["resumed_at"],
+        "counts": {"steps": len(trace), "last_step": trace[-1]["step"], "planned": planned, "longest": longest, "batch": batch, "resumed_at": done["resumed_at"],
                    "dev_rows": len(looked), "dev_audio": len(looked) - plain, "dev_vl": plain},
         "arrays": on_the_way(trace, distilled),
         "findings": [json.dumps({name: line[name] for name in ("step", "stage", "event", "metrics")}) for line in log if "event" in line],

@@ -40,7 +40,7 @@ def test_the_time_of_the_declared_stages_is_that_of_the_measured_rate(tmp_path):
     told = safe_progress.progress(written(tmp_path, pace=lambda step: {1: 9.0, 2: 2.0, 3: 1.0}.get(step, 0.5), steps=range(1, 31)))
     assert {name: value[0] for name, value in told["values"].items()} == pytest.approx(
         {"rows_per_s": 3.0, "declared_s": 40.0, "longest_s": 52.0, "steps_s": 12 + 27 * 0.5, "run_s": 30.0})
-    assert [told["counts"][name] for name in ("steps", "planned", "longest", "batch", "resumed_at")] == [30, 20, 26, 6, 0]
+    assert [told["counts"][name] for name in ("steps", "last_step", "planned", "longest", "batch", "resumed_at")] == [30, 30, 20, 26, 6, 0]
     assert Measurement.from_mapping(told).unit["rows_per_s"] == "rows/s"
 
 
@@ -72,8 +72,10 @@ def test_without_distillation_no_drift_is_told(tmp_path):
 
 
 def test_a_run_that_went_on_says_from_where(tmp_path):
-    told = safe_progress.progress(written(tmp_path, steps=range(9, 21), resumed_at=8))
-    assert (told["counts"]["steps"], told["counts"]["resumed_at"], told["values"]["steps_s"]) == (12, 8, [6.0])
+    """Its trace is whole: the lines of its first life stand in it."""
+    told = safe_progress.progress(written(tmp_path, steps=range(1, 21), resumed_at=8))
+    assert [told["counts"][name] for name in ("steps", "last_step", "resumed_at")] == [20, 20, 8]
+    assert told["values"]["steps_s"] == [10.0]
 
 
 # ── sounds ───────────────────────────────────────────────────────────────────────────────────────────────────────────
