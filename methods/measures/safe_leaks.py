@@ -17,22 +17,23 @@ OF_IMAGE = ("shape", "color", "light")
 
 
 # ── images ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-def near_images(rows: Sequence[tuple[str, Row]], images: Mapping[str, np.ndarray], splits: Sequence[str], same: float = 0.997) -> list[str]:
+def near_images(rows: Sequence[tuple[str, Row]], images: Mapping[str, np.ndarray], splits: Sequence[str], same: float = 0.9985, near: float = 0.997, many: int = 5) -> list[str]:
     """Images whose most alike one of an earlier split, turned or mirrored in any of eight ways, correlates with them by `same`: a copy but for
-    side, light, contrast or compression. Copies to the pixel are left to the digests. The most alike is found among thumbnails."""
+    side, light, contrast or compression; or by `near`, where `many` do: compressed copies are no nearer, and simple shapes lie so by chance (one pair
+    of easy-VQA's, .9971). Copies to the pixel are left to the digests. The most alike is found among thumbnails."""
     of = {split: sorted({row["image"] for s, row in rows if s == split and row.get("image") in images}) for split in splits}
     small = {split: np.array([_thumbnail(images[name]) for name in names]) for split, names in of.items()}
-    hits = []
+    hits: list[tuple[float, str]] = []
     for early, late in ((a, b) for a, b in combinations(splits, 2) if of[a] and of[b]):
         known = _centred(small[early])
         for way, turned in enumerate(_ways(small[late])):
             alike = _centred(turned) @ known.T
-            for at in np.flatnonzero(alike.max(1) >= same - 0.01):
+            for at in np.flatnonzero(alike.max(1) >= near - 0.01):
                 one, other = images[of[late][at]], images[of[early][alike[at].argmax()]]
                 found = float(_centred(list(_ways(one[None]))[way])[0] @ _centred(other[None])[0])
-                if found >= same and not np.array_equal(one, other):
-                    hits.append(f"{late}:{of[late][at]} is {early}:{of[early][alike[at].argmax()]}, correlation {found:.4f}")
-    return hits
+                if found >= near and not np.array_equal(one, other):
+                    hits.append((found, f"{late}:{of[late][at]} is {early}:{of[early][alike[at].argmax()]}, correlation {found:.4f}"))
+    return [line for found, line in hits if found >= same or len(hits) >= many]
 
 
 def _thumbnail(pixels: np.ndarray) -> np.ndarray:
