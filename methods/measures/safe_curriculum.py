@@ -35,7 +35,7 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
     [stages] than in the recipe; trained_otherwise [steps] on other rows than logged.
     """
     declared, steps, events = _log(run)
-    made, batch, asked = {line["step"] for line in run.lines("trace.jsonl")}, run.recipe["training"]["batch"], run.recipe["curriculum"]
+    made, batch = {line["step"] for line in run.lines("trace.jsonl")}, run.recipe["training"]["batch"]
     rows = {row["id"]: row for row in RunFolder(run.data).lines("train.jsonl")}
     drawn: dict[str, list[str]] = defaultdict(list)
     for step in steps:
@@ -46,7 +46,7 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
            if name in rows and rows[name].get("snr") is not None and "min_snr" in stage and not rows[name]["snr"] >= stage["min_snr"]]
     unknown = [name for held in drawn.values() for name in held if name not in rows]
     off = [fault for fault, _ in walked(declared, events)] + _misplaced(steps, events)
-    other = [f"stage {at + 1} of the log is not the recipe's" for at in range(max(len(declared), len(asked))) if declared[at : at + 1] != asked[at : at + 1]]
+    other = _undeclared(run, declared)
     held = run.tensors("batches.safetensors")
     trained = [*safe_entered.questions(held, steps, rows), *safe_entered.files(run, held, steps, rows), *safe_entered.answers(run, steps, rows)]
     unlogged = gaps(steps, events, made) + sum(step["step"] not in made or 0 < len(step["rows"]) != batch for step in steps)
@@ -95,8 +95,9 @@ def _repeated(names: Sequence[str], admitted: int) -> str:
 
 # ------------------------------------------------------------------------------------------------ what was decided
 def _undeclared(run: RunFolder, declared: Sequence[Line]) -> list[str]:
-    """A log that begins with other stages than the recipe has is of another training."""
-    return [] if declared == run.recipe["curriculum"] else ["the log declares other stages than the run's recipe"]
+    """The stages in which the log's first line is not the recipe: it is of another training."""
+    asked = run.recipe["curriculum"]
+    return [f"stage {at + 1} of the log is not the recipe's" for at in range(max(len(declared), len(asked))) if declared[at : at + 1] != asked[at : at + 1]]
 
 
 def walked(declared: Sequence[Line], events: Sequence[Line]) -> Iterator[tuple[str, bool]]:
