@@ -1,15 +1,15 @@
-"""Which plugins are on. A package on the index is called `fixtures`; gonogo must be the one that answers."""
+"""The clone judges with its own rooms: gonogo must be installed from here, editable."""
 
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT))
 for room in ("harness", "methods", "fixtures", "gates"):
-    found = Path(__import__(room).__file__ or "").resolve()
-    if not found.is_relative_to(ROOT):
-        raise pytest.UsageError(f"`{room}` resolves to {found}, not to {ROOT / room}; pip uninstall the package of that name")
+    spec = find_spec(f"gonogo.{room}")
+    found = Path(spec.origin or "").resolve() if spec else None
+    if found is None or not found.is_relative_to(ROOT):
+        raise pytest.UsageError(f"gonogo.{room} is {found}, not {ROOT / room}; run: pip install -c constraints.txt -e . in {ROOT}")
 
-pytest_plugins = ["harness.plugin", "fixtures.launch", "fixtures.simulations"]
+pytest_plugins = ["gonogo.harness.plugin", "gonogo.fixtures.launch", "gonogo.fixtures.simulations"]

@@ -19,8 +19,14 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-
-from methods.layerlens.allocation import Allocation, Option, dynamic, exact, greedy, slack_wasted
+from gonogo.methods.layerlens.allocation import (
+    Allocation,
+    Option,
+    dynamic,
+    exact,
+    greedy,
+    slack_wasted,
+)
 
 SHAPES = {"query": (768, 768), "key": (768, 768), "value": (768, 768), "out": (768, 768), "up": (768, 3072), "down": (3072, 768)}
 RANKS, WIDTHS = (1, 2, 4, 8, 16), (8, 16, 32)

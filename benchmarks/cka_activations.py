@@ -18,13 +18,12 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402 - after the path, as every import of the project here
+from gonogo.fixtures import assets  # noqa: E402
+from gonogo.methods import full, lora  # noqa: E402
+from gonogo.methods.drift.representations import extract  # noqa: E402
+from gonogo.methods.drift.sample import batched  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer  # noqa: E402
-
-from fixtures import assets  # noqa: E402
-from methods import full, lora  # noqa: E402
-from methods.drift.representations import extract  # noqa: E402
-from methods.drift.sample import batched  # noqa: E402
 
 FOLDER = Path("/tmp/gonogo-benchmarks/cka")
 TEXTS = ROOT.parent / "shared/data/sst2/train.tsv"
@@ -64,7 +63,7 @@ def tuned(name: str, model: nn.Module, tokenizer: Any, items: list[dict[str, Any
 def micro_batches(
     items: list[dict[str, Any]], tokenizer: Any, steps: int, size: int, causal: bool
 ) -> Iterator[dict[str, Tensor]]:
-    from methods.rows import IGNORED, collate
+    from gonogo.methods.rows import IGNORED, collate
 
     for step in range(steps):
         batch = collate(items[step * size : (step + 1) * size], tokenizer)

@@ -31,11 +31,10 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import torch  # noqa: E402 - after the path, as every import of the project here
+from gonogo.harness.statistics import log_ratio_limits  # noqa: E402
+from gonogo.methods.drift import cka  # noqa: E402
+from gonogo.methods.drift.representations import Representations  # noqa: E402
 from torch import Tensor  # noqa: E402
-
-from harness.statistics import log_ratio_limits  # noqa: E402
-from methods.drift import cka  # noqa: E402
-from methods.drift.representations import Representations  # noqa: E402
 
 FOLDER = Path("/tmp/gonogo-benchmarks/cka")
 ARMS = ("peer", "fp64 cold", "fp64 known", "fp32 cold", "fp32 known")

@@ -22,7 +22,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from harness.evidence import Store
+from gonogo.harness.evidence import Store
 
 COLUMNS = ("round", "killed_after_s", "acknowledged", "kept", "in_flight", "lost", "chain_problems")
 

@@ -23,9 +23,8 @@ import time
 from pathlib import Path
 
 import turns
+from gonogo.harness.evidence import Store
 from turns import ROOT, Block
-
-from harness.evidence import Store
 
 FILES = 10
 INI = """[pytest]
@@ -38,7 +37,7 @@ CONFTEST = '''"""The project's plugin; what a gate measured is at hand."""
 
 import pytest
 
-pytest_plugins = ["harness.plugin"]
+pytest_plugins = ["gonogo.harness.plugin"]
 
 
 class AtHand:
@@ -53,7 +52,7 @@ KEEPER = '''"""Each test keeps one verdict; nothing else of the project is on.""
 
 import pytest
 
-from harness.evidence import Store
+from gonogo.harness.evidence import Store
 
 CLAIM = {"id": "bench.gate", "claim": "Nothing is wrong.", "stage": "A", "rule": "exact", "bound": 0}
 
@@ -71,8 +70,8 @@ def keep(opened, request):
         session, f"bench.gate.{request.node.name}", "generated", "e" * 64, CLAIM, {"outcome": "GO", "seen": seen}, 0.0
     )
 '''
-GATES_HEAD = """from harness.evidence import Measurement
-from harness.gate import gate
+GATES_HEAD = """from gonogo.harness.evidence import Measurement
+from gonogo.harness.gate import gate
 
 SEEN = Measurement.from_mapping({"values": {"hits": [0.0]}, "unit": {"hits": "hits"}, "sampling_unit": "run"})
 """
@@ -106,7 +105,7 @@ def generate(folder: Path, count: int) -> None:
             (tests / f"test_{part}.py").write_text(heads[arm] + body, "utf-8")
         (folder / arm / "pytest.ini").write_text(INI, "utf-8")
     for arm, conftest in (("evidence", KEEPER), ("gates", CONFTEST)):
-        shutil.copytree(ROOT / "harness", folder / arm / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / "harness", folder / arm / "gonogo" / "harness", ignore=shutil.ignore_patterns("__pycache__"))
         (folder / arm / "conftest.py").write_text(conftest, "utf-8")
     criteria = "".join(CRITERION.format(n) for n in range(count))
     (folder / "gates" / "criteria.toml").write_text(f"schema = 1\n{criteria}", "utf-8")

@@ -33,9 +33,8 @@ from pathlib import Path
 from typing import Any
 
 import turns
+from gonogo.harness.statistics import log_ratio_limits
 from turns import Worker
-
-from harness.statistics import log_ratio_limits
 
 SIZES = {"minilm": {"rows": 64, "batch": 16, "tokens": 64}, "smollm2": {"rows": 16, "batch": 4, "tokens": 128}}
 ARMS = ("loop", "fisher", "every", "plain", "vmap", "backpack", "opacus")
@@ -47,9 +46,8 @@ class Subject:
 
     def __init__(self, name: str, batches: int | None = None) -> None:
         import torch
+        from gonogo.fixtures import assets
         from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
-
-        from fixtures import assets
 
         torch.set_num_threads(1)
         size, self.torch = SIZES[name], torch
@@ -71,7 +69,7 @@ class Subject:
         return found
 
     def loss(self, batch: dict[str, Any]) -> Any:
-        from methods.layerlens.one_pass import asked, summed_loss
+        from gonogo.methods.layerlens.one_pass import asked, summed_loss
 
         return summed_loss(*asked(self.model, batch))
 
@@ -91,7 +89,7 @@ def loop(made: Subject) -> Fisher:
 
 def ours(*scores: str) -> Callable[[Subject], Fisher]:
     def arm(made: Subject) -> Fisher:
-        from methods.layerlens.importance import importance
+        from gonogo.methods.layerlens.importance import importance
 
         return importance(made.model, made.batches, made.sites, scores).of("fisher")
 

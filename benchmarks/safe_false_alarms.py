@@ -31,13 +31,21 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fixtures import assets, children, measures, safe_evidence, safe_runs, safe_variants, subject  # noqa: E402
-from fixtures.data import av_questions  # noqa: E402
-from harness import criteria, statistics, verdict  # noqa: E402
-from harness.evidence import Measurement, Store  # noqa: E402
-from methods.measures import safe_cost  # noqa: E402
-from methods.run import RunFolder  # noqa: E402
-from methods.safe import policy_scores  # noqa: E402
+from gonogo.fixtures import (
+    assets,
+    children,
+    measures,
+    safe_evidence,
+    safe_runs,
+    safe_variants,
+    subject,
+)
+from gonogo.fixtures.data import av_questions  # noqa: E402
+from gonogo.harness import criteria, statistics, verdict  # noqa: E402
+from gonogo.harness.evidence import Measurement, Store  # noqa: E402
+from gonogo.methods.measures import safe_cost  # noqa: E402
+from gonogo.methods.run import RunFolder  # noqa: E402
+from gonogo.methods.safe import policy_scores  # noqa: E402
 
 Rng, Draw, Changes = np.random.Generator, Callable[..., Measurement], Mapping[str, Mapping[str, Any]]
 CRITERIA, SEED, WANTED, FREE = criteria.load(ROOT / "criteria.toml"), 20_261, 0.05, "safe.parity.gate_off_free"

@@ -16,10 +16,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fixtures import assets
-from fixtures.data import reviews
-from methods import training
-from methods.run import Run
+from gonogo.fixtures import assets
+from gonogo.fixtures.data import reviews
+from gonogo.methods import training
+from gonogo.methods.run import Run
 
 SIZES = {"train": 240, "dev": 16, "test": 120}
 QUESTIONS = {

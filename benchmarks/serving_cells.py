@@ -11,9 +11,8 @@ from math import exp, log
 from pathlib import Path
 from statistics import fmean, median, stdev
 
+from gonogo.fixtures.study import ROOT, alone
 from scipy.special import stdtrit
-
-from fixtures.study import ROOT, alone
 
 MERGED = "merged"
 

@@ -21,10 +21,9 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
-
-from harness.statistics import log_ratio_limits
-from methods.measures import serving
-from methods.run import RunFolder
+from gonogo.harness.statistics import log_ratio_limits
+from gonogo.methods.measures import serving
+from gonogo.methods.run import RunFolder
 
 
 def main() -> None:

@@ -49,7 +49,7 @@ def spent(command: list[str], here: Path) -> tuple[float, float]:
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> str:
     """Geometric mean of the paired ratios with its 95 % interval."""
-    from harness.statistics import log_ratio_limits
+    from gonogo.harness.statistics import log_ratio_limits
 
     if len(over) < 2:
         return f"{exp(log(over[0] / under[0])):.2f}"

@@ -21,10 +21,9 @@ os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from gonogo.harness.statistics import bca_limits, log_ratio_limits, two_way_limits
+from gonogo.harness.statistics.signflip import sign_flip_p
 from scipy import stats
-
-from harness.statistics import bca_limits, log_ratio_limits, two_way_limits
-from harness.statistics.signflip import sign_flip_p
 
 BATCH = 500
 Call = Callable[[], Any]

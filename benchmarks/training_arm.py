@@ -19,16 +19,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.fixtures import child
+from gonogo.methods import models, rows, training
+from gonogo.methods.observer import Observer
+from gonogo.methods.probe import probe_batch
+from gonogo.methods.run import Run
 from safetensors.torch import save_file
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from transformers import Trainer, TrainingArguments
-
-from fixtures import child
-from methods import models, rows, training
-from methods.observer import Observer
-from methods.probe import probe_batch
-from methods.run import Run
 
 ANSWERS = os.fdopen(os.dup(1), "w", buffering=1)
 

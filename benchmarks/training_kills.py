@@ -26,10 +26,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fixtures.children import Children
-from fixtures.runs import Runs
-from fixtures.subject import embedded, resolve
-from harness.evidence import Store
+from gonogo.fixtures.children import Children
+from gonogo.fixtures.runs import Runs
+from gonogo.fixtures.subject import embedded, resolve
+from gonogo.harness.evidence import Store
 
 EXACT = ("final.safetensors", "initial.safetensors", "live.safetensors", "batches.safetensors", "batches.json",
          "inventory.json", "live.json", "recipe.json")  # fmt: skip
@@ -150,8 +150,8 @@ def once(folder: Path, processes: int, steps: int) -> int:
 
 def cost(folder: Path, steps: int) -> int:
     """Each checkpoint timed inside the loop; torch is loaded here and nowhere else in this file."""
-    from fixtures import child
-    from methods import training
+    from gonogo.fixtures import child
+    from gonogo.methods import training
 
     spent: list[float] = []
     original = training.Loop.save

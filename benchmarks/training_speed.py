@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import turns
+from gonogo.fixtures.subject import embedded, resolve
 from turns import ROOT, Worker
-
-from fixtures.subject import embedded, resolve
 
 Arm = dict[str, Any]
 # name: (arm, reference, what each changes in the recipe's training, method or loop)

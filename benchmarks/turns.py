@@ -20,8 +20,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from fixtures.children import thread_settings
-from harness.statistics import Interval, log_ratio_limits
+from gonogo.fixtures.children import thread_settings
+from gonogo.harness.statistics import Interval, log_ratio_limits
 
 ROOT = Path(__file__).resolve().parent.parent
 Block = dict[str, dict[str, float]]

@@ -19,9 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/fixtures/user_loop")]
 
+from gonogo.harness.evidence.keys import content_key, source_digest  # noqa: E402
 from plants import PLANTS, Plant  # noqa: E402  (both folders must be on the path first)
-
-from harness.evidence.keys import content_key, source_digest  # noqa: E402
 
 LOOP = ROOT / "tests/fixtures/user_loop"
 WORK, TABLE = ROOT / "reports/work/user-loops", ROOT / "reports/user-loops.json"

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from harness.rules import (
+from gonogo.harness.rules import (
     COMPOSITE,
     COMPOUND,
     DIRECTIONS,
@@ -23,13 +23,13 @@ from harness.rules import (
     needed,
     out_of_range,
 )
-from harness.rules import GOOD as GOOD
-from harness.rules import RULES as RULES
-from harness.rules import SCHEMA as SCHEMA
-from harness.rules import SEVERITIES as SEVERITIES
-from harness.rules import STAGES as STAGES
-from harness.rules import UNITS as UNITS
-from harness.toml_words import shown, toml_words
+from gonogo.harness.rules import GOOD as GOOD
+from gonogo.harness.rules import RULES as RULES
+from gonogo.harness.rules import SCHEMA as SCHEMA
+from gonogo.harness.rules import SEVERITIES as SEVERITIES
+from gonogo.harness.rules import STAGES as STAGES
+from gonogo.harness.rules import UNITS as UNITS
+from gonogo.harness.toml_words import shown, toml_words
 
 HEAD = ("claim", "stage", "severity", "why", "rule")
 PART_KEYS = (

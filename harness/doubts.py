@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from math import isfinite
 
-from harness.criteria import Part
-from harness.estimators import Sample, contrast, correlated
-from harness.statistics import Crossed, Interval, Region
-from harness.statistics.correlates import FEWEST_CLUSTERS, circular, paired
-from harness.statistics.crossed import repeated_seeds
+from gonogo.harness.criteria import Part
+from gonogo.harness.estimators import Sample, contrast, correlated
+from gonogo.harness.statistics import Crossed, Interval, Region
+from gonogo.harness.statistics.correlates import FEWEST_CLUSTERS, circular, paired
+from gonogo.harness.statistics.crossed import repeated_seeds
 
 FEW = 5  # under this many units a t limit alone may not say GO: every unit must be inside too
 T_METHODS = ("t", "paired t", "t of log ratio")

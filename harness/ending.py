@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-
-from harness import verdict as verdicts
-from harness.criteria import Criterion
-from harness.evidence import Measurement
-from harness.session import Session, evidence_of
+from gonogo.harness import verdict as verdicts
+from gonogo.harness.criteria import Criterion
+from gonogo.harness.evidence import Measurement
+from gonogo.harness.session import Session, evidence_of
 
 POWER = "harness.power.sabotage"
 

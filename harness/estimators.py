@@ -5,11 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-
-from harness.criteria import Part
-from harness.rules import CROSSED
-from harness.statistics import (
+from gonogo.harness.criteria import Part
+from gonogo.harness.rules import CROSSED
+from gonogo.harness.statistics import (
     Crossed,
     Interval,
     bca_difference,
@@ -29,6 +27,7 @@ from harness.statistics import (
     two_way_limits,
     wilson_limits,
 )
+from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 DIFFERENCES: Mapping[str, Callable[[Sequence[float], Sequence[float], float], Interval]] = {

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from harness.reports.words import deciding
+from gonogo.harness.reports.words import deciding
 
 JUDGED: Final = ("GO", "NO-GO", "UNDECIDED")
 SHOWN: Final = ("estimate", "low", "high", "bound")

@@ -7,12 +7,19 @@ from math import inf, isfinite, isnan
 from typing import Any, Protocol
 
 import numpy as np
-
-from harness.criteria import EVERY, Part, nearest
-from harness.doubts import doubt
-from harness.estimators import ESTIMATORS, Sample, number
-from harness.statistics import Crossed, Interval, Region, Side, decide, p_inside, quantile_needs
-from harness.statistics.crossed import needs as crossed_needs
+from gonogo.harness.criteria import EVERY, Part, nearest
+from gonogo.harness.doubts import doubt
+from gonogo.harness.estimators import ESTIMATORS, Sample, number
+from gonogo.harness.statistics import (
+    Crossed,
+    Interval,
+    Region,
+    Side,
+    decide,
+    p_inside,
+    quantile_needs,
+)
+from gonogo.harness.statistics.crossed import needs as crossed_needs
 
 OPEN = ("superior", "non_inferior", "equivalent", "correlates")
 

@@ -8,20 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from harness import verdict as verdicts
-from harness.criteria import Criteria, CriteriaError, Criterion, load
-from harness.ending import POWER, gather, judge_power
-from harness.ending import status_of as status_of
-from harness.evidence import EvidenceError, Measurement, Store
-from harness.evidence.measurement import strict
-from harness.gate import Broken, NoGo, NotRun, Undecided
-from harness.reports import allure, lines, power_table, write_all
-from harness.reports.checklist import ChecklistError
-from harness.reports.words import neutral, tame, writable
-from harness.scan import check_gates as check_gates
-from harness.session import Session, badness, environment_facts, evidence_of, plain_of
-from harness.verdict import Outcome, Verdict
+from gonogo.harness import verdict as verdicts
+from gonogo.harness.criteria import Criteria, CriteriaError, Criterion, load
+from gonogo.harness.ending import POWER, gather, judge_power
+from gonogo.harness.ending import status_of as status_of
+from gonogo.harness.evidence import EvidenceError, Measurement, Store
+from gonogo.harness.evidence.measurement import strict
+from gonogo.harness.gate import Broken, NoGo, NotRun, Undecided
+from gonogo.harness.reports import allure, lines, power_table, write_all
+from gonogo.harness.reports.checklist import ChecklistError
+from gonogo.harness.reports.words import neutral, tame, writable
+from gonogo.harness.scan import check_gates as check_gates
+from gonogo.harness.session import Session, badness, environment_facts, evidence_of, plain_of
+from gonogo.harness.verdict import Outcome, Verdict
 
 ROOT = Path(__file__).resolve().parents[1]
 STATE = pytest.StashKey[Session]()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from harness.evidence import Measurement, Store, content_key
+from gonogo.harness.evidence import Measurement, Store, content_key
 
 NAME = "registration"
 

@@ -10,11 +10,11 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.criteria import Criteria, Criterion
-from harness.evidence import Measurement, Store
-from harness.evidence.measurement import strict
-from harness.history import tracked
-from harness.verdict import Launch, Outcome, Verdict, roll_up
+from gonogo.harness.criteria import Criteria, Criterion
+from gonogo.harness.evidence import Measurement, Store
+from gonogo.harness.evidence.measurement import strict
+from gonogo.harness.history import tracked
+from gonogo.harness.verdict import Launch, Outcome, Verdict, roll_up
 
 
 class Session:

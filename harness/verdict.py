@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from typing import Any
 
-from harness.criteria import Criterion, Part
-from harness.doubts import FEW as FEW
-from harness.parts import Measured as Measured
-from harness.parts import Outcome as Outcome
-from harness.parts import PartVerdict as PartVerdict
-from harness.parts import bound_text as bound_text
-from harness.parts import expanded, judge_part
-from harness.rules import COMPOSITE
-from harness.statistics import composite_p
+from gonogo.harness.criteria import Criterion, Part
+from gonogo.harness.doubts import FEW as FEW
+from gonogo.harness.parts import Measured as Measured
+from gonogo.harness.parts import Outcome as Outcome
+from gonogo.harness.parts import PartVerdict as PartVerdict
+from gonogo.harness.parts import bound_text as bound_text
+from gonogo.harness.parts import expanded, judge_part
+from gonogo.harness.rules import COMPOSITE
+from gonogo.harness.statistics import composite_p
 
 OPTIONAL = ("needs", "p")
 

@@ -1,13 +1,13 @@
 """The methods gonogo can train: real training and measuring, no thresholds, no pytest. Importing this loads no torch."""
 
 METHODS = {
-    "lora": "methods.lora",
-    "full": "methods.full",
-    "bottleneck": "methods.bottleneck",
-    "prefix": "methods.prefix",
-    "head": "methods.head",
-    "adalora": "methods.adalora",
-    "layerlens": "methods.layerlens.method",
+    "lora": "gonogo.methods.lora",
+    "full": "gonogo.methods.full",
+    "bottleneck": "gonogo.methods.bottleneck",
+    "prefix": "gonogo.methods.prefix",
+    "head": "gonogo.methods.head",
+    "adalora": "gonogo.methods.adalora",
+    "layerlens": "gonogo.methods.layerlens.method",
 }
 
 OPTIMIZERS = ("adamw", "adam", "sgd")

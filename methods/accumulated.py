@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.probe import reference_loss
+from gonogo.methods.rows import content
+from gonogo.methods.run import NotObservable
 from torch import Tensor, nn
-
-from methods.probe import reference_loss
-from methods.rows import content
-from methods.run import NotObservable
 
 Micro = Mapping[str, Tensor]
 FILE = "gradients.json"

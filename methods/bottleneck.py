@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.models import task_type
+from gonogo.methods.run import check_names
+from gonogo.methods.trained_tensors import load_tensors, save_tensors
 from torch import nn
-
-from methods.models import task_type
-from methods.run import check_names
-from methods.trained_tensors import load_tensors, save_tensors
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
 TENSORS, CONFIG = "bottleneck.safetensors", "bottleneck_config.json"

@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from math import prod, sqrt
 
 import torch
+from gonogo.methods.bottleneck import places
 from torch import nn
-
-from methods.bottleneck import places
 
 HEADS = {"classification": ("classifier", "score"), "span": ("span_head",), "image": ("classifier",)}
 WRAPPERS = ("base_layer.", "original_module.")

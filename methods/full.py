@@ -5,10 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gonogo.methods.models import classifies_images
+from gonogo.methods.run import check_names
 from torch import nn
-
-from methods.models import classifies_images
-from methods.run import check_names
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
 

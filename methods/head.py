@@ -6,10 +6,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from gonogo.methods.run import check_names
+from gonogo.methods.trained_tensors import load_tensors, save_tensors
 from torch import nn
-
-from methods.run import check_names
-from methods.trained_tensors import load_tensors, save_tensors
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
 TENSORS, CONFIG = "head.safetensors", "head_config.json"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from gonogo.methods.expected import tensor_digest
 from torch import nn
-
-from methods.expected import tensor_digest
 
 
 def inventory(model: nn.Module) -> dict[str, dict[str, Any]]:

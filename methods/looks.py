@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods import models, rows, tasks
+from gonogo.methods.drift import trajectory
+from gonogo.methods.measures.answers import answer
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import nn
-
-from methods import models, rows, tasks
-from methods.drift import trajectory
-from methods.measures.answers import answer
-from methods.run import NotObservable, RunFolder
 
 FILE, STOP = "drift.jsonl", "stop"
 

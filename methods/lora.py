@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.models import classifies_images, task_type
+from gonogo.methods.run import check_names
+from gonogo.methods.span import HEAD as SPAN_HEAD
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-
-from methods.models import classifies_images, task_type
-from methods.run import check_names
-from methods.span import HEAD as SPAN_HEAD
 
 PROMISES = {"identity_at_init": True, "mergeable": True}
 CLASSIFIERS = ("classifier", "score")

@@ -7,6 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods import METHODS
+from gonogo.methods.run import NotObservable, RunFolder, check_names
+from gonogo.methods.span import HEAD as SPAN_HEAD
+from gonogo.methods.span import SpanModel
 from torch import nn
 from transformers import (
     AutoModelForCausalLM,
@@ -15,11 +19,6 @@ from transformers import (
     AutoTokenizer,
 )
 from transformers.utils import logging
-
-from methods import METHODS
-from methods.run import NotObservable, RunFolder, check_names
-from methods.span import HEAD as SPAN_HEAD
-from methods.span import SpanModel
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 

@@ -18,17 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods import accumulated, observer_memory, rows, seams
+from gonogo.methods.accumulated import against_one_batch, fill_zeros, total_norm
+from gonogo.methods.inventory import adapters, holds_adapter, inventory
+from gonogo.methods.observer_watch import Watch
+from gonogo.methods.probe import probe_logits, reference_loss
+from gonogo.methods.quiet import draws_dropout, move_on, put_back, without_dropout
+from gonogo.methods.run import NotObservable
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
-
-from methods import accumulated, observer_memory, rows, seams
-from methods.accumulated import against_one_batch, fill_zeros, total_norm
-from methods.inventory import adapters, holds_adapter, inventory
-from methods.observer_watch import Watch
-from methods.probe import probe_logits, reference_loss
-from methods.quiet import draws_dropout, move_on, put_back, without_dropout
-from methods.run import NotObservable
 
 AMPLIFIED = 2.0**12
 """Upstream gradient of a `gradients` run: a power of two, so that sums keep their bits and a clip between micro-batches bites."""
@@ -49,7 +48,7 @@ class Observer:
 
     folder    : where the record is written (the run folder).
     recipe    : the run's recipe.
-    probe     : the probe batch (`methods.probe.probe_batch`).
+    probe     : the probe batch (`gonogo.methods.probe.probe_batch`).
     row_label : stripped input ids, or pixels → label, for loops that keep the labels from the model.
     gradients : judge the first accumulated gradient against one batch, then stop.
     max_steps : stop a loop that goes on after so many optimizer steps.

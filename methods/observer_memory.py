@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from gonogo.methods import checkpoints
+from gonogo.methods.expected import tensor_digest
 from safetensors.torch import load_file, save_file
 from torch import nn
-
-from methods import checkpoints
-from methods.expected import tensor_digest
 
 FACTS = ("first_grad", "first_update", "mixed_flags", "started_in_training", "evaluated")
 TENSORS = ("initial", "live", "batches")

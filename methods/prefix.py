@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.lora import sort_config
+from gonogo.methods.models import task_type
+from gonogo.methods.run import check_names
 from peft import PeftModel, PrefixTuningConfig, get_peft_model
 from torch import nn
-
-from methods.lora import sort_config
-from methods.models import task_type
-from methods.run import check_names
 
 PROMISES = {"identity_at_init": False, "mergeable": False}
 

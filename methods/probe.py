@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods import rows
+from gonogo.methods.span import joint_loss
 from torch import Tensor
-
-from methods import rows
-from methods.span import joint_loss
 
 POSITIONS_PER_ROW = 4  # of a causal row: enough to see a difference, few enough to store (V = 49,152)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
-from methods import windows
+from gonogo.methods import windows
 
 IGNORED = -100
 INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values")

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.windows import unpacked
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 from transformers.modeling_outputs import SequenceClassifierOutput
-
-from methods.windows import unpacked
 
 HEAD = "span_head"
 OUT_OF_REACH = -1e4
@@ -114,7 +113,7 @@ def joint_loss(logits: Tensor, labels: Tensor, reduction: str = "sum") -> Tensor
     starts, ends, answerable = (part.float() for part in parts(logits))
     first, last, held = unpacked(labels)
     if bool(held.any()) and int(torch.maximum(first, last).max()) >= starts.shape[1]:
-        raise ValueError(f"joint_loss: a label points behind the {starts.shape[1]} tokens of its window; labels are packed by methods.windows")
+        raise ValueError(f"joint_loss: a label points behind the {starts.shape[1]} tokens of its window; labels are packed by gonogo.methods.windows")
     cross = nn.functional.cross_entropy
     places = (cross(starts, first, reduction="none") + cross(ends, last, reduction="none")) / 2
     truth = held.to(answerable.dtype)

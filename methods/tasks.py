@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from methods.run import check_names
+from gonogo.methods.run import check_names
 
 CONTENT = ("text", "pair", "pixels", "label", "question", "context", "answers", "answerable", "messages")
 """What a row says, beside its id: the fields that an evaluation set is known by."""

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import torch
+from gonogo.methods.run import check_names
 from safetensors.torch import load_file, save_file
 from torch import nn
-
-from methods.run import check_names
 
 
 def save_tensors(model: nn.Module, file: Path) -> list[str]:

@@ -17,14 +17,13 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from gonogo.methods import checkpoints, models, optimizers, rows
+from gonogo.methods.dropout import quick_masks
+from gonogo.methods.run import Run
+from gonogo.methods.span import joint_loss
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import PreTrainedModel
-
-from methods import checkpoints, models, optimizers, rows
-from methods.dropout import quick_masks
-from methods.run import Run
-from methods.span import joint_loss
 
 # bf16 kernels are made anew for every shape, and kept: few widths save their time and their memory
 WIDTHS = {"fp32": 1, "bf16": 8}

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from gonogo.methods.tasks import TASKS
 from torch import Tensor
-
-from methods.tasks import TASKS
 
 PLACES = 1 << 16
 QUESTION_SHARE = 3

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.harness.small_session import as_package
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "CONTRIBUTING.md"
 STEP = re.compile(r"^(?P<indent> *)<!-- (?P<what>write|append|edit|run)(?::? (?P<where>[^>]*))? -->\n(?P=indent)```\w*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
@@ -45,8 +47,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         copy(ROOT / name, folder / name)
-    code = "import sys; from pathlib import Path; import small_models; small_models.write_bert(Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", code, str(folder / "mine/model")], cwd=folder / "tests/methods", env=environment(folder), check=True, timeout=120)
+    as_package(folder)
+    code = "import sys; from pathlib import Path; from tests.methods import small_models; small_models.write_bert(Path(sys.argv[1]))"
+    subprocess.run([sys.executable, "-c", code, str(folder / "mine/model")], env=environment(folder), check=True, timeout=120)
     draw = random.Random(0)
     (folder / "mine/rows").mkdir()
     for split in ("train", "dev", "test"):

@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gonogo.fixtures.subject import load_subject
+from gonogo.harness.criteria import load
+from gonogo.harness.plugin import pytest_addoption
+from gonogo.harness.reports import criteria_page
 from safetensors.numpy import save_file
-
-from fixtures.subject import load_subject
-from harness.criteria import load
-from harness.plugin import pytest_addoption
-from harness.reports import criteria_page
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"), ROOT / "reports/README.md"])
@@ -51,7 +50,7 @@ def test_the_check_for_names_sees_one_that_is_missing():
 
 
 def test_the_criteria_page_is_up_to_date():
-    assert criteria_page.PAGE.read_text("utf-8") == criteria_page.render(CRITERIA), "python -m harness.reports.criteria_page"
+    assert criteria_page.PAGE.read_text("utf-8") == criteria_page.render(CRITERIA), "python -m gonogo.harness.reports.criteria_page"
 
 
 def test_every_criterion_is_on_its_page():

@@ -17,7 +17,7 @@ def wrong_arrows(room: str, text: str) -> list[str]:
         names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.level == 0:
             names = [node.module or ""]
-        rooms = {name.split(".")[0] for name in names} & set(MAY)
+        rooms = {name.removeprefix("gonogo.").split(".")[0] for name in names} & set(MAY)
         found += [f"{room} imports {other}" for other in rooms - {room} - MAY[room]]
     return found
 
@@ -28,12 +28,12 @@ def test_arrows_run_one_way(room):
     assert not wrong
 
 
-@pytest.mark.parametrize(("room", "line"), [("harness", "import methods"), ("methods", "from fixtures.runs import Runs"), ("harness", "def f():\n import gates.core")])
+@pytest.mark.parametrize(("room", "line"), [("harness", "import methods"), ("methods", "from gonogo.fixtures.runs import Runs"), ("harness", "def f():\n import gonogo.gates.core")])
 def test_the_arrow_check_sees_a_wrong_arrow(room, line):
     assert wrong_arrows(room, line)
 
 
-LIGHT = "import sys; import harness.plugin, fixtures.launch; {more}; sys.exit('torch' in sys.modules)"
+LIGHT = "import sys; import gonogo.harness.plugin, gonogo.fixtures.launch; {more}; sys.exit('torch' in sys.modules)"
 
 
 def imports_torch(more: str = "pass") -> bool:

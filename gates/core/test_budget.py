@@ -1,6 +1,6 @@
 """What the adapter costs: stored, in memory, in arithmetic, in time."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("core.budget.trainable_parameters", needs=["pilot"])

@@ -1,6 +1,6 @@
 """The data that training and evaluation really see."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("core.data.schema", needs=["prepared"])

@@ -1,6 +1,6 @@
 """What is trained, and what must not be."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("core.config.resolves", needs=["pilot"])

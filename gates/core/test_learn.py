@@ -1,6 +1,6 @@
 """The loop that will really train, and whether it learns."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("core.learn.accumulation", needs=["gradients"])

@@ -1,6 +1,6 @@
 """One function in five forms: base, adapter off, adapter on, reloaded, merged."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("core.parity.adapter_off", needs=["pilot"])

@@ -1,6 +1,6 @@
 """The same again."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("core.repro.same_seed", needs=["straight", "again"])

@@ -1,9 +1,8 @@
 """The cells of the subject; their evidence stands on the checklist with its key and seconds."""
 
 import pytest
-
-from fixtures import lens_plans
-from fixtures.lens import Lens
+from gonogo.fixtures import lens_plans
+from gonogo.fixtures.lens import Lens
 
 
 @pytest.fixture

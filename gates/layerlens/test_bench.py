@@ -1,7 +1,7 @@
 """Utility against what fine-tuning gains, and trained plans against full fine-tuning, uniform LoRA and AdaLoRA."""
 
-from fixtures import lens_evidence as evidence
-from harness.gate import gate
+from gonogo.fixtures import lens_evidence as evidence
+from gonogo.harness.gate import gate
 
 
 @gate("layerlens.utility.gradient_correlation")

@@ -1,7 +1,7 @@
 """Utility, the plan made of it, and what the plan really costs."""
 
-from fixtures import lens_plans as evidence
-from harness.gate import gate
+from gonogo.fixtures import lens_plans as evidence
+from gonogo.harness.gate import gate
 
 
 @gate("layerlens.utility.variation")

@@ -1,7 +1,7 @@
 """LoRA against full fine-tuning: performance, drift, deployment, and what follows from the three."""
 
-from fixtures import study_evidence as evidence
-from harness.gate import gate
+from gonogo.fixtures import study_evidence as evidence
+from gonogo.harness.gate import gate
 
 
 @gate("lora.hpo.identified", needs=["study"])

@@ -1,7 +1,7 @@
 """Before anything is compared: every task can be learned by both arms."""
 
-from fixtures import study_evidence as evidence
-from harness.gate import gate
+from gonogo.fixtures import study_evidence as evidence
+from gonogo.harness.gate import gate
 
 
 @gate("lora.sanity.overfit_all_tasks", needs=["study"])

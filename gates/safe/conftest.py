@@ -1,11 +1,10 @@
 """What the policies of the subject are asked to keep to, and its bench."""
 
 import pytest
-
-from fixtures.safe_bench import Once
-from fixtures.safe_examples import kept_for_the_page as kept_for_the_page
-from fixtures.safe_subject import DEFAULTS
-from harness.plugin import STATE
+from gonogo.fixtures.safe_bench import Once
+from gonogo.fixtures.safe_examples import kept_for_the_page as kept_for_the_page
+from gonogo.fixtures.safe_subject import DEFAULTS
+from gonogo.harness.plugin import STATE
 
 
 @pytest.fixture

@@ -1,9 +1,8 @@
 """What one run cannot show: variance over seeds, retention by arm, the smallest configuration, the sweep."""
 
 import pytest
-
-from fixtures import safe_variants
-from harness.gate import gate
+from gonogo.fixtures import safe_variants
+from gonogo.harness.gate import gate
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """The curriculum rehearsed: every path taken, and a kill in the middle of it that changes nothing."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("safe.curriculum.rehearsal", needs=["rehearsal"])

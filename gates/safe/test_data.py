@@ -1,6 +1,6 @@
 """Sounds, images, questions: the data that an audio-visual adapter is trained and judged on."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("safe.data.files_load", needs=["prepared"])

@@ -1,7 +1,7 @@
 """When audio is consulted, and what that decision is worth."""
 
-from fixtures import safe_evidence as evidence
-from harness.gate import gate
+from gonogo.fixtures import safe_evidence as evidence
+from gonogo.harness.gate import gate
 
 
 def heuristic_on_test(measures, pilot, asked):

@@ -1,8 +1,8 @@
 """The seed's launch checklist: its six lines, all of them."""
 
-from fixtures import safe_evidence as evidence
-from fixtures import safe_variants
-from harness.gate import gate
+from gonogo.fixtures import safe_evidence as evidence
+from gonogo.fixtures import safe_variants
+from gonogo.harness.gate import gate
 
 
 @gate("safe.launch.all_green", needs=["pilot", "rehearsal", "straight", "resumed"])

@@ -1,6 +1,6 @@
 """The base model underneath: frozen, untouched, and exactly itself where the gate is off."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("safe.freeze.backbones", needs=["pilot"])

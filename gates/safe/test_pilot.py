@@ -1,7 +1,7 @@
 """What the pilot learned, what it kept, and what it costs."""
 
-from fixtures import safe_evidence as evidence
-from harness.gate import gate
+from gonogo.fixtures import safe_evidence as evidence
+from gonogo.harness.gate import gate
 
 
 @gate("safe.overfit.audio_qa", needs=["overfit", "shuffled"])

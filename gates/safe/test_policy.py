@@ -1,7 +1,7 @@
 """The learned policy: when audio is worth its time."""
 
-from fixtures import safe_evidence as evidence
-from harness.gate import gate
+from gonogo.fixtures import safe_evidence as evidence
+from gonogo.harness.gate import gate
 
 
 @gate("safe.policy.skip_rate", needs=["pilot"])

@@ -1,6 +1,6 @@
 """What the harness promises of itself."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("harness.power.sabotage")

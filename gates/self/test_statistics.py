@@ -1,6 +1,6 @@
 """The rules that judge are judged first: what a limit promises, it keeps on data like those it is used on."""
 
-from harness.gate import gate
+from gonogo.harness.gate import gate
 
 
 @gate("harness.statistics.size")

@@ -1,7 +1,7 @@
 """Evidence: what was measured, the keys it is remembered by, the database it is kept in, the locks around it."""
 
-from harness.evidence.connection import StoreError
-from harness.evidence.keys import (
+from gonogo.harness.evidence.connection import StoreError
+from gonogo.harness.evidence.keys import (
     KEY_VERSION,
     content_key,
     file_digest,
@@ -11,9 +11,9 @@ from harness.evidence.keys import (
     source_digest,
     tree_digest,
 )
-from harness.evidence.locks import LockError, device_lock_path, exclusive, shared
-from harness.evidence.measurement import EvidenceError, Measurement
-from harness.evidence.store import Store
+from gonogo.harness.evidence.locks import LockError, device_lock_path, exclusive, shared
+from gonogo.harness.evidence.measurement import EvidenceError, Measurement
+from gonogo.harness.evidence.store import Store
 
 __all__ = [
     "KEY_VERSION",

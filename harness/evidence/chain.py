@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
-from harness.evidence.connection import Connection
-from harness.evidence.keys import canonical
-from harness.evidence.tables import insertion
+from gonogo.harness.evidence.connection import Connection
+from gonogo.harness.evidence.keys import canonical
+from gonogo.harness.evidence.tables import insertion
 
 GENESIS = "0" * 64
 CHAINED = ("seq", "session", "criterion_id", "subject", "evidence_key", "criterion", "verdict", "seconds", "created_at")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-from harness.evidence.measurement import EvidenceError
+from gonogo.harness.evidence.measurement import EvidenceError
 
 NONE: Mapping[str, Any] = {}
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from harness.evidence import chain, tables
-from harness.evidence.connection import Connection, Driver, StoreError
-from harness.evidence.sqlite import sqlite_file
+from gonogo.harness.evidence import chain, tables
+from gonogo.harness.evidence.connection import Connection, Driver, StoreError
+from gonogo.harness.evidence.sqlite import sqlite_file
 
 _left_by_fork: list[Any] = []  # closing an inherited SQLite connection could drop the parent's locks
 
@@ -108,7 +108,7 @@ def driver_of(url: str) -> Driver:
         return file
     where = f"evidence store {url}"
     try:
-        from harness.evidence.server import Server
+        from gonogo.harness.evidence.server import Server
 
         return Server(url)
     except ImportError as error:

@@ -13,8 +13,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.evidence.locks import exclusive
-from harness.evidence.measurement import EvidenceError
+from gonogo.harness.evidence.locks import exclusive
+from gonogo.harness.evidence.measurement import EvidenceError
 
 KEY_VERSION = 1
 _IMPORTERS = {"import_module", "__import__"}
@@ -213,9 +213,12 @@ def _absolute(node: ast.ImportFrom, file: Path, root: Path) -> str:
 
 
 def _resolve(module: str, base: Path) -> Iterator[Path]:
-    """Every file that importing a dotted name may run: each package on the way and, for a star, all direct modules."""
+    """Every file that importing a dotted name may run: each package on the way and, for a star, all direct modules.
+
+    The rooms of gonogo lie in the root itself, under whatever name it bears.
+    """
     place = base
-    for part in filter(None, module.split(".")):
+    for part in filter(None, module.removeprefix("gonogo.").split(".")):
         if part == "*":
             yield from (hit.resolve() for hit in place.glob("*.py") if place != base)
             return

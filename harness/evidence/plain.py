@@ -8,8 +8,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from harness.evidence.connection import StoreError
-from harness.evidence.measurement import strict
+from gonogo.harness.evidence.connection import StoreError
+from gonogo.harness.evidence.measurement import strict
 
 
 def dump(plain: Mapping[str, Any]) -> str:

@@ -7,8 +7,7 @@ from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
-
-from harness.evidence.connection import NONE, Connection
+from gonogo.harness.evidence.connection import NONE, Connection
 
 _ADVISORY = 0x676F6E6F676F  # one number for all gonogo databases of a PostgreSQL server
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl, quote, unquote
 
-from harness.evidence.connection import NONE, Connection, StoreError
-from harness.evidence.locks import exclusive
+from gonogo.harness.evidence.connection import NONE, Connection, StoreError
+from gonogo.harness.evidence.locks import exclusive
 
 BUSY_S = 30.0
 _PRAGMAS = ("foreign_keys = ON", "synchronous = NORMAL", "wal_autocheckpoint = 4000")

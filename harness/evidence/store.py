@@ -10,12 +10,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness.evidence import chain
-from harness.evidence.connection import Connection, StoreError
-from harness.evidence.database import Database
-from harness.evidence.measurement import Measurement
-from harness.evidence.plain import dump, finite, load, part, point
-from harness.evidence.tables import KEYS, RECORDS, VIEWS, change, insertion, is_valid
+from gonogo.harness.evidence import chain
+from gonogo.harness.evidence.connection import Connection, StoreError
+from gonogo.harness.evidence.database import Database
+from gonogo.harness.evidence.measurement import Measurement
+from gonogo.harness.evidence.plain import dump, finite, load, part, point
+from gonogo.harness.evidence.tables import KEYS, RECORDS, VIEWS, change, insertion, is_valid
 
 _SEALED = ("runs", "measurements")
 _CURVE = f'SELECT c."row" FROM curves c JOIN runs r ON r.id = c.run_id WHERE r.{is_valid("runs")} ORDER BY c.at'

@@ -14,10 +14,9 @@ import allure_commons
 import pytest
 from allure_commons.logger import AllureFileLogger
 from allure_commons.types import Severity
-
-from harness.reports import markdown, pictures
-from harness.reports.checklist import plain, write_atomically
-from harness.reports.words import Row, deciding, duration, margin, neutral, seen
+from gonogo.harness.reports import markdown, pictures
+from gonogo.harness.reports.checklist import plain, write_atomically
+from gonogo.harness.reports.words import Row, deciding, duration, margin, neutral, seen
 
 SEVERITIES: Final = {severity.value: severity for severity in Severity}
 untyped: Any = allure  # its label functions carry no types

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports import html, lens, markdown, printing, safe, safe_facts, study
-from harness.reports.words import OUTCOMES, real
+from gonogo.harness.reports import html, lens, markdown, printing, safe, safe_facts, study
+from gonogo.harness.reports.words import OUTCOMES, real
 
 SCHEMA: Final = 1
 LAUNCHES: Final = ("GO", "NO-GO", "UNDECIDED")

@@ -1,18 +1,18 @@
-"""docs/criteria.md from criteria.toml: `python -m harness.reports.criteria_page` writes it."""
+"""docs/criteria.md from criteria.toml: `python -m gonogo.harness.reports.criteria_page` writes it."""
 
 from pathlib import Path
 from typing import Final
 
-from harness.criteria import Criteria, Criterion, Part, load
-from harness.reports.words import families, neutral
-from harness.verdict import bound_text
+from gonogo.harness.criteria import Criteria, Criterion, Part, load
+from gonogo.harness.reports.words import families, neutral
+from gonogo.harness.verdict import bound_text
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "criteria.md"
 HEAD: Final = """# Criteria
 
 Every criterion of [criteria.toml](../criteria.toml): what is claimed, what is measured against which bound, and why the bound stands where it does.
-Made by `python -m harness.reports.criteria_page`; edit criteria.toml, not this page.
+Made by `python -m gonogo.harness.reports.criteria_page`; edit criteria.toml, not this page.
 """
 WHEN: Final = {"A": "before scaling up", "B": "before the full run", "C": "before deployment"}
 JOINED: Final = {"any_of": "Any of these", "all_of": "All of these"}

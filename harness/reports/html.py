@@ -5,12 +5,12 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports import pictures
-from harness.reports.tags import document
-from harness.reports.tags import kind as _kind
-from harness.reports.tags import text as _t
-from harness.reports.tags import verdict as _verdict
-from harness.reports.words import (
+from gonogo.harness.reports import pictures
+from gonogo.harness.reports.tags import document
+from gonogo.harness.reports.tags import kind as _kind
+from gonogo.harness.reports.tags import text as _t
+from gonogo.harness.reports.tags import verdict as _verdict
+from gonogo.harness.reports.words import (
     SYMBOLS,
     Part,
     Row,

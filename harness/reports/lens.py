@@ -3,11 +3,18 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from harness.reports import lens_ablations, lens_arms, lens_facts, lens_figures, lens_history, page
-from harness.reports.lens_facts import LINES
-from harness.reports.page_facts import over
-from harness.reports.tags import document, text
-from harness.reports.words import Part, Row, neutral
+from gonogo.harness.reports import (
+    lens_ablations,
+    lens_arms,
+    lens_facts,
+    lens_figures,
+    lens_history,
+    page,
+)
+from gonogo.harness.reports.lens_facts import LINES
+from gonogo.harness.reports.page_facts import over
+from gonogo.harness.reports.tags import document, text
+from gonogo.harness.reports.words import Part, Row, neutral
 
 WHAT: Final = "LayerLens: what each layer is worth, what it is given, what that costs and gains"
 MEANINGS: Final = {

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harness.reports import lens_facts, page, pictures, safe_pictures
-from harness.reports.lens_facts import MOST_CELLS, SUSPICIOUS
-from harness.reports.page_facts import PageFacts, numbers
-from harness.reports.study_tasks import figure, linked, missing
-from harness.reports.tags import table, text
-from harness.reports.words import finite, neutral, number
+from gonogo.harness.reports import lens_facts, page, pictures, safe_pictures
+from gonogo.harness.reports.lens_facts import MOST_CELLS, SUSPICIOUS
+from gonogo.harness.reports.page_facts import PageFacts, numbers
+from gonogo.harness.reports.study_tasks import figure, linked, missing
+from gonogo.harness.reports.tags import table, text
+from gonogo.harness.reports.words import finite, neutral, number
 
 NAMES: Final = {
     "layerlens": "LayerLens' plan", "uniform": "uniform LoRA",

@@ -3,13 +3,22 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from harness.reports import lens_facts, lens_pictures, page, pictures, safe_pictures
-from harness.reports.lens_facts import GENERALISE, MEMORY, PAYS, QUALITY, TIME, Arms, arm_name, reference
-from harness.reports.page_facts import PageFacts
-from harness.reports.study_facts import task_of
-from harness.reports.study_tasks import linked, missing
-from harness.reports.tags import table, text
-from harness.reports.words import Part, finite
+from gonogo.harness.reports import lens_facts, lens_pictures, page, pictures, safe_pictures
+from gonogo.harness.reports.lens_facts import (
+    GENERALISE,
+    MEMORY,
+    PAYS,
+    QUALITY,
+    TIME,
+    Arms,
+    arm_name,
+    reference,
+)
+from gonogo.harness.reports.page_facts import PageFacts
+from gonogo.harness.reports.study_facts import task_of
+from gonogo.harness.reports.study_tasks import linked, missing
+from gonogo.harness.reports.tags import table, text
+from gonogo.harness.reports.words import Part, finite
 
 AMOUNTS: Final = {"mean": ("Accuracy", 1.0), "stored": ("Stored parameters", 1.0), "cpu_s": ("Processor time [s]", 1.0), "peak_bytes": ("Peak memory [MB]", 1e-6)}
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.reports.page_facts import Lines, PageFacts, numbers, with_others
-from harness.reports.words import finite, neutral, number, real
+from gonogo.harness.reports.page_facts import Lines, PageFacts, numbers, with_others
+from gonogo.harness.reports.words import finite, neutral, number, real
 
 PREFIX: Final = "layerlens."
 VARIATION, GRADIENT, FISHER, TRUTH = (f"layerlens.utility.{name}" for name in ("variation", "gradient_correlation", "fisher_correlation", "ground_truth"))

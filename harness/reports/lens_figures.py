@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from harness.reports import lens_facts, lens_pictures, page, pictures, safe_pictures
-from harness.reports.lens_facts import (
+from gonogo.harness.reports import lens_facts, lens_pictures, page, pictures, safe_pictures
+from gonogo.harness.reports.lens_facts import (
     CIRCULAR,
     CONSTRAINTS,
     DIVERSITY,
@@ -20,10 +20,10 @@ from harness.reports.lens_facts import (
     Given,
     Truth,
 )
-from harness.reports.page_facts import PageFacts
-from harness.reports.study_tasks import figure, linked
-from harness.reports.tags import table, text
-from harness.reports.words import finite, number
+from gonogo.harness.reports.page_facts import PageFacts
+from gonogo.harness.reports.study_tasks import figure, linked
+from gonogo.harness.reports.tags import table, text
+from gonogo.harness.reports.words import finite, number
 
 REACH: Final = 1.645  # standard errors to either side of a two-sided 90 % interval
 COSTS: Final = {"flops": ("FLOPs of a training step", "GFLOP", 1e-9), "memory_bytes": ("bytes of a training step", "MB", 1e-6), "latency_s": ("seconds of a request", "ms", 1e3)}

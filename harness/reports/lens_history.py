@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harness.reports import page, pictures
-from harness.reports.pictures import COLOURS, FAINT, INK, polyline, scale, stroke, svg, ticks
-from harness.reports.pictures import text as drawn_text
-from harness.reports.safe_pictures import FIRST
-from harness.reports.study_pictures import LEFT, RIGHT, dot, kept, padded, stretches
-from harness.reports.tags import table, text, verdict
-from harness.reports.words import Part, edges, finite, neutral, number, real, seen
+from gonogo.harness.reports import page, pictures
+from gonogo.harness.reports.pictures import COLOURS, FAINT, INK, polyline, scale, stroke, svg, ticks
+from gonogo.harness.reports.pictures import text as drawn_text
+from gonogo.harness.reports.safe_pictures import FIRST
+from gonogo.harness.reports.study_pictures import LEFT, RIGHT, dot, kept, padded, stretches
+from gonogo.harness.reports.tags import table, text, verdict
+from gonogo.harness.reports.words import Part, edges, finite, neutral, number, real, seen
 
 PREFIX: Final = "layerlens."
 MOST_CRITERIA, MOST_POINTS = 32, 32

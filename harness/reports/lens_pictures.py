@@ -5,11 +5,22 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from harness.reports.lens_facts import arm_name
-from harness.reports.pictures import COLOURS, FAINT, INK, Point, polyline, scale, stroke, svg, text, ticks
-from harness.reports.safe_pictures import FIRST, SECOND
-from harness.reports.study_pictures import LEFT, RIGHT, dot, frame, kept, padded
-from harness.reports.words import neutral, number
+from gonogo.harness.reports.lens_facts import arm_name
+from gonogo.harness.reports.pictures import (
+    COLOURS,
+    FAINT,
+    INK,
+    Point,
+    polyline,
+    scale,
+    stroke,
+    svg,
+    text,
+    ticks,
+)
+from gonogo.harness.reports.safe_pictures import FIRST, SECOND
+from gonogo.harness.reports.study_pictures import LEFT, RIGHT, dot, frame, kept, padded
+from gonogo.harness.reports.words import neutral, number
 
 LINE: Final = 19
 WIDEST: Final = 36.0

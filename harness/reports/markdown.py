@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from harness.reports.words import (
+from gonogo.harness.reports.words import (
     SYMBOLS,
     Row,
     age,

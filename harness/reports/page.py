@@ -5,11 +5,23 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports.page_facts import Lines, PageFacts, saw, word
-from harness.reports.study import KEY, MOST_SHOWN, SHOW
-from harness.reports.study_tasks import figure, missing
-from harness.reports.tags import facts, kind, table, text, verdict
-from harness.reports.words import OUTCOMES, SYMBOLS, Part, Row, deciding, duration, edges, finite, neutral, number, real
+from gonogo.harness.reports.page_facts import Lines, PageFacts, saw, word
+from gonogo.harness.reports.study import KEY, MOST_SHOWN, SHOW
+from gonogo.harness.reports.study_tasks import figure, missing
+from gonogo.harness.reports.tags import facts, kind, table, text, verdict
+from gonogo.harness.reports.words import (
+    OUTCOMES,
+    SYMBOLS,
+    Part,
+    Row,
+    deciding,
+    duration,
+    edges,
+    finite,
+    neutral,
+    number,
+    real,
+)
 
 STYLES: Final = ("checklist.css", "study.css", "safe.css")
 MOST_SAID: Final = 400

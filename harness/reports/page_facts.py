@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.reports.study_facts import Facts
-from harness.reports.words import Part, real, seen
+from gonogo.harness.reports.study_facts import Facts
+from gonogo.harness.reports.words import Part, real, seen
 
 MOST_NUMBERS: Final = 20_000
 JUDGED: Final = ("GO", "NO-GO", "UNDECIDED")

@@ -5,7 +5,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from harness.reports.words import SYMBOLS, Part, Row, edges, finite, neutral, number, real, seen
+from gonogo.harness.reports.words import (
+    SYMBOLS,
+    Part,
+    Row,
+    edges,
+    finite,
+    neutral,
+    number,
+    real,
+    seen,
+)
 
 INK: Final = "var(--ink,#1d2430)"
 FAINT: Final = "var(--faint,#8a93a3)"

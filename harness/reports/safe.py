@@ -3,10 +3,18 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from harness.reports import page, safe_experiments, safe_facts, safe_figures, safe_items
-from harness.reports.safe_facts import ALL, BESIDE, CONSULTED, LINES, RETENTION, SKIP, SafeFacts
-from harness.reports.tags import document, facts, text
-from harness.reports.words import duration
+from gonogo.harness.reports import page, safe_experiments, safe_facts, safe_figures, safe_items
+from gonogo.harness.reports.safe_facts import (
+    ALL,
+    BESIDE,
+    CONSULTED,
+    LINES,
+    RETENTION,
+    SKIP,
+    SafeFacts,
+)
+from gonogo.harness.reports.tags import document, facts, text
+from gonogo.harness.reports.words import duration
 
 KEPT: Final = (
     "python -c \"import sqlite3; print(*sqlite3.connect('reports/centralized.db').execute("

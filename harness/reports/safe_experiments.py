@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 from typing import Final
 
-from harness.reports import page
-from harness.reports.page_facts import PageFacts, word
-from harness.reports.study_tasks import missing
-from harness.reports.tags import table, text, verdict
+from gonogo.harness.reports import page
+from gonogo.harness.reports.page_facts import PageFacts, word
+from gonogo.harness.reports.study_tasks import missing
+from gonogo.harness.reports.tags import table, text, verdict
 
 EXPERIMENTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Data and pipeline", ("safe.data.files_load", "safe.data.av_alignment", "safe.data.curriculum_sampling")),

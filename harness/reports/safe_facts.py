@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports.page_facts import JUDGED, Lines, PageFacts, over, with_others
-from harness.reports.page_facts import word as word
-from harness.reports.words import finite, real
+from gonogo.harness.reports.page_facts import JUDGED, Lines, PageFacts, over, with_others
+from gonogo.harness.reports.page_facts import word as word
+from gonogo.harness.reports.words import finite, real
 
 PARITY, FREE, GAIN, RETENTION = "safe.parity.gate_off", "safe.parity.gate_off_free", "safe.pilot.audio_gain", "safe.pilot.vl_retention"
 STABLE, LATENCY, SKIP, TRADE = "safe.pilot.stable", "safe.pilot.latency", "safe.gating.skip_rate", "safe.gating.tradeoff_curve"

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from harness.reports import page, pictures, safe_facts, safe_pictures, safe_progress
-from harness.reports.page_facts import part_of, saw
-from harness.reports.safe_facts import (
+from gonogo.harness.reports import page, pictures, safe_facts, safe_pictures, safe_progress
+from gonogo.harness.reports.page_facts import part_of, saw
+from gonogo.harness.reports.safe_facts import (
     FREE,
     GAIN,
     LATENCY,
@@ -25,9 +25,9 @@ from harness.reports.safe_facts import (
     TRADE,
     SafeFacts,
 )
-from harness.reports.study_tasks import figure, linked, missing
-from harness.reports.tags import table, text, verdict
-from harness.reports.words import finite, number, real, seen
+from gonogo.harness.reports.study_tasks import figure, linked, missing
+from gonogo.harness.reports.tags import table, text, verdict
+from gonogo.harness.reports.words import finite, number, real, seen
 
 ARMS: Final = (("again_p50", FREE, "a second base"), ("off_p50", FREE, "gate off"), ("on_p50", LATENCY, "gate on, median"), ("on_p95", LATENCY, "gate on, 95th percentile"))
 BY: Final = {"need": "Need", "kind": "Kind of question", "type": "Type of answer", "role": "Role of the sound"}

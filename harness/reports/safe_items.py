@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harness.reports.page_facts import numbers
-from harness.reports.safe_facts import SKIP, SafeFacts
-from harness.reports.study_tasks import missing
-from harness.reports.tags import text
-from harness.reports.words import finite, number, real
+from gonogo.harness.reports.page_facts import numbers
+from gonogo.harness.reports.safe_facts import SKIP, SafeFacts
+from gonogo.harness.reports.study_tasks import missing
+from gonogo.harness.reports.tags import text
+from gonogo.harness.reports.words import finite, number, real
 
 MOST_ITEMS: Final = 12
 MOST_FRAMES: Final = 600

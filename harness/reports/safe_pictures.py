@@ -4,9 +4,21 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harness.reports.pictures import COLOURS, FAINT, INK, Point, polyline, scale, stroke, svg, text, thinned, ticks
-from harness.reports.study_pictures import LEFT, RIGHT, dot, frame, kept, padded, stretches
-from harness.reports.words import neutral, number
+from gonogo.harness.reports.pictures import (
+    COLOURS,
+    FAINT,
+    INK,
+    Point,
+    polyline,
+    scale,
+    stroke,
+    svg,
+    text,
+    thinned,
+    ticks,
+)
+from gonogo.harness.reports.study_pictures import LEFT, RIGHT, dot, frame, kept, padded, stretches
+from gonogo.harness.reports.words import neutral, number
 
 FIRST, SECOND = "var(--curve,#2457c5)", "var(--second,#b0560f)"
 MOST_BINS: Final = 200

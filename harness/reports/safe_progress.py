@@ -4,13 +4,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from harness.reports import page, pictures, safe_pictures
-from harness.reports.page_facts import numbers
-from harness.reports.safe_facts import CONSULTED, RETENTION, SafeFacts
-from harness.reports.safe_items import linked
-from harness.reports.study_tasks import missing
-from harness.reports.tags import table, text
-from harness.reports.words import finite, number, real
+from gonogo.harness.reports import page, pictures, safe_pictures
+from gonogo.harness.reports.page_facts import numbers
+from gonogo.harness.reports.safe_facts import CONSULTED, RETENTION, SafeFacts
+from gonogo.harness.reports.safe_items import linked
+from gonogo.harness.reports.study_tasks import missing
+from gonogo.harness.reports.tags import table, text
+from gonogo.harness.reports.words import finite, number, real
 
 PARTS: Final = {"audio": "audio needed", "vl": "image alone"}
 MOST_POINTS: Final = 24

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from harness.reports import study_facts, study_tasks
-from harness.reports.study_facts import (
+from gonogo.harness.reports import study_facts, study_tasks
+from gonogo.harness.reports.study_facts import (
     ALL,
     ARMS,
     H1,
@@ -24,9 +24,20 @@ from harness.reports.study_facts import (
     task_of,
     title,
 )
-from harness.reports.study_tasks import figure, linked, missing
-from harness.reports.tags import document, facts, kind, table, text, verdict
-from harness.reports.words import SYMBOLS, Part, Row, deciding, duration, finite, neutral, number, real, seen
+from gonogo.harness.reports.study_tasks import figure, linked, missing
+from gonogo.harness.reports.tags import document, facts, kind, table, text, verdict
+from gonogo.harness.reports.words import (
+    SYMBOLS,
+    Part,
+    Row,
+    deciding,
+    duration,
+    finite,
+    neutral,
+    number,
+    real,
+    seen,
+)
 
 STYLES: Final = tuple(Path(__file__).with_name(name) for name in ("checklist.css", "study.css"))
 KEY: Final = re.compile(r"[0-9a-f]{8,128}")

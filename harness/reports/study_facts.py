@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from harness.reports.words import Part, Row, finite, neutral, number, real
-from harness.statistics import mean_limits
+from gonogo.harness.reports.words import Part, Row, finite, neutral, number, real
+from gonogo.harness.statistics import mean_limits
 
 ARMS: Final = {"lora": "LoRA", "full": "Full fine-tuning"}
 H1, H2, H3, ALL = "lora.h1.performance", "lora.h2.drift", "lora.h3.deployment", "lora.composite"

@@ -5,8 +5,20 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, Final
 
-from harness.reports.pictures import COLOURS, FAINT, INK, Point, polyline, scale, stroke, svg, text, thinned, ticks
-from harness.reports.words import neutral, number
+from gonogo.harness.reports.pictures import (
+    COLOURS,
+    FAINT,
+    INK,
+    Point,
+    polyline,
+    scale,
+    stroke,
+    svg,
+    text,
+    thinned,
+    ticks,
+)
+from gonogo.harness.reports.words import neutral, number
 
 LOOKS: Final = {"lora": ("LoRA", "var(--curve,#2457c5)", ""), "full": ("full", "var(--second,#b0560f)", "6 4")}
 LEFT, RIGHT = 52, 504

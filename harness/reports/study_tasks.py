@@ -4,8 +4,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from harness.reports import pictures, study_pictures
-from harness.reports.study_facts import (
+from gonogo.harness.reports import pictures, study_pictures
+from gonogo.harness.reports.study_facts import (
     ARMS,
     H1,
     H2,
@@ -18,8 +18,8 @@ from harness.reports.study_facts import (
     shortness,
     title,
 )
-from harness.reports.tags import table, text, verdict
-from harness.reports.words import Part, edges, finite, number, real, seen
+from gonogo.harness.reports.tags import table, text, verdict
+from gonogo.harness.reports.words import Part, edges, finite, number, real, seen
 
 BY_LAYER: Final = {
     "cka_debiased": "1 − CKA", "cka_without_top": "1 − CKA without top components", "permuted_cka": "CKA of permuted rows (floor)",

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import Final
 
-from harness.reports.words import SYMBOLS, neutral
+from gonogo.harness.reports.words import SYMBOLS, neutral
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 

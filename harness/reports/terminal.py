@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from harness.reports.words import (
+from gonogo.harness.reports.words import (
     Row,
     age,
     blocking,

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from math import cbrt, inf, sqrt
 
 import numpy as np
+from gonogo.harness.statistics.interval import Interval
 from numpy.typing import ArrayLike, NDArray
-
-from harness.statistics.interval import Interval
 
 METHOD, NOTHING_SEEN = "cluster-robust t", "no difference in any cluster"
 

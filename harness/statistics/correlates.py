@@ -7,9 +7,8 @@ from itertools import permutations
 from math import factorial, inf, isfinite, sqrt, tanh
 
 import numpy as np
+from gonogo.harness.statistics.interval import Interval, tail
 from numpy.typing import ArrayLike, NDArray
-
-from harness.statistics.interval import Interval, tail
 
 Floats = NDArray[np.float64]
 FISHER, PERMUTATION = "Fisher z, jackknife over clusters", "permutation of clusters"

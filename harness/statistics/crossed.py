@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from math import ceil, sqrt
 
 import numpy as np
+from gonogo.harness.statistics.interval import Interval, t_test, tail
 from numpy.typing import ArrayLike, NDArray
-
-from harness.statistics.interval import Interval, t_test, tail
 
 TWO_WAY = "two-way t"
 MOST = 10_000  # a need of more than this many times what is there is no plan
@@ -83,9 +82,8 @@ def hierarchical_limits(values: ArrayLike, level: float = 0.95, *, sides: int = 
     bootstrap is short of a seed's worth, so it is multiplied by S/(S - 1); S - 1 degrees of freedom.
     Source: Davison & Hinkley (1997), section 3.8.
     """
+    from gonogo.harness.statistics.resampling import hierarchical_means
     from scipy import special
-
-    from harness.statistics.resampling import hierarchical_means
 
     alpha = tail(level, sides)
     array = crossed(values)

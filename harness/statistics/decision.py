@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil, inf, isfinite
 
-from harness.statistics.interval import Interval
+from gonogo.harness.statistics.interval import Interval
 
 
 class Side(StrEnum):

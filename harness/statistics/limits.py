@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from math import ceil, exp, inf, log, log1p, sqrt
 
 import numpy as np
-
-from harness.statistics.interval import ORDER_STATISTIC, Interval, Test, sample, t_test, tail
+from gonogo.harness.statistics.interval import ORDER_STATISTIC, Interval, Test, sample, t_test, tail
 
 
 def mean_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1) -> Interval:

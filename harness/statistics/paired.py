@@ -5,9 +5,8 @@ from dataclasses import replace
 from math import inf, sqrt
 
 import numpy as np
-
-from harness.statistics.interval import Interval, sample, tail
-from harness.statistics.limits import mean_limits
+from gonogo.harness.statistics.interval import Interval, sample, tail
+from gonogo.harness.statistics.limits import mean_limits
 
 
 def paired_mean_limits(

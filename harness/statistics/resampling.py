@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from gonogo.harness.statistics.interval import Interval, sample, tail
 from numpy.typing import NDArray
-
-from harness.statistics.interval import Interval, sample, tail
 
 FEWEST = 20  # under this many units the second-order correction of BCa is itself noise
 LATTICE = 64  # steps between the smallest and the largest value that the exact path takes

@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from math import inf
 
 import numpy as np
+from gonogo.harness.statistics.interval import Interval, sample
+from gonogo.harness.statistics.resampling import lattice
 from numpy.typing import NDArray
-
-from harness.statistics.interval import Interval, sample
-from harness.statistics.resampling import lattice
 
 HALVED = 40  # differences that two halves of 2^20 sums still cover
 SUMS = 2_000_000  # points of an exact distribution at the most

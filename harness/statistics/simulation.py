@@ -6,9 +6,8 @@ from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
+from gonogo.harness.statistics.interval import Interval
 from numpy.typing import NDArray
-
-from harness.statistics.interval import Interval
 
 Floats = NDArray[np.float64]
 ALPHA = 0.05
@@ -99,7 +98,7 @@ def size_of_rules(replications: int = REPLICATIONS, seed: int = SEED) -> dict[st
     size_z: standard errors by which wrong claims at the bound exceed the level of 5 %; unit 1.
     far_found: share of samples in which bounds far from the truth are cleared; a rule that never claims anything fails it.
     """
-    from harness.statistics.simulation_cases import cases
+    from gonogo.harness.statistics.simulation_cases import cases
 
     seen = [settled(case, replications, seed) for case in cases()]
     worst = sorted(seen, key=lambda one: -max(one.z))

@@ -4,11 +4,18 @@ from collections.abc import Callable
 from math import asin, exp, log, pi, sqrt
 
 import numpy as np
+from gonogo.harness.statistics import (
+    composite,
+    correlates,
+    crossed,
+    limits,
+    paired,
+    resampling,
+    signflip,
+)
+from gonogo.harness.statistics.interval import Interval
+from gonogo.harness.statistics.simulation import Case
 from numpy.typing import NDArray
-
-from harness.statistics import composite, correlates, crossed, limits, paired, resampling, signflip
-from harness.statistics.interval import Interval
-from harness.statistics.simulation import Case
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator

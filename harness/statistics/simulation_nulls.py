@@ -4,11 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from gonogo.harness.criteria import Criterion, Part
+from gonogo.harness.evidence.measurement import Measurement
+from gonogo.harness.verdict import Outcome, judge
 from numpy.typing import NDArray
-
-from harness.criteria import Criterion, Part
-from harness.evidence.measurement import Measurement
-from harness.verdict import Outcome, judge
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
@@ -20,7 +19,7 @@ def false_alarms(replications: int = REPLICATIONS, seed: int = SEED) -> dict[str
     """A measurement: for each rule 0/1, one a replication, whether a good run was called NO-GO; and how often it was GO.
 
     Good means: both arms are the same method (a difference of 0, a ratio of 1), a score that follows its truth, seeds
-    that spread half as far as they may. Every value comes from `harness.verdict.judge` on a measurement of that shape.
+    that spread half as far as they may. Every value comes from `gonogo.harness.verdict.judge` on a measurement of that shape.
     """
     values, go = {}, {}
     for name, (part, draw) in nulls().items():

@@ -8,10 +8,9 @@ from math import isfinite, nan
 from typing import Any
 
 import torch
+from gonogo.methods.drift import cka, procrustes
+from gonogo.methods.drift.representations import Representations
 from torch import Tensor
-
-from methods.drift import cka, procrustes
-from methods.drift.representations import Representations
 
 Layer = dict[str, float]
 NAMES = (

@@ -4,9 +4,8 @@ other, and how far each row moved."""
 from __future__ import annotations
 
 import torch
+from gonogo.methods.drift.cka import Side, product
 from torch import Tensor
-
-from methods.drift.cka import Side, product
 
 
 def procrustes(x: Tensor, y: Tensor, of_x: Side, of_y: Side) -> float:

@@ -17,12 +17,11 @@ from types import TracebackType
 
 import numpy as np
 import torch
+from gonogo.methods.drift.sample import Batch, Sample
+from gonogo.methods.quiet import put_back
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-
-from methods.drift.sample import Batch, Sample
-from methods.quiet import put_back
 
 
 class Representations:

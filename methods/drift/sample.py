@@ -8,9 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gonogo.methods import rows
 from torch import Tensor
-
-from methods import rows
 
 POSITIONS = ("first", "last", "mean")
 SPLIT, ROWS, BATCH = "test", 256, 32

@@ -14,12 +14,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from gonogo.methods import models
+from gonogo.methods.drift.compare import Layer, Reference, Terms, compared
+from gonogo.methods.drift.representations import extract
+from gonogo.methods.drift.sample import Sample, sample
 from torch import nn
-
-from methods import models
-from methods.drift.compare import Layer, Reference, Terms, compared
-from methods.drift.representations import extract
-from methods.drift.sample import Sample, sample
 
 __all__ = ["base_statistics", "due", "line", "sample", "trajectory_point"]
 

@@ -14,9 +14,19 @@ from fractions import Fraction
 from itertools import permutations
 from sys import float_info
 
-from methods.layerlens import knapsack, solvers
-from methods.layerlens.knapsack import Picks, decimal
-from methods.layerlens.menus import COSTS, METHODS, Menus, Option, Options, check_cost, menus_of, problem, utilities
+from gonogo.methods.layerlens import knapsack, solvers
+from gonogo.methods.layerlens.knapsack import Picks, decimal
+from gonogo.methods.layerlens.menus import (
+    COSTS,
+    METHODS,
+    Menus,
+    Option,
+    Options,
+    check_cost,
+    menus_of,
+    problem,
+    utilities,
+)
 
 __all__ = ["COSTS", "METHODS", "Allocation", "Exchange", "Infeasible", "Option", "cheapest_increment", "cheapest_useful", "dynamic", "exact", "greedy",
            "inversions", "slack", "slack_wasted"]  # fmt: skip

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from methods.layerlens.plan import Given, Plan
+from gonogo.methods.layerlens.plan import Given, Plan
 
 COSTS = ("flops", "memory_bytes", "latency_s")
 

@@ -32,13 +32,12 @@ from difflib import get_close_matches
 from math import isfinite
 
 import torch
+from gonogo.methods.layerlens.ghost import is_4bit, weight
+from gonogo.methods.layerlens.moments import lora_a, of_mean, singular_values
+from gonogo.methods.layerlens.one_pass import Pass
+from gonogo.methods.layerlens.watch import Watch, watched
+from gonogo.methods.quiet import put_back
 from torch import Tensor, nn
-
-from methods.layerlens.ghost import is_4bit, weight
-from methods.layerlens.moments import lora_a, of_mean, singular_values
-from methods.layerlens.one_pass import Pass
-from methods.layerlens.watch import Watch, watched
-from methods.quiet import put_back
 
 SCORES = ("fisher", "true_fisher", "gradient", "taylor", "lora_b", "energy", "trace_norm", "spectrum")
 OF_SUMS = ("gradient", "taylor", "lora_b", "trace_norm", "spectrum")

@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods import models, rows
+from gonogo.methods.drift.trajectory import due
+from gonogo.methods.measures import scoring
+from gonogo.methods.run import RunFolder
+from gonogo.methods.training import count_items, summed_loss
 from torch import nn
-
-from methods import models, rows
-from methods.drift.trajectory import due
-from methods.measures import scoring
-from methods.run import RunFolder
-from methods.training import count_items, summed_loss
 
 FILE = "dev.jsonl"
 

@@ -9,8 +9,8 @@ from itertools import chain
 from math import isfinite
 from numbers import Integral
 
-from methods.layerlens import knapsack
-from methods.run import check_names
+from gonogo.methods.layerlens import knapsack
+from gonogo.methods.run import check_names
 
 METHODS = ("none", "lora", "adapter", "prefix")
 COSTS = ("parameters", "flops", "memory_bytes", "latency_s")

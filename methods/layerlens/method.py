@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.bottleneck import FORWARD, Adapter, Bottleneck, heads, places
+from gonogo.methods.layerlens import prefixes
+from gonogo.methods.layerlens.layout import Layer, Layout
+from gonogo.methods.layerlens.plan import Given, Plan, parameters
+from gonogo.methods.lora import sort_config
+from gonogo.methods.models import task_type
+from gonogo.methods.run import check_names
+from gonogo.methods.trained_tensors import load_tensors, save_tensors
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
-
-from methods.bottleneck import FORWARD, Adapter, Bottleneck, heads, places
-from methods.layerlens import prefixes
-from methods.layerlens.layout import Layer, Layout
-from methods.layerlens.plan import Given, Plan, parameters
-from methods.lora import sort_config
-from methods.models import task_type
-from methods.run import check_names
-from methods.trained_tensors import load_tensors, save_tensors
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
 CONFIG, TENSORS, LORA = "layerlens_config.json", "layerlens.safetensors", "lora"

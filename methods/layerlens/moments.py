@@ -7,9 +7,8 @@ from collections.abc import Mapping, Sequence
 from math import nan, sqrt
 
 import torch
+from gonogo.methods.layerlens.ghost import wide
 from torch import Tensor, nn
-
-from methods.layerlens.ghost import wide
 
 
 class Moments:

@@ -7,12 +7,11 @@ import random
 from collections.abc import Mapping, Sequence
 
 import torch
+from gonogo.methods import rows, span
+from gonogo.methods.layerlens.moments import Moments
+from gonogo.methods.layerlens.watch import Watch
+from gonogo.methods.measures.scoring import chooses_places, scored_places
 from torch import Tensor, nn
-
-from methods import rows, span
-from methods.layerlens.moments import Moments
-from methods.layerlens.watch import Watch
-from methods.measures.scoring import chooses_places, scored_places
 
 OF_ROWS = ("fisher", "true_fisher", "energy")
 """Scores that are means over rows of a number of each."""

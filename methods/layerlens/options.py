@@ -11,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from methods.layerlens.allocation import Allocation, Option
-from methods.layerlens.layout import Layout
-from methods.layerlens.plan import Given, Plan, parameters
+from gonogo.methods.layerlens.allocation import Allocation, Option
+from gonogo.methods.layerlens.layout import Layout
+from gonogo.methods.layerlens.plan import Given, Plan, parameters
 
 LEAST = 1e-12
 

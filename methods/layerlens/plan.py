@@ -1,6 +1,6 @@
 """A plan: what each layer is given (LoRA, adapter, prefix, nothing) and how much of it. A TOML file that a person can edit.
 
-Imports no torch. `methods.layerlens.method` applies a plan; `methods.layerlens.rules` says which plans a model can carry.
+Imports no torch. `gonogo.methods.layerlens.method` applies a plan; `gonogo.methods.layerlens.rules` says which plans a model can carry.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from methods.layerlens.layout import Layout
+from gonogo.methods.layerlens.layout import Layout
 
 SCHEMA = 1
 METHODS = ("none", "lora", "adapter", "prefix")

@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from methods.layerlens.layout import Layout
-from methods.layerlens.plan import Plan
+from gonogo.methods.layerlens.layout import Layout
+from gonogo.methods.layerlens.plan import Plan
 
 Check = Callable[[Plan, Layout, bool], Iterator[str]]
 

@@ -9,9 +9,8 @@ from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
+from gonogo.methods.layerlens.knapsack import Picks, Problem, Table, polished
 from numpy.typing import ArrayLike, NDArray
-
-from methods.layerlens.knapsack import Picks, Problem, Table, polished
 
 LARGEST = 1e6
 """Coefficients are scaled to at most this; HiGHS's tolerances are absolute, 1e-6, so 1e-12 of the largest."""

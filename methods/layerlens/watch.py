@@ -12,9 +12,17 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+from gonogo.methods.layerlens.ghost import (
+    direct_form,
+    gram_form,
+    gram_is_cheaper,
+    is_4bit,
+    linear,
+    submodule,
+    weight,
+    wide,
+)
 from torch import Tensor, nn
-
-from methods.layerlens.ghost import direct_form, gram_form, gram_is_cheaper, is_4bit, linear, submodule, weight, wide
 
 PACKED = "support_avx512bf16_for_cpu"
 """bitsandbytes' leave to repack a 4-bit weight for good at the first call in eval mode."""

@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from gonogo.methods import rows as encoding
+from gonogo.methods import scores, span, windows
+from gonogo.methods.measures import scoring
 from torch import Tensor, nn
-
-from methods import rows as encoding
-from methods import scores, span, windows
-from methods.measures import scoring
 
 NO_ANSWER = 0.0
 """Logit of answerability up to which nothing is answered: probability one half, chosen on no data."""

@@ -5,11 +5,10 @@ import re
 from pathlib import Path
 
 import torch
+from gonogo.methods import expected
+from gonogo.methods.run import NotObservable, RunFolder
 from safetensors.torch import load_file
 from torch import Tensor
-
-from methods import expected
-from methods.run import NotObservable, RunFolder
 
 PICKLED = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill"}
 PICKLE_MAGIC = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")

@@ -3,11 +3,10 @@
 from collections import Counter
 
 import torch
+from gonogo.methods import expected, models
+from gonogo.methods.measures import originals
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import nn
-
-from methods import expected, models
-from methods.measures import originals
-from methods.run import NotObservable, RunFolder
 
 LIMIT = 20
 HALF = ("torch.bfloat16", "torch.float16")

@@ -7,13 +7,12 @@ from math import exp, log, prod, sqrt
 from statistics import mean, stdev
 
 import torch
+from gonogo.methods import expected, models, rows
+from gonogo.methods.measures import artifact, forward, scoring
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
-
-from methods import expected, models, rows
-from methods.measures import artifact, forward, scoring
-from methods.run import NotObservable, RunFolder
 
 NORMAL_90 = 1.645
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from itertools import combinations, product
 from typing import Any
 
-from methods.measures import images, tells
-from methods.measures.overlap import SPLITS, Row, Text, normalise, overlaps, without_template
-from methods.run import NotObservable
+from gonogo.methods.measures import images, tells
+from gonogo.methods.measures.overlap import SPLITS, Row, Text, normalise, overlaps, without_template
+from gonogo.methods.run import NotObservable
 
 TYPES = {
     "string": str,

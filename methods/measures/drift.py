@@ -10,16 +10,15 @@ from math import isfinite, nan
 from pathlib import Path
 
 import torch
+from gonogo.methods import expected, models, rows, tasks
+from gonogo.methods.drift import compare, intruders
+from gonogo.methods.drift.compare import NAMES, Reference, Terms, compared, mean_over_layers
+from gonogo.methods.drift.representations import Representations, disagreement, extract
+from gonogo.methods.drift.sample import Sample, sample
+from gonogo.methods.measures import artifact, forward, merging, originals
+from gonogo.methods.measures.audit import LIMIT
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import Tensor, nn
-
-from methods import expected, models, rows, tasks
-from methods.drift import compare, intruders
-from methods.drift.compare import NAMES, Reference, Terms, compared, mean_over_layers
-from methods.drift.representations import Representations, disagreement, extract
-from methods.drift.sample import Sample, sample
-from methods.measures import artifact, forward, merging, originals
-from methods.measures.audit import LIMIT
-from methods.run import NotObservable, RunFolder
 
 ROUNDING = 1e-9
 """CKA(X,X) in fp64 is 1 to this; its own rounding is under 1e-14."""

@@ -4,11 +4,10 @@ from contextlib import contextmanager
 from math import isnan
 
 import torch
+from gonogo.methods import bottleneck, expected, models
+from gonogo.methods.probe import probe_batch, probe_logits
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import Tensor, nn
-
-from methods import bottleneck, expected, models
-from methods.probe import probe_batch, probe_logits
-from methods.run import NotObservable, RunFolder
 
 HEAD_SEED = 40_961
 PERTURBATION = 0.1

@@ -6,8 +6,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-
-from methods.measures.overlap import SPLITS
+from gonogo.methods.measures.overlap import SPLITS
 
 STEPS = 16
 """Two images are near-duplicates where no pixel differs by more than one in so many parts of the whole range of values."""

@@ -11,17 +11,16 @@ from statistics import fmean
 from typing import Any
 
 import torch
+from gonogo.methods import models, rows, tasks
+from gonogo.methods.layerlens import method, prefixes
+from gonogo.methods.layerlens.importance import importance as scored
+from gonogo.methods.layerlens.importance import layer_of
+from gonogo.methods.layerlens.layout import Layout
+from gonogo.methods.layerlens.looks import FILE
+from gonogo.methods.measures import answers, artifact, cost, forward, learning, scoring, task_scores
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.training import summed_loss
 from torch import Tensor, nn
-
-from methods import models, rows, tasks
-from methods.layerlens import method, prefixes
-from methods.layerlens.importance import importance as scored
-from methods.layerlens.importance import layer_of
-from methods.layerlens.layout import Layout
-from methods.layerlens.looks import FILE
-from methods.measures import answers, artifact, cost, forward, learning, scoring, task_scores
-from methods.run import NotObservable, RunFolder
-from methods.training import summed_loss
 
 SCORES = ("fisher", "gradient", "taylor", "lora_b", "energy")
 TOP = 64  # singular values that are kept of each site

@@ -10,15 +10,14 @@ from statistics import median
 from typing import Any
 
 import torch
+from gonogo.methods import rows
+from gonogo.methods.bottleneck import heads
+from gonogo.methods.layerlens import costs, method
+from gonogo.methods.layerlens.layout import Layout
+from gonogo.methods.layerlens.plan import Given, Plan
+from gonogo.methods.measures import audit, cost, forward, scoring, task_scores
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import Tensor, nn
-
-from methods import rows
-from methods.bottleneck import heads
-from methods.layerlens import costs, method
-from methods.layerlens.layout import Layout
-from methods.layerlens.plan import Given, Plan
-from methods.measures import audit, cost, forward, scoring, task_scores
-from methods.run import NotObservable, RunFolder
 
 SIZES = {"lora": (2, 8), "adapter": (2, 16), "prefix": (2, 16)}
 CHECKED = {"lora": 4, "adapter": 8, "prefix": 8}  # sizes of the plans that the fit is checked on
@@ -28,7 +27,7 @@ STATE = 12  # bytes a trained fp32 number costs beside itself: its gradient and 
 def calibration(run: RunFolder, modules: Sequence[str] = (), rounds: int = 12) -> dict:
     """Metrics flops_error, memory_bytes_error, latency_s_error [ratio]: |predicted / measured − 1| of what mixed plans that the
     fit has not seen add to the base, as a share of the base. counts: full_flops, full_memory_bytes of full fine-tuning.
-    digests.model: the cost model (`methods.layerlens.costs`), as JSON.
+    digests.model: the cost model (`gonogo.methods.layerlens.costs`), as JSON.
 
     FLOPs: torch's counter over forward and backward of one micro-batch. Bytes: parameters, gradients, Adam's state and what the
     forward keeps for the backward, counted tensor by tensor, so the same in every process. Seconds: median over `rounds`
@@ -155,7 +154,7 @@ def applied(run: RunFolder, full: RunFolder) -> dict[str, Any]:
     [parameters] without the head; misapplied [count] of what speaks against calling it the plan (tensors that did not train or are
     not in the artefact, a module with another rank, alpha or scaling); served_difference [1]: |Δ| of the probe's logits between what
     is timed and the model as training left it, over what training changed. digests.sites: what the run was asked to train."""
-    from methods.measures import artifact
+    from gonogo.methods.measures import artifact
 
     seen, memory, quick = cost.flops(run), cost.memory(run, full), cost.latency(run)
     where = _layout(forward.base(run))

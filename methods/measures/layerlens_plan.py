@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 
-from methods.layerlens.allocation import Infeasible, exact
-from methods.layerlens.costs import CostModel
-from methods.layerlens.layout import Layout
-from methods.layerlens.options import Menu, Spectra, options, plan_of
-from methods.layerlens.plan import Given
-from methods.run import NotObservable, RunFolder
+from gonogo.methods.layerlens.allocation import Infeasible, exact
+from gonogo.methods.layerlens.costs import CostModel
+from gonogo.methods.layerlens.layout import Layout
+from gonogo.methods.layerlens.options import Menu, Spectra, options, plan_of
+from gonogo.methods.layerlens.plan import Given
+from gonogo.methods.run import NotObservable, RunFolder
 
 ROUNDING = 1e-9  # of sums of costs
 

@@ -8,12 +8,11 @@ from math import isfinite, sqrt
 from statistics import median
 
 import torch
+from gonogo.methods import expected
+from gonogo.methods.measures import forward, scoring, tokens
+from gonogo.methods.rows import read
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import Tensor
-
-from methods import expected
-from methods.measures import forward, scoring, tokens
-from methods.rows import read
-from methods.run import NotObservable, RunFolder
 
 COIN_SEED = 20_261
 

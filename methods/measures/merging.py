@@ -6,12 +6,11 @@ from math import sqrt
 from pathlib import Path
 
 import torch
+from gonogo.methods import expected, models
+from gonogo.methods.measures import artifact, forward
+from gonogo.methods.measures.audit import LIMIT
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import Tensor, nn
-
-from methods import expected, models
-from methods.measures import artifact, forward
-from methods.measures.audit import LIMIT
-from methods.run import NotObservable, RunFolder
 
 
 def merge(run: RunFolder) -> dict:

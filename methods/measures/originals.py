@@ -3,11 +3,10 @@
 from pathlib import Path
 
 import torch
+from gonogo.methods import models
+from gonogo.methods.run import RunFolder
 from safetensors.torch import load_file
 from torch import nn
-
-from methods import models
-from methods.run import RunFolder
 
 
 def stored(run: RunFolder) -> tuple[dict[str, torch.Tensor], set[str]]:

@@ -3,12 +3,11 @@
 import inspect
 
 import torch
+from gonogo.methods import models
+from gonogo.methods.probe import supervised
+from gonogo.methods.rows import inputs
+from gonogo.methods.run import RunFolder
 from torch import Tensor, nn
-
-from methods import models
-from methods.probe import supervised
-from methods.rows import inputs
-from methods.run import RunFolder
 
 FILL = {"attention_mask": 0, "token_type_ids": 0, "labels": -100}
 

@@ -1,14 +1,13 @@
 """Is it the same function? Every comparison is made against a fresh, independent copy, never against a view of itself."""
 
 import torch
+from gonogo.methods import expected
+from gonogo.methods.measures import artifact, forward, merging, padding
+from gonogo.methods.measures.audit import LIMIT
+from gonogo.methods.probe import probe_logits, reference_loss, supervised
+from gonogo.methods.rows import inputs
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import Tensor, nn
-
-from methods import expected
-from methods.measures import artifact, forward, merging, padding
-from methods.measures.audit import LIMIT
-from methods.probe import probe_logits, reference_loss, supervised
-from methods.rows import inputs
-from methods.run import NotObservable, RunFolder
 
 MARGIN_TIE = 1e-4
 

@@ -1,10 +1,9 @@
 """Two runs that must be the same run, byte for byte."""
 
 import torch
-
-from methods import expected
-from methods.measures import artifact
-from methods.run import RunFolder
+from gonogo.methods import expected
+from gonogo.methods.measures import artifact
+from gonogo.methods.run import RunFolder
 
 
 def same_seed(run_a: RunFolder, run_b: RunFolder) -> dict:

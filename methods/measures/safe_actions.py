@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any
 
 import torch
-
-from methods.measures.safe_answers import ACTIONS
-from methods.measures.safe_cost import Requests, clocked, middle
-from methods.run import RunFolder
+from gonogo.methods.measures.safe_answers import ACTIONS
+from gonogo.methods.measures.safe_cost import Requests, clocked, middle
+from gonogo.methods.run import RunFolder
 
 
 def acted(requests: Requests, tokens: int, at: int) -> None:

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from gonogo.methods.measures.safe_promise import promised
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe import models, rows
+from gonogo.methods.safe.adapter import SAFE, load
+from gonogo.methods.safe.training import Items
 from safetensors import SafetensorError
-
-from methods.measures.safe_promise import promised
-from methods.run import NotObservable, RunFolder
-from methods.safe import models, rows
-from methods.safe.adapter import SAFE, load
-from methods.safe.training import Items
 
 ACTIONS = (0, 4, 8)
 CODES = {"audio": 0.0, "both": 1.0, "none": 2.0}

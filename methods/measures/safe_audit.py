@@ -11,17 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.expected import tensor_digest
+from gonogo.methods.measures.audit import counted, inventory, late, parameters, silent_share
+from gonogo.methods.measures.safe_promise import promised
+from gonogo.methods.measures.safe_recipe import settings_off
+from gonogo.methods.measures.safe_reference import lived, served
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe.adapter import CONFIG, WEIGHTS, SafeConfig
+from gonogo.methods.safe.models import PRECISIONS
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-
-from methods.expected import tensor_digest
-from methods.measures.audit import counted, inventory, late, parameters, silent_share
-from methods.measures.safe_promise import promised
-from methods.measures.safe_recipe import settings_off
-from methods.measures.safe_reference import lived, served
-from methods.run import NotObservable, RunFolder
-from methods.safe.adapter import CONFIG, WEIGHTS, SafeConfig
-from methods.safe.models import PRECISIONS
 
 PARTS = ("vision_language", "audio")
 HEARD = ("audio_model.", "audio_projection.")  # the side of CLAP that hears

@@ -6,13 +6,12 @@ import hashlib
 from typing import Any
 
 import torch
-
-from methods.measures.learning import curve
-from methods.measures.safe_answers import HELD, base_answers, novelty, said, shipped
-from methods.run import RunFolder
-from methods.safe import rows
-from methods.safe.adapter import WEIGHTS
-from methods.safe.training import Items
+from gonogo.methods.measures.learning import curve
+from gonogo.methods.measures.safe_answers import HELD, base_answers, novelty, said, shipped
+from gonogo.methods.run import RunFolder
+from gonogo.methods.safe import rows
+from gonogo.methods.safe.adapter import WEIGHTS
+from gonogo.methods.safe.training import Items
 
 
 @torch.no_grad()

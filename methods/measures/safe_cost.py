@@ -11,12 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from gonogo.methods.measures.cost import ratio_interval
+from gonogo.methods.measures.safe_answers import backbones, shipped
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe import models, rows
 from torch import Tensor
-
-from methods.measures.cost import ratio_interval
-from methods.measures.safe_answers import backbones, shipped
-from methods.run import NotObservable, RunFolder
-from methods.safe import models, rows
 
 Arm = Callable[[], Any]
 NEAR = {torch.float32: 1e-3, torch.bfloat16: 0.05}  # logits of the same sounds embedded in another batch

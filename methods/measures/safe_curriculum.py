@@ -9,9 +9,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-
-from methods.measures import safe_entered
-from methods.run import NotObservable, RunFolder
+from gonogo.methods.measures import safe_entered
+from gonogo.methods.run import NotObservable, RunFolder
 
 STRATA = ("audio", "both", "none")
 Line = Mapping[str, Any]

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-
-from methods.measures.safe_hearing import (
+from gonogo.methods.measures.safe_hearing import (
     HOP,
     WINDOW,
     Ear,
@@ -25,11 +24,11 @@ from methods.measures.safe_hearing import (
     sound_hash,
     stands_out,
 )
-from methods.measures.safe_leaks import near_images, shortcuts
-from methods.measures.safe_rows import ASKED as ASKED
-from methods.measures.safe_rows import SPLITS, TEXTS, Row, judgeable, taught_sounds, together
-from methods.measures.safe_rows import read as _rows
-from methods.run import NotObservable, RunFolder
+from gonogo.methods.measures.safe_leaks import near_images, shortcuts
+from gonogo.methods.measures.safe_rows import ASKED as ASKED
+from gonogo.methods.measures.safe_rows import SPLITS, TEXTS, Row, judgeable, taught_sounds, together
+from gonogo.methods.measures.safe_rows import read as _rows
+from gonogo.methods.run import NotObservable, RunFolder
 
 PALETTE = {name: np.array(rgb) for name, rgb in {
     "black": (0, 0, 0), "blue": (0, 0, 255), "brown": (165, 42, 42), "gray": (128, 128, 128), "green": (0, 255, 0),

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from methods.run import RunFolder
+from gonogo.methods.run import RunFolder
 
 Line = Mapping[str, Any]
 LOOKED_AT = 256  # sounds, and images, that are embedded anew
@@ -44,7 +43,7 @@ def questions(held: Mapping[str, Any], steps: Sequence[Line], rows: Mapping[str,
 def files(run: RunFolder, held: Mapping[str, Any], steps: Sequence[Line], rows: Mapping[str, Line], seed: int = 0) -> Iterator[str]:
     """Steps in which a row came with another sound, or another image, than its own. To a vision-language item any sound is irrelevant,
     and where it is distilled any image: these are not asked. Each file must have left one mark throughout, and of `LOOKED_AT` drawn ones
-    the mark that it leaves when embedded anew. held: `heard` and `seen` of methods.safe.observed, by step; without them nothing is judged."""
+    the mark that it leaves when embedded anew. held: `heard` and `seen` of gonogo.methods.safe.observed, by step; without them nothing is judged."""
     distilled = bool(run.recipe["retention"]["weight"])
     asked = {"heard": ("audio", lambda row: row["need"] != "none"), "seen": ("image", lambda row: row["need"] != "none" or not distilled)}
     for name, (part, own) in asked.items():
@@ -62,9 +61,9 @@ def files(run: RunFolder, held: Mapping[str, Any], steps: Sequence[Line], rows: 
 
 
 def _marks(run: RunFolder, name: str, files_of: Sequence[str]) -> np.ndarray:
-    from methods.measures.safe_answers import backbones
-    from methods.safe import rows as read
-    from methods.safe.observed import mark
+    from gonogo.methods.measures.safe_answers import backbones
+    from gonogo.methods.safe import rows as read
+    from gonogo.methods.safe.observed import mark
 
     pair, paths = backbones(run), [run.data / file for file in files_of]
     kept = pair.listen([read.wave_of(path) for path in paths], read.rate(run.data)) if name == "heard" else pair.see(paths)
@@ -73,8 +72,8 @@ def _marks(run: RunFolder, name: str, files_of: Sequence[str]) -> np.ndarray:
 
 def answers(run: RunFolder, steps: Sequence[Line], rows: Mapping[str, Line]) -> Iterator[str]:
     """The first step if its logged loss is not that of the base on the rows' own answers: α is 0 then, so the model is the base."""
-    from methods.measures.safe_answers import backbones
-    from methods.safe.training import Items
+    from gonogo.methods.measures.safe_answers import backbones
+    from gonogo.methods.safe.training import Items
 
     first = next((step for step in steps if step["step"] == 1 and "answer_loss" in step), None)
     if first is None or any(row not in rows for row in first["rows"]):

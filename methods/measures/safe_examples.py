@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from gonogo.methods.measures.safe_answers import said, shipped
+from gonogo.methods.measures.safe_hearing import log_mel
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe import rows
+from gonogo.methods.safe.training import Items
 from PIL import Image
-
-from methods.measures.safe_answers import said, shipped
-from methods.measures.safe_hearing import log_mel
-from methods.run import NotObservable, RunFolder
-from methods.safe import rows
-from methods.safe.training import Items
 
 PLAN = {"presence": 2, "event": 1, "match": 2, "irrelevant": 2, "noise": 1}  # kinds of question, roles of a sound that is not needed
 TOLD = ("id", "question", "answer", "need", "kind", "role", "event", "start", "end", "snr")

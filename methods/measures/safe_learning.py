@@ -6,12 +6,11 @@ from collections import Counter
 from typing import Any
 
 import torch
-
-from methods.measures.learning import curve
-from methods.measures.safe_answers import base_answers, said, shipped
-from methods.run import RunFolder
-from methods.safe import rows
-from methods.safe.training import Items
+from gonogo.methods.measures.learning import curve
+from gonogo.methods.measures.safe_answers import base_answers, said, shipped
+from gonogo.methods.run import RunFolder
+from gonogo.methods.safe import rows
+from gonogo.methods.safe.training import Items
 
 
 def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 600) -> dict[str, Any]:

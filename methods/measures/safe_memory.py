@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from methods.measures.safe_answers import shipped
-from methods.measures.safe_cost import enough
-from methods.run import NotObservable, RunFolder
-from methods.safe import rows
+from gonogo.methods.measures.safe_answers import shipped
+from gonogo.methods.measures.safe_cost import enough
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe import rows
 
 M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 

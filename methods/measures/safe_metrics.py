@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
+from gonogo.methods.measures.checks import Check, report
+from gonogo.methods.run import NotObservable
+from gonogo.methods.safe import captions, vqa
+from gonogo.methods.safe.distillation import kl
 from torch import Tensor
-
-from methods.measures.checks import Check, report
-from methods.run import NotObservable
-from methods.safe import captions, vqa
-from methods.safe.distillation import kl
 
 CANDIDATES = ["a man talking and a dog barking", "water is running into a sink", "birds chirp", "a woman sings a song",
               "a bell rings rings rings rings rings rings"]  # fmt: skip

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-from methods.run import RunFolder
-from methods.safe import rows
+from gonogo.methods.run import RunFolder
+from gonogo.methods.safe import rows
 
 WINDOWS = 100
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.run import RunFolder
+from gonogo.methods.run import RunFolder
 
 
 def promised(run: RunFolder) -> dict[str, tuple[int, ...]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from methods.measures.schedule import clip_off, decay_off, optimizer_off
-from methods.run import NotObservable, RunFolder
+from gonogo.methods.measures.schedule import clip_off, decay_off, optimizer_off
+from gonogo.methods.run import NotObservable, RunFolder
 
 NEAR = 1e-6  # of a rate to its peak
 OPEN = 20  # steps after which the branch has moved the answers by more than rounding

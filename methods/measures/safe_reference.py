@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from gonogo.methods.measures.forward import live_needed
+from gonogo.methods.measures.safe_answers import backbones, shipped
+from gonogo.methods.run import RunFolder
+from gonogo.methods.safe import rows
+from gonogo.methods.safe.adapter import SAFE, WEIGHTS
+from gonogo.methods.safe.observed import ROWS
+from gonogo.methods.safe.training import Items
 from safetensors.torch import load_file
 from torch import Tensor, nn
-
-from methods.measures.forward import live_needed
-from methods.measures.safe_answers import backbones, shipped
-from methods.run import RunFolder
-from methods.safe import rows
-from methods.safe.adapter import SAFE, WEIGHTS
-from methods.safe.observed import ROWS
-from methods.safe.training import Items
 
 SLACK = 3e-4  # of the branch's effect on the logits; rounding is a tenth of it at most
 ROUNDING = {"fp32": 2e-5, "bf16": 2e-2}  # of the logits' own size, by the backbones' precision; another number of threads sums in another order

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from methods.measures.repro import resume as same_bytes
-from methods.run import RunFolder
+from gonogo.methods.measures.repro import resume as same_bytes
+from gonogo.methods.run import RunFolder
 
 
 def resume(straight: RunFolder, resumed: RunFolder) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from methods.run import NotObservable, RunFolder
+from gonogo.methods.run import NotObservable, RunFolder
 
 Row = dict[str, Any]
 SPLITS = ("train", "dev", "test")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import wave
 from typing import Any
 
-from methods.run import RunFolder
-from methods.safe import rows
+from gonogo.methods.run import RunFolder
+from gonogo.methods.safe import rows
 
 
 def sounds(run: RunFolder, split: str = "test") -> dict[str, Any]:

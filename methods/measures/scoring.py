@@ -13,10 +13,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
+from gonogo.methods import models, rows, span, windows
+from gonogo.methods.run import RunFolder
 from torch import Tensor, nn
-
-from methods import models, rows, span, windows
-from methods.run import RunFolder
 
 LEAST_OPENING = 8  # tokens; below, the extra pass costs more than it saves
 

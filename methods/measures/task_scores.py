@@ -4,13 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from gonogo.methods import expected, models, rows, scores, tasks
+from gonogo.methods.measures import artifact, audit, forward, learning, scoring
+from gonogo.methods.measures.answers import Answers, answer
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.training import count_items, summed_loss
 from torch import nn
-
-from methods import expected, models, rows, scores, tasks
-from methods.measures import artifact, audit, forward, learning, scoring
-from methods.measures.answers import Answers, answer
-from methods.run import NotObservable, RunFolder
-from methods.training import count_items, summed_loss
 
 
 def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None = None) -> dict:

@@ -1,6 +1,6 @@
 """What training feeds the model, token by token, against what inference will feed it.
 
-Two populations are audited alike: every training row as `methods.rows.encode` gives it now, and the rows that really
+Two populations are audited alike: every training row as `gonogo.methods.rows.encode` gives it now, and the rows that really
 entered forward (the observer's `batches.safetensors`), which no promise of the encoder can replace.
 """
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from methods.run import NotObservable
-from methods.windows import separator
+from gonogo.methods.run import NotObservable
+from gonogo.methods.windows import separator
 
 IGNORED = -100
 METRICS = (
@@ -195,7 +195,7 @@ def _faults(fed: Fed, truth: Truth | None, tokenizer: Any, habit: int | None, ta
 # ------------------------------------------------------------------------------------------------ two populations
 def _encoded(rows: list[dict[str, Any]], tokenizer: Any, recipe: Any) -> tuple[list[tuple[Fed, dict]], list[str]]:
     """Every row as training encodes it, and the rows that the encoder refuses, with its words."""
-    encode = import_module("methods.rows").encode
+    encode = import_module("gonogo.methods.rows").encode
     try:
         held, refused = list(zip(encode(rows, tokenizer, recipe), rows, strict=True)), []
     except ValueError:
@@ -226,8 +226,8 @@ def _fed(ids: Any, mask: Any, labels: Any, name: str) -> Fed:
 
 def training_rows(run: Any) -> list[Fed]:
     """Every training row as it is encoded now; those that the encoder refuses are left out."""
-    tokenizer = import_module("methods.models").load_tokenizer(run.recipe)
-    held, _ = _encoded(import_module("methods.rows").read(run.data, "train"), tokenizer, run.recipe)
+    tokenizer = import_module("gonogo.methods.models").load_tokenizer(run.recipe)
+    held, _ = _encoded(import_module("gonogo.methods.rows").read(run.data, "train"), tokenizer, run.recipe)
     return [fed for fed, _ in held]
 
 
@@ -280,14 +280,14 @@ def template(run: Any) -> dict[str, Any]:
     Raises NotObservable if the run has no training rows of its task.
     """
     recipe = dict(run.recipe)
-    rows = import_module("methods.rows").read(run.data, "train")
+    rows = import_module("gonogo.methods.rows").read(run.data, "train")
     task = recipe.get("task", "classification")
     if task == "image":
         raise NotObservable("template: an image is read as it stands, without tokens, template or padding; there is nothing to compare")
     rows = [r for r in rows if ("messages" in r) == (task != "classification")]
     if not rows:
         raise NotObservable(f"template: {run.data} has no {task} rows to encode; check task and data of the recipe")
-    tokenizer = import_module("methods.models").load_tokenizer(recipe)
+    tokenizer = import_module("gonogo.methods.models").load_tokenizer(recipe)
     habit = next(iter(tokenizer("a")["input_ids"]), None)
     held, refused = _encoded(rows, tokenizer, recipe)
     length = (recipe.get("training") or {}).get("length") or 0

@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.run import check_names
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
-from methods.run import check_names
 
 CONFIG, WEIGHTS = "safe_config.json", "safe_adapter.safetensors"
 

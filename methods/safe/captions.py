@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from methods.run import NotObservable
+from gonogo.methods.run import NotObservable
 
 N, SIGMA, SCALE = 4, 6.0, 10.0
 

@@ -12,10 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+from gonogo.methods.safe.adapter import SAFE
+from gonogo.methods.safe.null_space import InputCovariance, null_space, step
 from torch import Tensor, nn
-
-from methods.safe.adapter import SAFE
-from methods.safe.null_space import InputCovariance, null_space, step
 
 REFRESH = 50  # steps
 

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.observer import Observer
+from gonogo.methods.quiet import move_on, put_back
+from gonogo.methods.safe import models, rows
+from gonogo.methods.safe.adapter import SAFE
+from gonogo.methods.safe.training import Items
 from torch import Tensor, nn
-
-from methods.observer import Observer
-from methods.quiet import move_on, put_back
-from methods.safe import models, rows
-from methods.safe.adapter import SAFE
-from methods.safe.training import Items
 
 ROWS = 24
 MARK = 8  # entries of an embedding by which a sound, or an image, is known again

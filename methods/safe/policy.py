@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from gonogo.methods.safe.policy_scores import Array, Table, anytime_lower, argmax, pure, rewards
 from numpy.typing import NDArray
-
-from methods.safe.policy_scores import Array, Table, anytime_lower, argmax, pure, rewards
 
 
 def always(table: Table, tokens: int) -> Array:

@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from gonogo.methods.safe.models import AUDIO, VISION, ClapAudio, Pair
+from gonogo.methods.safe.rows import Row, distinct, waves
 from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 from transformers import (
@@ -26,9 +28,6 @@ from transformers import (
     ClapModel,
     PreTrainedTokenizerFast,
 )
-
-from methods.safe.models import AUDIO, VISION, ClapAudio, Pair
-from methods.safe.rows import Row, distinct, waves
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 WIDTH, QUERIES, SIZE, PATCH = 64, 4, 64, 8

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-from methods.run import NotObservable
+from gonogo.methods.run import NotObservable
 
 Row = dict[str, Any]
 

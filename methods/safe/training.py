@@ -15,17 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods import checkpoints
+from gonogo.methods.run import Run
+from gonogo.methods.safe import models, rows
+from gonogo.methods.safe.adapter import SAFE, SafeConfig
+from gonogo.methods.safe.curriculum import Curriculum
+from gonogo.methods.safe.distillation import kl
+from gonogo.methods.safe.guard import Guard
+from gonogo.methods.training import Progress, prepare, seed_all
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-
-from methods import checkpoints
-from methods.run import Run
-from methods.safe import models, rows
-from methods.safe.adapter import SAFE, SafeConfig
-from methods.safe.curriculum import Curriculum
-from methods.safe.distillation import kl
-from methods.safe.guard import Guard
-from methods.training import Progress, prepare, seed_all
 
 LOG = "curriculum.jsonl"
 EXPECTED_S = 0.02  # of the first checkpoint; the next are paced by what it took

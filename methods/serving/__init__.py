@@ -12,13 +12,13 @@ def engine(name: str) -> Any:
         ValueError: there is no such engine.
     """
     if name == "peft":
-        from methods.serving.peft_engine import Peft as found
+        from gonogo.methods.serving.peft_engine import Peft as found
     elif name == "llama.cpp":
-        from methods.serving.llama_cpp import LlamaCpp as found
+        from gonogo.methods.serving.llama_cpp import LlamaCpp as found
     elif name == "vllm":
-        from methods.serving.vllm import Vllm as found
+        from gonogo.methods.serving.vllm import Vllm as found
     elif name == "ollama":
-        from methods.serving.ollama import Ollama as found
+        from gonogo.methods.serving.ollama import Ollama as found
     else:
         raise ValueError(f"engine {name!r}; known are {', '.join(ENGINES)}")
     return found

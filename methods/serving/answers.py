@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from methods.serving.contract import MERGED, Answer, Request
+from gonogo.methods.serving.contract import MERGED, Answer, Request
 
 References = Mapping[str, Mapping[tuple[int, ...], Answer]]
 """adapter or "base" → prompt → the offline answer."""

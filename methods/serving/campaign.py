@@ -8,9 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from gonogo.methods.serving.contract import Answer, Engine, Request, processor_s, quantile
 from scipy.stats import binom
-
-from methods.serving.contract import Answer, Engine, Request, processor_s, quantile
 
 Asked = Callable[[int], Mapping[str, Sequence[Request]]]
 

@@ -8,15 +8,15 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from methods.run import NotObservable
-from methods.serving.contract import Deployment
+from gonogo.methods.run import NotObservable
+from gonogo.methods.serving.contract import Deployment
 
 TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.jinja", "generation_config.json")
 
 
 def merged_folder(deployment: Deployment, scratch: Path) -> Path:
     """The adapter folded into the base, as a model folder with the base's tokenizer."""
-    from methods.serving.models_of import load
+    from gonogo.methods.serving.models_of import load
 
     folder = scratch / "merged"
     if not (folder / "config.json").is_file():

@@ -20,8 +20,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from methods.run import NotObservable
-from methods.serving.contract import BASE, MERGED, Answer, Deployment, Engine, Memory, Request, known, memory_of
+from gonogo.methods.run import NotObservable
+from gonogo.methods.serving.contract import (
+    BASE,
+    MERGED,
+    Answer,
+    Deployment,
+    Engine,
+    Memory,
+    Request,
+    known,
+    memory_of,
+)
 
 HOST = "127.0.0.1"
 PR_SET_PDEATHSIG = 1

@@ -14,12 +14,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from methods.run import NotObservable
-from methods.serving.contract import BASE, MERGED, Answer, Deployment
-from methods.serving.files import gguf_adapter, gguf_model, merged_folder
-from methods.serving.http_server import Http, asked, events, listed
-from methods.serving.models_of import cpu_name
-from methods.serving.texts import Texts
+from gonogo.methods.run import NotObservable
+from gonogo.methods.serving.contract import BASE, MERGED, Answer, Deployment
+from gonogo.methods.serving.files import gguf_adapter, gguf_model, merged_folder
+from gonogo.methods.serving.http_server import Http, asked, events, listed
+from gonogo.methods.serving.models_of import cpu_name
+from gonogo.methods.serving.texts import Texts
 
 CONTEXT = 512
 KINDS = {"fp32": "f32", "bf16": "bf16"}

@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from gonogo.methods.models import LOCAL, merged
+from gonogo.methods.serving.contract import Answer, Deployment, Request
 from peft import PeftModel
 from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
-
-from methods.models import LOCAL, merged
-from methods.serving.contract import Answer, Deployment, Request
 
 HEAD_SEED = 40_961
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}

@@ -12,10 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPException
 from urllib.parse import urlsplit
 
-from methods.run import NotObservable
-from methods.serving.contract import Answer, Deployment, Engine, Memory, Request, known
-from methods.serving.http_server import Refused, asked, events
-from methods.serving.texts import Texts
+from gonogo.methods.run import NotObservable
+from gonogo.methods.serving.contract import Answer, Deployment, Engine, Memory, Request, known
+from gonogo.methods.serving.http_server import Refused, asked, events
+from gonogo.methods.serving.texts import Texts
 
 
 class Ollama(Engine):

@@ -15,10 +15,18 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import torch
+from gonogo.methods.serving import models_of
+from gonogo.methods.serving.contract import (
+    BASE,
+    Answer,
+    Deployment,
+    Engine,
+    Memory,
+    Request,
+    known,
+    memory_of,
+)
 from peft import PeftModel
-
-from methods.serving import models_of
-from methods.serving.contract import BASE, Answer, Deployment, Engine, Memory, Request, known, memory_of
 
 START_S, ANSWER_S = 600.0, 600.0
 

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from gonogo.methods.models import LOCAL
+from gonogo.methods.run import NotObservable
 from transformers import AutoTokenizer
-
-from methods.models import LOCAL
-from methods.run import NotObservable
 
 
 class Texts:

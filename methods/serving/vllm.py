@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from methods.serving.contract import BASE, MERGED, Answer
-from methods.serving.files import merged_folder, rank
-from methods.serving.http_server import Http, events, listed
-from methods.serving.models_of import cpu_name
+from gonogo.methods.serving.contract import BASE, MERGED, Answer
+from gonogo.methods.serving.files import merged_folder, rank
+from gonogo.methods.serving.http_server import Http, events, listed
+from gonogo.methods.serving.models_of import cpu_name
 
 CONTEXT = 512
 

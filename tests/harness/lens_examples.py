@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from report_examples import HOSTILE, checklist, clean_rows, part
-from report_examples import row as plain_row
+from tests.harness.report_examples import HOSTILE, checklist, clean_rows, part
+from tests.harness.report_examples import row as plain_row
 
 KEY, TRAINED = "ab12" * 16, "cd34" * 16
 MODULES, LAYERS, CELLS = ["attention.self.query", "intermediate.dense"], 6, ("sst2", "digits")

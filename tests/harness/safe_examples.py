@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from report_examples import HOSTILE, checklist, clean_rows, part
-from report_examples import row as plain_row
+from tests.harness.report_examples import HOSTILE, checklist, clean_rows, part
+from tests.harness.report_examples import row as plain_row
 
 KEY, TIMED = "ab12" * 16, "cd34" * 16
 SKIP, LATENCY = "safe.gating.skip_rate", "safe.pilot.latency"

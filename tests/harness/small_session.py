@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = "from pathlib import Path\n\n__path__ = [str(Path(__file__).resolve().parents[1])]\n"  # a copy's own rooms are gonogo.ROOM
 CRITERION = """
 [criteria."{id}"]
 claim = "{claim}"
@@ -23,11 +24,7 @@ CONFTEST = '''
 import pytest
 from types import SimpleNamespace
 
-pytest_plugins = ["harness.plugin"]
-
-
-class NotObservable(Exception):
-    """What a measure raises when it cannot see its seam."""
+pytest_plugins = ["gonogo.harness.plugin"]
 
 
 @pytest.fixture
@@ -36,10 +33,13 @@ def measures():
 '''
 HEAD = """
 import pytest
-from conftest import NotObservable
 
-from harness.evidence import Measurement
-from harness.gate import gate
+from gonogo.harness.evidence import Measurement
+from gonogo.harness.gate import gate
+
+
+class NotObservable(Exception):  # what a measure raises when it cannot see its seam
+    ...
 
 
 def seen(*values, **more):
@@ -63,6 +63,7 @@ BODIES = {
 def build(folder: Path, outcomes: dict[str, str], bodies: dict[str, str] | None = None, claim: str = "The claim of {name} holds.") -> Path:
     """A tree with one gate per name; `outcomes` says how each shall come out, `a.name` or `b.name` at which stage."""
     shutil.copytree(ROOT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    as_package(folder)
     criteria, gates = ["schema = 1\n"], [HEAD]
     for place, outcome in outcomes.items():
         stage, name = place.upper().split(".")[0], place.split(".")[1]
@@ -76,6 +77,12 @@ def build(folder: Path, outcomes: dict[str, str], bodies: dict[str, str] | None 
     (folder / "conftest.py").write_text(CONFTEST, "utf-8")
     shutil.copy(ROOT / "pytest.ini", folder)
     return folder
+
+
+def as_package(folder: Path) -> None:
+    """Let `gonogo` be the rooms of this folder for whoever has it on PYTHONPATH."""
+    (folder / "gonogo").mkdir()
+    (folder / "gonogo" / "__init__.py").write_text(PACKAGE, "utf-8")
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -3,8 +3,8 @@
 import math
 from typing import Any
 
-from report_examples import HOSTILE, checklist, clean_rows, part
-from report_examples import row as plain_row
+from tests.harness.report_examples import HOSTILE, checklist, clean_rows, part
+from tests.harness.report_examples import row as plain_row
 
 STEPS = [0.0, 20.0, 40.0, 60.0, 80.0, 100.0]
 LAYERS = 7

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-
-from harness.statistics import clustered_limits, paired_mean_limits
-from harness.statistics.clustered import Skewed
+from gonogo.harness.statistics import clustered_limits, paired_mean_limits
+from gonogo.harness.statistics.clustered import Skewed
 
 
 def test_statsmodels_gives_the_same_standard_error():

@@ -6,14 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gonogo.harness import statistics
+from gonogo.harness.criteria import Criterion, Part
+from gonogo.harness.statistics import Region, Side, composite_p, decide, p_inside
+from gonogo.harness.verdict import Outcome, Verdict, judge, judge_composite
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
-
-from harness import statistics
-from harness.criteria import Criterion, Part
-from harness.statistics import Region, Side, composite_p, decide, p_inside
-from harness.verdict import Outcome, Verdict, judge, judge_composite
 
 GO, NO_GO, UNDECIDED, NOT_RUN = Outcome
 RNG = np.random.default_rng(5)

@@ -7,11 +7,17 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+from gonogo.harness.criteria import Criterion, Part
+from gonogo.harness.statistics.correlates import (
+    circular,
+    correlation_limits,
+    paired,
+    permutation_test,
+    ranks,
+    reliability,
+)
+from gonogo.harness.verdict import Outcome, judge
 from scipy import stats
-
-from harness.criteria import Criterion, Part
-from harness.statistics.correlates import circular, correlation_limits, paired, permutation_test, ranks, reliability
-from harness.verdict import Outcome, judge
 
 RNG = np.random.default_rng(11)
 X = RNG.standard_normal(36)

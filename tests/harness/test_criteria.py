@@ -2,11 +2,10 @@ import json
 from pathlib import Path
 
 import pytest
+from gonogo.harness.criteria import RULES, UNITS, CriteriaError, load, nearest
+from gonogo.harness.reports import criteria_page
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.criteria import RULES, UNITS, CriteriaError, load, nearest
-from harness.reports import criteria_page
 
 BAD = sorted((Path(__file__).parent / "bad_criteria").glob("*.toml"))
 GOOD = """schema = 1

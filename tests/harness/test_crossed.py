@@ -6,12 +6,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import statsmodels.api as sm
+from gonogo.harness.criteria import Criterion, Part
+from gonogo.harness.statistics.crossed import (
+    hierarchical_limits,
+    needs,
+    planned_power,
+    repeated_seeds,
+    two_way_limits,
+)
+from gonogo.harness.statistics.resampling import hierarchical_means
+from gonogo.harness.verdict import Outcome, judge
 from scipy import stats
-
-from harness.criteria import Criterion, Part
-from harness.statistics.crossed import hierarchical_limits, needs, planned_power, repeated_seeds, two_way_limits
-from harness.statistics.resampling import hierarchical_means
-from harness.verdict import Outcome, judge
 
 RNG = np.random.default_rng(23)
 VALUES = RNG.standard_normal((4, 30)) + RNG.standard_normal((4, 1)) + RNG.standard_normal(30)

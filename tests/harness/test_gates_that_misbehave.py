@@ -1,10 +1,10 @@
 """Gates that swallow, repeat, forget or break: none ends at status 0, and none in a traceback of the harness."""
 
 import pytest
+from gonogo.harness.criteria import Criterion, Part
+from gonogo.harness.evidence import Measurement
+from gonogo.harness.verdict import Outcome, judge
 
-from harness.criteria import Criterion, Part
-from harness.evidence import Measurement
-from harness.verdict import Outcome, judge
 from tests.harness.small_session import build, run
 
 SWALLOWED = "\n    try:\n        judge(seen(3.0))\n    except BaseException:\n        {then}"
@@ -49,7 +49,7 @@ def test_under_xdist_a_skipped_gate_is_not_forgotten(tmp_path):
 @pytest.mark.parametrize("text", ["def test(:\n", '@gate(ID)\ndef test_b(judge): ...\n', "@pytest.mark.gate\ndef test_b(judge): ...\n"])
 def test_a_gate_file_that_cannot_be_understood_is_a_message(tmp_path, text):
     folder = build(tmp_path / "t", {"a.one": "GO"})
-    (folder / "gates" / "test_b.py").write_text(f"import pytest\nfrom harness.gate import gate\nID = 'core.small.two'\n{text}")
+    (folder / "gates" / "test_b.py").write_text(f"import pytest\nfrom gonogo.harness.gate import gate\nID = 'core.small.two'\n{text}")
     done = run(folder)
     assert done.returncode == 4
     assert "INTERNALERROR" not in done.stdout + done.stderr

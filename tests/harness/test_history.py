@@ -6,13 +6,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from lens_examples import go, hostile
-from report_examples import HOSTILE, Reader
-from test_lens_page import _page, _part_of, _words
+from gonogo.harness.evidence import Store
+from gonogo.harness.history import tracked
+from gonogo.harness.reports import lens_history
 
-from harness.evidence import Store
-from harness.history import tracked
-from harness.reports import lens_history
+from tests.harness.lens_examples import go, hostile
+from tests.harness.report_examples import HOSTILE, Reader
+from tests.harness.test_lens_page import _page, _part_of, _words
 
 ID = "layerlens.task.quality"
 

@@ -5,8 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-
-from harness.evidence import (
+from gonogo.harness.evidence import (
     EvidenceError,
     LockError,
     content_key,
@@ -147,7 +146,7 @@ def test_a_remembered_digest_is_hashed_anew_once_the_file_changed(tmp_path, monk
     file, cache = tmp_path / "weights", tmp_path / "cache.json"
     file.write_bytes(b"1")
     assert remembered_digest(file, cache) == file_digest(file)
-    monkeypatch.setattr("harness.evidence.keys.file_digest", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr("gonogo.harness.evidence.keys.file_digest", lambda path: pytest.fail("hashed again"))
     remembered_digest(file, cache)
     monkeypatch.undo()
     file.write_bytes(b"2")

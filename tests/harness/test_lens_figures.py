@@ -4,11 +4,11 @@ import math
 import re
 
 import pytest
-from lens_examples import GAIN, WORTH, go, holes
-from test_lens_page import _page, _part_of, _picture, _words
+from gonogo.harness.reports import lens_ablations, lens_facts, lens_pictures
+from gonogo.harness.reports.lens_facts import DIVERSITY
 
-from harness.reports import lens_ablations, lens_facts, lens_pictures
-from harness.reports.lens_facts import DIVERSITY
+from tests.harness.lens_examples import GAIN, WORTH, go, holes
+from tests.harness.test_lens_page import _page, _part_of, _picture, _words
 
 
 # ── pictures ─────────────────────────────────────────────────────────────────────────────────────────────────────────

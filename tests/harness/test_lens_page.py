@@ -7,13 +7,20 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from lens_examples import KEY, go, holes, hostile, no_go, undecided, without_lens
-from report_examples import HOSTILE, Reader
-from test_reports_browser import BROWSER, FRAME, _dump
+from gonogo.harness.reports import lens, printing, write_all
+from gonogo.harness.reports.checklist import plain
+from gonogo.harness.reports.lens_facts import (
+    CONSTRAINTS,
+    DIVERSITY,
+    QUALITY,
+    RANKS,
+    TRUTH,
+    VARIATION,
+)
 
-from harness.reports import lens, printing, write_all
-from harness.reports.checklist import plain
-from harness.reports.lens_facts import CONSTRAINTS, DIVERSITY, QUALITY, RANKS, TRUTH, VARIATION
+from tests.harness.lens_examples import KEY, go, holes, hostile, no_go, undecided, without_lens
+from tests.harness.report_examples import HOSTILE, Reader
+from tests.harness.test_reports_browser import BROWSER, FRAME, _dump
 
 EVERY = [go, undecided, no_go, holes, hostile]
 in_a_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; apt-get install chromium")

@@ -4,8 +4,7 @@ import threading
 import time
 
 import pytest
-
-from harness.evidence import locks
+from gonogo.harness.evidence import locks
 
 
 @pytest.fixture(autouse=True)

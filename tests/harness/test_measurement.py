@@ -5,10 +5,9 @@ import math
 from fractions import Fraction
 
 import pytest
+from gonogo.harness.evidence import EvidenceError, Measurement
 from hypothesis import given
 from hypothesis import strategies as st
-
-from harness.evidence import EvidenceError, Measurement
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
 NUMBERS = st.lists(st.floats(), max_size=6)

@@ -8,11 +8,10 @@ summaries), its reference is broken on RTE, and two adapters cost 36.8 % more th
 from pathlib import Path
 
 import pytest
+from gonogo.harness.criteria import load
+from gonogo.harness.evidence import Measurement
+from gonogo.harness.verdict import Outcome, judge
 from scipy import stats
-
-from harness.criteria import load
-from harness.evidence import Measurement
-from harness.verdict import Outcome, judge
 
 LORA = {"sst2": 94.96, "mrpc": 88.13, "rte": 78.7}
 FULL = {"sst2": 86.58, "mrpc": 86.46, "rte": (46.9 + 52.3 + 69.0) / 3}

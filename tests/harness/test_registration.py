@@ -1,7 +1,7 @@
 """What was fixed before the first measurement stays on record, and a later change is told."""
 
-from harness.evidence import Store
-from harness.registration import measurement, register
+from gonogo.harness.evidence import Store
+from gonogo.harness.registration import measurement, register
 
 FIXED = {"criteria": {"lora.h1": {"margin": 0.03, "level": 0.95}}, "seeds": [0, 1]}
 

@@ -11,13 +11,25 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+from gonogo.harness.reports import printing, safe, safe_facts, safe_items, safe_pictures, write_all
+from gonogo.harness.reports.checklist import plain
 from PIL import Image
-from report_examples import HOSTILE, Reader, part
-from safe_examples import KEY, SKIP, go, holes, hostile, hostile_kept, item, kept, no_go, row, without_safe
-from test_reports_browser import BROWSER, FRAME, _dump
 
-from harness.reports import printing, safe, safe_facts, safe_items, safe_pictures, write_all
-from harness.reports.checklist import plain
+from tests.harness.report_examples import HOSTILE, Reader, part
+from tests.harness.safe_examples import (
+    KEY,
+    SKIP,
+    go,
+    holes,
+    hostile,
+    hostile_kept,
+    item,
+    kept,
+    no_go,
+    row,
+    without_safe,
+)
+from tests.harness.test_reports_browser import BROWSER, FRAME, _dump
 
 EVERY = [(go, kept), (no_go, kept), (no_go, dict), (holes, kept), (hostile, hostile_kept)]
 in_a_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; apt-get install chromium")

@@ -10,13 +10,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from report_examples import Reader
-from study_examples import KEY, STEPS, go, holes, hostile, no_go, without_the_study
-from test_reports_browser import BROWSER, FRAME, _dump
+from gonogo.harness.evidence import Store
+from gonogo.harness.reports import printing, study, study_facts, study_pictures, write_all
+from gonogo.harness.reports.checklist import plain
 
-from harness.evidence import Store
-from harness.reports import printing, study, study_facts, study_pictures, write_all
-from harness.reports.checklist import plain
+from tests.harness.report_examples import Reader
+from tests.harness.study_examples import KEY, STEPS, go, holes, hostile, no_go, without_the_study
+from tests.harness.test_reports_browser import BROWSER, FRAME, _dump
 
 EVERY = [go, no_go, holes, hostile]
 in_a_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; apt-get install chromium")

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from report_examples import Reader, go, no_go, undecided
+from gonogo.harness.reports import ChecklistError, html, lines, markdown, validate, write_all
 
-from harness.reports import ChecklistError, html, lines, markdown, validate, write_all
+from tests.harness.report_examples import Reader, go, no_go, undecided
 
 
 @pytest.mark.parametrize("make", [go, no_go, undecided])
@@ -87,7 +87,7 @@ def test_go_with_a_criterion_unjudged_is_refused() -> None:
 
 
 def test_reports_import_without_torch() -> None:
-    code = "import sys, harness.reports, harness.reports.allure; sys.exit('torch' in sys.modules)"
+    code = "import sys, gonogo.harness.reports, gonogo.harness.reports.allure; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=False).returncode == 0
 
 

@@ -1,20 +1,19 @@
 """What Allure is told: labels, files beside the results, attachments; nothing without `--alluredir`."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from report_examples import go, undecided
+from gonogo.harness.reports import allure
 
-from harness.reports import allure
+from tests.harness.report_examples import go, undecided
 
 SMALL_GATE = """
 import pytest
-from harness.reports import allure
+from gonogo.harness.reports import allure
 ROW = {row!r}
 def test_gate():
     allure.attach(ROW)
@@ -46,11 +45,10 @@ def test_allure_files_say_undecided_is_a_failure(tmp_path: Path) -> None:
 def test_attach_writes_results_only_when_allure_is_asked_for(tmp_path: Path, asked: bool) -> None:
     (tmp_path / "test_small.py").write_text(SMALL_GATE.format(row=undecided()["rows"][-1]))
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    root = str(Path(__file__).parents[2])
     extra = ["--alluredir", str(tmp_path / "results")] if asked else []
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *extra, str(tmp_path / "test_small.py")]
     done = subprocess.run(
-        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": root}, capture_output=True, text=True, check=False
+        command, cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stdout + done.stderr
     results = [json.loads(path.read_text()) for path in tmp_path.glob("results/*-result.json")]

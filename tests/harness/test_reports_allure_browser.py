@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import small_session
-from test_reports_browser import BROWSER, FLAGS
+
+from tests.harness import small_session
+from tests.harness.test_reports_browser import BROWSER, FLAGS
 
 VERSION = "3.18.0"
 SESSIONS = {

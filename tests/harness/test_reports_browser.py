@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from report_examples import go, hostile, no_go
+from gonogo.harness.reports import write_all
 
-from harness.reports import write_all
+from tests.harness.report_examples import go, hostile, no_go
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None

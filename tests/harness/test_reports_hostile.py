@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
-import small_session
-from report_examples import HOSTILE, Reader, go, hostile
+from gonogo.harness.reports import allure, html, lines, power_table, words, write_all
 
-from harness.reports import allure, html, lines, power_table, words, write_all
+from tests.harness import small_session
+from tests.harness.report_examples import HOSTILE, Reader, go, hostile
 
 
 def test_hostile_texts_stay_texts_on_the_page() -> None:

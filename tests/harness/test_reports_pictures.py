@@ -3,9 +3,9 @@
 import re
 from xml.etree import ElementTree
 
-from report_examples import curves, hostile, no_go, part, row
+from gonogo.harness.reports import pictures
 
-from harness.reports import pictures
+from tests.harness.report_examples import curves, hostile, no_go, part, row
 
 
 def test_pictures_are_well_formed_and_survive_wild_numbers() -> None:

@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from report_examples import checklist, clean_rows, go, no_go, part, power, row
+from gonogo.harness.reports import lines, power_table, words
 
-from harness.reports import lines, power_table, words
+from tests.harness.report_examples import checklist, clean_rows, go, no_go, part, power, row
 
 
 def test_a_terminal_line_holds_verdict_id_interval_unit_bound_margin_and_time() -> None:

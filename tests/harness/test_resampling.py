@@ -5,15 +5,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gonogo.harness.criteria import Criterion, Part
+from gonogo.harness.statistics.resampling import bca_difference, bca_limits, bootstrap_mean, lattice
+from gonogo.harness.statistics.signflip import _drawn, sign_flip_p, sign_flip_test
+from gonogo.harness.verdict import Outcome, judge
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
-
-from harness.criteria import Criterion, Part
-from harness.statistics.resampling import bca_difference, bca_limits, bootstrap_mean, lattice
-from harness.statistics.signflip import _drawn, sign_flip_p, sign_flip_test
-from harness.verdict import Outcome, judge
 
 RNG = np.random.default_rng(41)
 HITS = (RNG.random(500) < 0.9).astype(float)

@@ -3,10 +3,10 @@
 import re
 
 import pytest
+from gonogo.harness import criteria
+from gonogo.harness.reports import safe_experiments as made
+from gonogo.harness.reports.safe import render
 
-from harness import criteria
-from harness.reports import safe_experiments as made
-from harness.reports.safe import render
 from tests.harness.safe_examples import go, no_go
 
 GO, NO_GO, UNDECIDED, NOT_RUN = "GO", "NO-GO", "UNDECIDED", "NOT RUN"

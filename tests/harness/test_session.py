@@ -6,14 +6,14 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from report_examples import go, hostile, undecided
+from gonogo.harness.criteria import load
+from gonogo.harness.evidence import Measurement
+from gonogo.harness.evidence.measurement import strict
+from gonogo.harness.reports import allure, plain, write_all
+from gonogo.harness.session import evidence_of, plain_of
+from gonogo.harness.verdict import judge, not_run
 
-from harness.criteria import load
-from harness.evidence import Measurement
-from harness.evidence.measurement import strict
-from harness.reports import allure, plain, write_all
-from harness.session import evidence_of, plain_of
-from harness.verdict import judge, not_run
+from tests.harness.report_examples import go, hostile, undecided
 
 CRITERIA = load(Path(__file__).resolve().parents[2] / "criteria.toml")
 

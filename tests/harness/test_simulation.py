@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-
-from harness.evidence import Measurement
-from harness.statistics import limits, simulation, simulation_cases, simulation_nulls
-from harness.statistics.simulation import Case, Seen, run, settled, size_of_rules
-from harness.verdict import Outcome
+from gonogo.harness.evidence import Measurement
+from gonogo.harness.statistics import limits, simulation, simulation_cases, simulation_nulls
+from gonogo.harness.statistics.simulation import Case, Seen, run, settled, size_of_rules
+from gonogo.harness.verdict import Outcome
 
 CASES = {case.name: case for case in simulation_cases.cases()}
 

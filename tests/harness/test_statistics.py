@@ -3,12 +3,7 @@ from math import exp, inf, log, sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from scipy import stats
-from statsmodels.stats.proportion import proportion_confint
-
-from harness.statistics import (
+from gonogo.harness.statistics import (
     Interval,
     Region,
     Side,
@@ -23,6 +18,10 @@ from harness.statistics import (
     tango_limits,
     wilson_limits,
 )  # fmt: skip
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
 
 RNG_SEED, DRAWS, ALPHA = 7, 3000, 0.05
 SLACK = 3 * sqrt(ALPHA * (1 - ALPHA) / DRAWS)

@@ -7,9 +7,8 @@ import sqlite3
 import time
 
 import pytest
-
-from harness.evidence import EvidenceError, Measurement, Store, StoreError
-from harness.evidence.store import VIEWS
+from gonogo.harness.evidence import EvidenceError, Measurement, Store, StoreError
+from gonogo.harness.evidence.store import VIEWS
 
 HOSTILE = "'; DROP TABLE verdicts; -- \"</script>\u2028\u202e\U0001f680 \\ %s {0}\n\t"
 RECIPE = {

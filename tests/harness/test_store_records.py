@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from harness.evidence import Measurement, Store, tables
+from gonogo.harness.evidence import Measurement, Store, tables
 
 HERE = Path(__file__).resolve().parent
 HOSTILE = "'; DROP TABLE verdicts; -- \"</script>\u2028\u202e\U0001f680 \\ %s :key {0}\n\t"
@@ -86,16 +85,15 @@ def test_a_new_database_has_the_tables_indexes_and_views_of_a_stored_one(file, t
 
 def test_the_statements_for_a_server_name_its_types_and_no_parameters():
     sa = pytest.importorskip("sqlalchemy")
+    from gonogo.harness.evidence.server import Server
     from sqlalchemy.dialects import postgresql
-
-    from harness.evidence.server import Server
 
     made = [str(sa.text(text).compile(dialect=postgresql.dialect())) for text in tables.creation(Server.types)]
     assert sum("id SERIAL NOT NULL" in text for text in made) == 5
     assert not [text for text in made if re.search(r"\bDOUBLE\b(?! PRECISION)|\(\w+\)s|[{}]", text)]
 
 
-IMPORTS = "import sys; import {module}; from harness.evidence import Store; Store({url!r}, '.').counts(); sys.exit('sqlalchemy' in sys.modules)"
+IMPORTS = "import sys; import {module}; from gonogo.harness.evidence import Store; Store({url!r}, '.').counts(); sys.exit('sqlalchemy' in sys.modules)"
 
 
 def imports_sqlalchemy(module, folder):
@@ -104,9 +102,9 @@ def imports_sqlalchemy(module, folder):
 
 
 def test_a_sqlite_store_imports_no_sqlalchemy(tmp_path):
-    assert imports_sqlalchemy("harness.plugin", tmp_path) == 0
+    assert imports_sqlalchemy("gonogo.harness.plugin", tmp_path) == 0
 
 
 def test_the_import_check_sees_sqlalchemy(tmp_path):
     pytest.importorskip("sqlalchemy")
-    assert imports_sqlalchemy("harness.evidence.server", tmp_path) == 1
+    assert imports_sqlalchemy("gonogo.harness.evidence.server", tmp_path) == 1

@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-from harness.evidence import Measurement, Store, StoreError
+from gonogo.harness.evidence import Measurement, Store, StoreError
 
 MEASURED = Measurement.from_mapping({"values": {"drift": [0.1, float("nan")]}, "unit": {"drift": "nats"}})
 RECIPE = {"subject": "s", "base": {"path": "/m", "digest": "b1"}, "data": {"path": "/d", "digest": "d1"}, "method": {"name": "qlora"}}
@@ -79,7 +78,7 @@ def test_a_url_that_cannot_serve_is_refused(url, told, tmp_path):
 
 def test_a_server_without_sqlalchemy_is_refused_with_the_remedy(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "sqlalchemy", None)
-    monkeypatch.delitem(sys.modules, "harness.evidence.server", raising=False)
+    monkeypatch.delitem(sys.modules, "gonogo.harness.evidence.server", raising=False)
     with pytest.raises(StoreError, match=r"pip install 'gonogo\[postgres\]'") as refused:
         Store("postgresql+psycopg://me:secret@host/db", tmp_path)
     assert "secret" not in str(refused.value)

@@ -4,11 +4,10 @@ from math import inf, nan
 from types import SimpleNamespace
 
 import pytest
+from gonogo.harness.criteria import RULES, Criterion, Part
+from gonogo.harness.verdict import Outcome, Verdict, exit_status, judge, not_run, roll_up
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from harness.criteria import RULES, Criterion, Part
-from harness.verdict import Outcome, Verdict, exit_status, judge, not_run, roll_up
 
 GO, NO_GO, UNDECIDED, NOT_RUN = Outcome
 NUMBERS = {"bound": 0.5, "quantile": 0.5, "margin": 0.5, "reference": "ref", "direction": "at_most"}

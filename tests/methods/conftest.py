@@ -1,8 +1,9 @@
 """Tiny runs, bases and rows, made once for all tests here; nobody writes into them."""
 
 import pytest
-import small_models
-from tiny_runs import clean, folders
+
+from tests.methods import small_models
+from tests.methods.tiny_runs import clean, folders
 
 __all__ = ["bert", "clean", "data", "folders", "llama"]
 

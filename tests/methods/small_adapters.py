@@ -2,11 +2,11 @@
 
 import json
 
-import small_models
 import torch
+from gonogo.methods import lora, models
+from gonogo.methods.run import RunFolder
 
-from methods import lora, models
-from methods.run import RunFolder
+from tests.methods import small_models
 
 
 def adapters(folder, base, data, count, config):

@@ -5,10 +5,9 @@ import random
 from pathlib import Path
 
 import torch
+from gonogo.methods.run import Run
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-
-from methods.run import Run
 
 WORDS = ["<pad>", "<unk>", "<s>", "</s>", "user", "assistant", "yes", "no", *[f"w{n}" for n in range(40)]]
 TEMPLATE = (

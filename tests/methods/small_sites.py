@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
+from gonogo.methods.span import SpanModel, joint_loss
+from gonogo.methods.windows import packed
 from torch import nn
 from transformers import (
     BertConfig,
@@ -19,9 +21,6 @@ from transformers import (
     ViTForImageClassification,
 )
 from transformers.pytorch_utils import Conv1D
-
-from methods.span import SpanModel, joint_loss
-from methods.windows import packed
 
 VOCABULARY = 40
 WIDE = {"initializer_range": 0.2, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}

@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from gonogo.methods import adalora
 from safetensors.torch import load_file
 from transformers import BertConfig, BertForSequenceClassification
-
-from methods import adalora
 
 CONFIG = {"target_r": 2, "init_r": 4, "lora_alpha": 8, "target_modules": ["query", "value"], "modules_to_save": ["classifier"]}
 

@@ -13,10 +13,9 @@ import types
 from collections import Counter
 
 import pytest
-
-from methods.measures import safe_metrics
-from methods.run import NotObservable
-from methods.safe import captions, distillation, vqa
+from gonogo.methods.measures import safe_metrics
+from gonogo.methods.run import NotObservable
+from gonogo.methods.safe import captions, distillation, vqa
 
 TOKENS = {
     "A man's dog doesn't bark, but it (loudly) growls; 3.5 times - well-known \"noise\"!":

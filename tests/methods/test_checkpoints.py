@@ -3,8 +3,7 @@
 import json
 
 import pytest
-
-from methods import checkpoints
+from gonogo.methods import checkpoints
 
 
 @pytest.fixture

@@ -4,9 +4,8 @@ import json
 from collections import Counter
 
 import pytest
-
-from methods.safe import curriculum
-from methods.safe.curriculum import Curriculum, Sampler, problems
+from gonogo.methods.safe import curriculum
+from gonogo.methods.safe.curriculum import Curriculum, Sampler, problems
 
 ROWS = [{"id": f"{need}-{n}", "need": need, "snr": None if need == "none" and n % 2 else float(n % 20)}
         for need in curriculum.STRATA for n in range(60)]

@@ -5,8 +5,7 @@ from math import isnan, sqrt
 
 import pytest
 import torch
-
-from methods.drift import cka, compare, procrustes
+from gonogo.methods.drift import cka, compare, procrustes
 
 FORMS = {"features": (300, 40), "gram": (40, 300)}
 

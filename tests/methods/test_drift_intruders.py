@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-
-from methods.drift import intruders
+from gonogo.methods.drift import intruders
 
 SHAPES = [(40, 40), (60, 30), (30, 60)]
 

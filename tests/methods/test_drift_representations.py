@@ -3,16 +3,23 @@
 import json
 
 import pytest
-import small_models
 import torch
+from gonogo.methods import models, rows
+from gonogo.methods.drift import compare, trajectory
+from gonogo.methods.drift.representations import (
+    Writer,
+    at_position,
+    backbone,
+    disagreement,
+    extract,
+    picked,
+)
+from gonogo.methods.drift.sample import Sample, batched, encoded, sample
+from gonogo.methods.span import SpanModel
 from safetensors.torch import load_file
 from torch import nn
 
-from methods import models, rows
-from methods.drift import compare, trajectory
-from methods.drift.representations import Writer, at_position, backbone, disagreement, extract, picked
-from methods.drift.sample import Sample, batched, encoded, sample
-from methods.span import SpanModel
+from tests.methods import small_models
 
 METHODS = {"lora": None, "full": {}, "prefix": {"num_virtual_tokens": 4}, "bottleneck": {"size": 4}}
 

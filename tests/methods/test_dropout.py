@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from gonogo.methods import quiet
+from gonogo.methods.dropout import LEVELS, attention, dropout, mask, quick_masks
 from torch import nn
-
-from methods import quiet
-from methods.dropout import LEVELS, attention, dropout, mask, quick_masks
 
 functional = nn.functional
 
@@ -62,7 +61,7 @@ def test_attention_without_drop_is_torchs_own(monkeypatch):
     allowed = torch.tensor([True] * 4 + [False] * 2).expand(2, 1, 6, 6)
     wanted = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
     assert torch.equal(attention(query, key, value, attn_mask=allowed), wanted)
-    monkeypatch.setattr("methods.dropout.mask", lambda weights, _rate: torch.ones_like(weights))
+    monkeypatch.setattr("gonogo.methods.dropout.mask", lambda weights, _rate: torch.ones_like(weights))
     assert torch.allclose(attention(query, key, value, attn_mask=allowed, dropout_p=0.1), wanted, atol=1e-6)
     wanted = functional.scaled_dot_product_attention(query, key, value, scale=0.3)
     assert torch.allclose(attention(query, key, value, dropout_p=0.1, scale=0.3), wanted, atol=1e-6)

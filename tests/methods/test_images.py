@@ -4,16 +4,25 @@ import json
 import random
 
 import pytest
-import small_models
 import torch
+from gonogo.methods import bottleneck, full, head, lora, models, rows, training
+from gonogo.methods.measures import (
+    audit,
+    data,
+    images,
+    learning,
+    padding,
+    parity,
+    task_scores,
+    tokens,
+)
+from gonogo.methods.observer import Observer
+from gonogo.methods.probe import probe_batch, probe_logits, reference_loss
+from gonogo.methods.run import NotObservable, RunFolder
 from torch import nn
 from transformers import ViTConfig, ViTModel
 
-from methods import bottleneck, full, head, lora, models, rows, training
-from methods.measures import audit, data, images, learning, padding, parity, task_scores, tokens
-from methods.observer import Observer
-from methods.probe import probe_batch, probe_logits, reference_loss
-from methods.run import NotObservable, RunFolder
+from tests.methods import small_models
 
 SIDE = 4
 TARGETS = {"target_modules": ["q_proj", "v_proj"]}
@@ -186,7 +195,7 @@ def test_rows_that_entered_the_training_are_known_again(run, recipe):
 @pytest.mark.parametrize("own_labels", [True, False])
 def test_accumulated_gradients_are_those_of_one_batch(recipe, tmp_path, monkeypatch, own_labels):
     if not own_labels:  # as a user's loop that keeps the labels from the model
-        monkeypatch.setattr("methods.observer.IMAGE", ("pixel_values",))
+        monkeypatch.setattr("gonogo.methods.observer.IMAGE", ("pixel_values",))
     label = {rows.key(item): item["labels"] for item in encoded(recipe)}
     seen = watched(tmp_path / "gradients", recipe, gradients=True, max_steps=2, row_label=label)
     report = learning.gradient_accumulation(seen)
@@ -236,7 +245,7 @@ def test_what_trained_is_what_the_recipe_lists(run):
 
 
 def test_a_frozen_head_is_missed(run, tmp_path):
-    from tiny_runs import copied
+    from tests.methods.tiny_runs import copied
 
     def freeze(listing):
         for row in listing["tensors"]:

@@ -7,11 +7,8 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from methods.layerlens import knapsack, solvers
-from methods.layerlens.allocation import (
+from gonogo.methods.layerlens import knapsack, solvers
+from gonogo.methods.layerlens.allocation import (
     Allocation,
     Infeasible,
     Option,
@@ -21,9 +18,11 @@ from methods.layerlens.allocation import (
     exact,
     greedy,
     inversions,
-    slack,  # fmt: skip
+    slack,
     slack_wasted,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 NAMES = ("parameters", "flops")
 

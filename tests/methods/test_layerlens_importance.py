@@ -4,13 +4,13 @@ from itertools import product
 from math import sqrt
 
 import pytest
-import small_sites
 import torch
+from gonogo.methods.layerlens import ghost, moments, one_pass, watch
+from gonogo.methods.layerlens.importance import DEFAULT, importance, layer_of
 from peft import LoraConfig, get_peft_model
-from small_sites import Branches, Softmax, batched, joined, subject
 
-from methods.layerlens import ghost, moments, one_pass, watch
-from methods.layerlens.importance import DEFAULT, importance, layer_of
+from tests.methods import small_sites
+from tests.methods.small_sites import Branches, Softmax, batched, joined, subject
 
 ALL = (*DEFAULT, "trace_norm", "spectrum")
 

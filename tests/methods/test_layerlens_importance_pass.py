@@ -4,14 +4,14 @@ import gc
 from types import SimpleNamespace
 
 import pytest
-import small_sites
 import torch
-from small_sites import Softmax, batched, joined, subject
+from gonogo.methods.layerlens import watch
+from gonogo.methods.layerlens.importance import DEFAULT, SCORES, importance
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from methods.layerlens import watch
-from methods.layerlens.importance import DEFAULT, SCORES, importance
+from tests.methods import small_sites
+from tests.methods.small_sites import Softmax, batched, joined, subject
 
 
 def state(model: nn.Module) -> dict:

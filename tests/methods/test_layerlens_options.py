@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-
-from methods.layerlens import monitor
-from methods.layerlens.allocation import exact
-from methods.layerlens.costs import COSTS, CostModel, fitted
-from methods.layerlens.layout import Layer, Layout
-from methods.layerlens.options import Menu, Spectra, options, plan_of
-from methods.layerlens.plan import Given, Plan, parameters
+from gonogo.methods.layerlens import monitor
+from gonogo.methods.layerlens.allocation import exact
+from gonogo.methods.layerlens.costs import COSTS, CostModel, fitted
+from gonogo.methods.layerlens.layout import Layer, Layout
+from gonogo.methods.layerlens.options import Menu, Spectra, options, plan_of
+from gonogo.methods.layerlens.plan import Given, Plan, parameters
 
 
 def layout(layers=3, d=12, o=8):

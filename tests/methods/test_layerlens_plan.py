@@ -4,6 +4,9 @@ import random
 
 import pytest
 import torch
+from gonogo.methods.layerlens import method, plan, rules
+from gonogo.methods.layerlens.layout import Layout
+from gonogo.methods.layerlens.plan import Given, Plan
 from transformers import (
     BertConfig,
     BertForSequenceClassification,
@@ -14,10 +17,6 @@ from transformers import (
     ViTConfig,
     ViTForImageClassification,
 )
-
-from methods.layerlens import method, plan, rules
-from methods.layerlens.layout import Layout
-from methods.layerlens.plan import Given, Plan
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
 

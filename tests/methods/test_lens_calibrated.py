@@ -1,10 +1,10 @@
 """Importance: utility is what it says, at the trained head, on rows of train as they are."""
 
 import pytest
+from gonogo.methods.layerlens import importance as module
+from gonogo.methods.layerlens import moments
+from gonogo.methods.measures import forward, layerlens
 
-from methods.layerlens import importance as module
-from methods.layerlens import moments
-from methods.measures import forward, layerlens
 from tests.methods.tiny_lens import Tiny
 
 MODULES = ["attention.self.query", "attention.self.value", "output.dense"]

@@ -1,10 +1,10 @@
 """What a trained run is worth: the artefact is asked on dev what the looks saw, and no row of dev or test was trained on."""
 
 import pytest
+from gonogo.methods import training
+from gonogo.methods.layerlens import looks, method
+from gonogo.methods.measures import layerlens
 
-from methods import training
-from methods.layerlens import looks, method
-from methods.measures import layerlens
 from tests.methods.tiny_lens import Tiny, idle, without_alpha
 
 

@@ -1,8 +1,7 @@
 """Drift at matched performance: read off by hand on trajectories of three points."""
 
 import pytest
-
-from methods import matched
+from gonogo.methods import matched
 
 UP = [{"dev_score": 0.5, "drift": 0.0}, {"dev_score": 0.7, "drift": 0.1}, {"dev_score": 0.9, "drift": 0.3}]
 

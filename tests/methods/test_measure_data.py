@@ -6,8 +6,7 @@ import random
 from types import SimpleNamespace
 
 import pytest
-
-from methods.measures import data
+from gonogo.methods.measures import data
 
 WORDS = [a + b + c for a in ("ba", "ko", "mi", "tu", "re") for b in ("l", "n", "s", "v") for c in ("a", "e", "o", "um")]
 

@@ -4,8 +4,7 @@ import json
 from types import SimpleNamespace
 
 import pytest
-
-from methods.measures import environment
+from gonogo.methods.measures import environment
 
 HERE = environment.record()
 

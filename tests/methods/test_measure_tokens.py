@@ -6,9 +6,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gonogo.methods.measures import tokens
 from safetensors.numpy import save_file
-
-from methods.measures import tokens
 
 PAD, BOS, USER, ASSISTANT, EOS = 0, 1, 2, 3, 4
 
@@ -57,9 +56,9 @@ def measure(monkeypatch, folder, encode, rows=ROWS, tokenizer=None, task="causal
     """The measure over `rows`, encoded by `encode(row)`, with `observed` rows as one batch that entered forward."""
     (folder / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
     fake = SimpleNamespace(encode=lambda rs, t, recipe: [encode(r) for r in rs], read=lambda d, s: rows)
-    monkeypatch.setitem(sys.modules, "methods.rows", fake)
+    monkeypatch.setitem(sys.modules, "gonogo.methods.rows", fake)
     monkeypatch.setitem(
-        sys.modules, "methods.models", SimpleNamespace(load_tokenizer=lambda recipe: tokenizer or Toy())
+        sys.modules, "gonogo.methods.models", SimpleNamespace(load_tokenizer=lambda recipe: tokenizer or Toy())
     )
     if observed:
         save_file(

@@ -1,9 +1,9 @@
 import pytest
-import tiny_runs
 import torch
-from tiny_runs import copied, value
+from gonogo.methods.measures import audit
 
-from methods.measures import audit
+from tests.methods import tiny_runs
+from tests.methods.tiny_runs import copied, value
 
 
 def item(content, part):

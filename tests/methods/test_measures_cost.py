@@ -2,10 +2,10 @@ import json
 import time
 
 import pytest
+from gonogo.methods.measures import cost, forward
 from safetensors.torch import load_file, save_file
-from tiny_runs import copied, value
 
-from methods.measures import cost, forward
+from tests.methods.tiny_runs import copied, value
 
 
 def test_stored_parameters_are_counted_from_the_file(clean):

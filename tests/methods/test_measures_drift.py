@@ -5,13 +5,13 @@ import shutil
 
 import pytest
 import torch
-from tiny_runs import copied, recipe, train
+from gonogo.methods import expected, models, rows, tasks
+from gonogo.methods.drift import cka, compare, representations, trajectory
+from gonogo.methods.drift.sample import sample
+from gonogo.methods.measures import drift, forward
+from gonogo.methods.run import NotObservable, RunFolder
 
-from methods import expected, models, rows, tasks
-from methods.drift import cka, compare, representations, trajectory
-from methods.drift.sample import sample
-from methods.measures import drift, forward
-from methods.run import NotObservable, RunFolder
+from tests.methods.tiny_runs import copied, recipe, train
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ from math import isnan, sqrt
 from types import SimpleNamespace
 
 import pytest
-import small_sites
-from small_sites import batched, subject
+from gonogo.methods.layerlens.importance import importance, layer_of
+from gonogo.methods.layerlens.layout import Layer, Layout
+from gonogo.methods.measures import layerlens
 
-from methods.layerlens.importance import importance, layer_of
-from methods.layerlens.layout import Layer, Layout
-from methods.measures import layerlens
+from tests.methods import small_sites
+from tests.methods.small_sites import batched, subject
 
 SITES = {"attention.self.query": (16, 16), "output.dense": (32, 16)}
 

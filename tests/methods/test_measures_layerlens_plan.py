@@ -4,11 +4,10 @@ import json
 from dataclasses import asdict
 
 import pytest
-
-from methods.layerlens.costs import CostModel
-from methods.layerlens.layout import Layer, Layout
-from methods.layerlens.options import Menu
-from methods.measures import layerlens_plan
+from gonogo.methods.layerlens.costs import CostModel
+from gonogo.methods.layerlens.layout import Layer, Layout
+from gonogo.methods.layerlens.options import Menu
+from gonogo.methods.measures import layerlens_plan
 
 LAYERS, HIDDEN = 4, 16
 BASE = {"flops": 1000.0, "memory_bytes": 500.0, "latency_s": 1.0}

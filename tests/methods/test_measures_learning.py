@@ -3,11 +3,11 @@ from dataclasses import replace
 from itertools import pairwise
 
 import pytest
-import tiny_runs
+from gonogo.methods.measures import audit, learning, repro, schedule
 from safetensors.torch import load_file, save_file
-from tiny_runs import copied, value
 
-from methods.measures import audit, learning, repro, schedule
+from tests.methods import tiny_runs
+from tests.methods.tiny_runs import copied, value
 
 
 def retraced(run, folder, edit):

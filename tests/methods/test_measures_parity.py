@@ -1,13 +1,13 @@
 import math
 
 import pytest
-import tiny_runs
 import torch
+from gonogo.methods import models
+from gonogo.methods.measures import forward, merging, parity
 from safetensors.torch import load_file, save_file
-from tiny_runs import copied, value
 
-from methods import models
-from methods.measures import forward, merging, parity
+from tests.methods import tiny_runs
+from tests.methods.tiny_runs import copied, value
 
 
 def test_a_clean_run_is_the_same_function_everywhere(clean):

@@ -6,11 +6,11 @@ from dataclasses import FrozenInstanceError
 from importlib import import_module
 
 import pytest
-import small_models
 import torch
+from gonogo.methods import METHODS, models, rows
+from gonogo.methods.run import NotObservable, Run, RunFolder
 
-from methods import METHODS, models, rows
-from methods.run import NotObservable, Run, RunFolder
+from tests.methods import small_models
 
 CASES = [
     ("lora", {}), ("lora", {"use_rslora": True}), ("lora", {"use_dora": True}), ("lora", {"init_lora_weights": False}),
@@ -78,7 +78,7 @@ def test_saved_and_loaded_on_another_head_seed(base, name, config, request, data
 
 
 def test_switching_a_bottleneck_off_gives_the_base_back(bert, data):
-    from methods import bottleneck
+    from gonogo.methods import bottleneck
 
     recipe = small_models.recipe(bert, data, "bottleneck")
     batch, base = batch_of(recipe), models.load_base(recipe, head_seed=1)
@@ -93,7 +93,7 @@ def test_switching_a_bottleneck_off_gives_the_base_back(bert, data):
 
 
 def test_places_of_both_styles(bert, llama, data):
-    from methods.bottleneck import places
+    from gonogo.methods.bottleneck import places
 
     for base, expected in ((bert, (4, 2)), (llama, (4, 2))):
         model = models.load_base(small_models.recipe(base, data), head_seed=1)
@@ -137,7 +137,7 @@ def test_a_missing_head_is_drawn_from_its_own_seed(bert, data):
 
 
 def test_a_saved_adapter_has_the_same_bytes_under_any_hash_seed(bert, data, tmp_path):
-    from methods import lora
+    from gonogo.methods import lora
 
     recipe = small_models.recipe(bert, data, config={"target_modules": ["value", "key", "query"]})
     lora.save(lora.wrap(models.load_base(recipe, 1), recipe["method"]["config"], 2), tmp_path)
@@ -145,7 +145,7 @@ def test_a_saved_adapter_has_the_same_bytes_under_any_hash_seed(bert, data, tmp_
 
 
 def test_importing_the_package_loads_no_torch():
-    code = "import sys, methods, methods.run; sys.exit('torch' in sys.modules)"
+    code = "import sys, methods, gonogo.methods.run; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

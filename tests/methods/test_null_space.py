@@ -2,10 +2,9 @@
 
 import pytest
 import torch
+from gonogo.methods.safe import null_space
+from gonogo.methods.safe.null_space import InputCovariance, project_step
 from torch import nn
-
-from methods.safe import null_space
-from methods.safe.null_space import InputCovariance, project_step
 
 D, RANK, OUT = 12, 5, 6
 

@@ -2,12 +2,11 @@
 
 import pytest
 import torch
+from gonogo.methods.accumulated import compare, widen
+from gonogo.methods.observer import Observer, StopTraining
+from gonogo.methods.quiet import put_back, without_dropout
+from gonogo.methods.run import NotObservable
 from torch import nn
-
-from methods.accumulated import compare, widen
-from methods.observer import Observer, StopTraining
-from methods.quiet import put_back, without_dropout
-from methods.run import NotObservable
 
 
 def test_compare_knows_a_scaled_gradient():

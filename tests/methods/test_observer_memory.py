@@ -4,11 +4,10 @@ from collections import Counter
 from types import SimpleNamespace
 
 import torch
+from gonogo.methods import observer_memory
+from gonogo.methods.inventory import inventory
+from gonogo.methods.observer_watch import Watch
 from torch import nn
-
-from methods import observer_memory
-from methods.inventory import inventory
-from methods.observer_watch import Watch
 
 
 def observer(folder, model: nn.Module) -> SimpleNamespace:

@@ -4,17 +4,17 @@ import json
 from collections.abc import Callable
 
 import pytest
-import tiny_runs
 import torch
-from tiny_runs import value
+from gonogo.methods import models
+from gonogo.methods.measures import audit, environment, learning, schedule
+from gonogo.methods.observer import Observer
+from gonogo.methods.observer_watch import Watch, bent
+from gonogo.methods.probe import probe_batch
+from gonogo.methods.run import RunFolder
 from torch import nn
 
-from methods import models
-from methods.measures import audit, environment, learning, schedule
-from methods.observer import Observer
-from methods.observer_watch import Watch, bent
-from methods.probe import probe_batch
-from methods.run import RunFolder
+from tests.methods import tiny_runs
+from tests.methods.tiny_runs import value
 
 
 def trained(folders, place, *, during: Callable | None = None, **more) -> RunFolder:

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
+from gonogo.methods import OPTIMIZERS, optimizers
 from torch import nn
-
-from methods import OPTIMIZERS, optimizers
 
 PLAIN = {"learning_rate": 0.1}
 

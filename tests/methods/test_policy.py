@@ -5,9 +5,17 @@ import math
 
 import numpy as np
 import pytest
-
-from methods.safe import policy, policy_scores
-from methods.safe.policy_scores import Table, anytime_lower, argmax, pareto, per_item, pure, regret, scores
+from gonogo.methods.safe import policy, policy_scores
+from gonogo.methods.safe.policy_scores import (
+    Table,
+    anytime_lower,
+    argmax,
+    pareto,
+    per_item,
+    pure,
+    regret,
+    scores,
+)
 
 LATENCY = [0.010, 0.012, 0.014]
 

@@ -3,11 +3,11 @@
 import random
 
 import pytest
-import small_models
 import torch
+from gonogo.methods import rows
+from gonogo.methods.models import load_tokenizer
 
-from methods import rows
-from methods.models import load_tokenizer
+from tests.methods import small_models
 
 BOS, EOS = 2, 3
 

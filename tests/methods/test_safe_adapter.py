@@ -10,12 +10,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from gonogo.methods.expected import tensor_digest
+from gonogo.methods.safe import adapter, models
+from gonogo.methods.safe.adapter import SAFE, Fusion, Projector, SafeConfig
 from safetensors.torch import load_file, save_file
 from torch import nn
-
-from methods.expected import tensor_digest
-from methods.safe import adapter, models
-from methods.safe.adapter import SAFE, Fusion, Projector, SafeConfig
 
 EMBEDDED = Path(models.__file__).parents[2] / "fixtures" / "safe_base"
 N, K = 4, 8

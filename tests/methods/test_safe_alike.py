@@ -5,12 +5,12 @@ import json
 
 import pytest
 import torch
+from gonogo.methods.measures import safe_audit, safe_recipe
+from gonogo.methods.measures.safe_reference import Reference, served
+from gonogo.methods.safe import adapter, models, training
+from gonogo.methods.safe.adapter import SAFE, WEIGHTS
 from safetensors.torch import load_file
 
-from methods.measures import safe_audit, safe_recipe
-from methods.measures.safe_reference import Reference, served
-from methods.safe import adapter, models, training
-from methods.safe.adapter import SAFE, WEIGHTS
 from tests.methods.test_safe_measures import (  # noqa: F401
     STAGE,
     clean,

@@ -6,10 +6,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
-from methods.measures import safe_curriculum
-from methods.run import NotObservable, RunFolder
-from methods.safe.curriculum import Curriculum
+from gonogo.methods.measures import safe_curriculum
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe.curriculum import Curriculum
 
 ROWS = [{"id": f"{need}-{n}", "need": need, "question": f"{need} {n % 5}?", "snr": None if n % 9 == 0 else float(n % 20)} for need in ("audio", "both", "none") for n in range(120)]
 STAGES = [

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gonogo.fixtures.data import av_questions, sounds
+from gonogo.methods.measures import safe_data, safe_hearing
+from gonogo.methods.run import NotObservable
 from PIL import Image
 
-from fixtures.data import av_questions, sounds
-from methods.measures import safe_data, safe_hearing
-from methods.run import NotObservable
 from tests.fixtures.test_av_questions import SIZES, write_wheel
 
 heard: dict[bytes, tuple[int, int]] = {}  # the extents found so far: the lies share most of their sounds

@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
+from gonogo.fixtures.safe_subject import EMBEDDED
+from gonogo.harness.evidence import Measurement
+from gonogo.harness.verdict import Outcome, judge
+from gonogo.methods.measures import safe_answers, safe_audit, safe_bench, safe_cost, safe_examples
+from gonogo.methods.safe import guard, models, pretrain, rows, training
+from gonogo.methods.safe.adapter import WEIGHTS
 
-from fixtures.safe_subject import EMBEDDED
-from harness.evidence import Measurement
-from harness.verdict import Outcome, judge
-from methods.measures import safe_answers, safe_audit, safe_bench, safe_cost, safe_examples
-from methods.safe import guard, models, pretrain, rows, training
-from methods.safe.adapter import WEIGHTS
 from tests.fixtures.test_safe_evidence import CRITERIA
 from tests.methods.pretended import GPU, Refused, pretended
 from tests.methods.test_safe_measures import finished

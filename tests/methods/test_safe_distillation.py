@@ -4,9 +4,8 @@ import math
 
 import pytest
 import torch
+from gonogo.methods.safe.distillation import kl
 from torch.nn import functional
-
-from methods.safe.distillation import kl
 
 
 def coin(p: float) -> torch.Tensor:

@@ -3,9 +3,9 @@
 
 import pytest
 import torch
+from gonogo.methods.measures import safe_entered
+from gonogo.methods.safe import training
 
-from methods.measures import safe_entered
-from methods.safe import training
 from tests.methods.test_safe_measures import STAGE, copy, data, finished, lied, read_once  # noqa: F401
 from tests.methods.test_safe_training import recipe_of
 

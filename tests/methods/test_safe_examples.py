@@ -5,12 +5,12 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from gonogo.harness.evidence import Measurement
+from gonogo.methods.measures import safe_answers, safe_data, safe_examples, safe_hearing
+from gonogo.methods.run import NotObservable
+from gonogo.methods.safe import rows
 from PIL import Image
 
-from harness.evidence import Measurement
-from methods.measures import safe_answers, safe_data, safe_examples, safe_hearing
-from methods.run import NotObservable
-from methods.safe import rows
 from tests.methods.test_safe_measures import clean, data  # noqa: F401
 
 

@@ -2,11 +2,10 @@
 
 import pytest
 import torch
+from gonogo.methods.safe import guard
+from gonogo.methods.safe.adapter import SAFE, SafeConfig
+from gonogo.methods.safe.guard import Guard
 from torch import nn
-
-from methods.safe import guard
-from methods.safe.adapter import SAFE, SafeConfig
-from methods.safe.guard import Guard
 
 
 class Base(nn.Module):

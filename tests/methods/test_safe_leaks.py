@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-
-from methods.measures import safe_leaks
-from methods.measures.safe_leaks import followed, near_images, shortcuts
+from gonogo.methods.measures import safe_leaks
+from gonogo.methods.measures.safe_leaks import followed, near_images, shortcuts
 
 SPLITS = ("train", "test")
 COLOURS = ("red", "blue", "gray", "teal")

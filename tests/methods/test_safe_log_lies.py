@@ -5,9 +5,9 @@ import json
 import math
 
 import pytest
+from gonogo.methods.measures import learning, safe_curriculum, safe_repro
+from gonogo.methods.run import RunFolder
 
-from methods.measures import learning, safe_curriculum, safe_repro
-from methods.run import RunFolder
 from tests.methods.test_safe_curriculum import STAGES, event, judge, lines  # noqa: F401
 
 

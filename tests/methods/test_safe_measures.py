@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from gonogo.fixtures.data.av_tiny import tiny
+from gonogo.fixtures.safe_subject import EMBEDDED
+from gonogo.harness import criteria, evidence
+from gonogo.harness.verdict import Outcome, judge
+from gonogo.methods.measures import safe_actions, safe_answers, safe_audit, safe_cost, safe_learning
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe import adapter, models, observed, rows, training
+from gonogo.methods.safe.adapter import SAFE, WEIGHTS
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from fixtures.data.av_tiny import tiny
-from fixtures.safe_subject import EMBEDDED
-from harness import criteria, evidence
-from harness.verdict import Outcome, judge
-from methods.measures import safe_actions, safe_answers, safe_audit, safe_cost, safe_learning
-from methods.run import NotObservable, RunFolder
-from methods.safe import adapter, models, observed, rows, training
-from methods.safe.adapter import SAFE, WEIGHTS
 from tests.methods.test_safe_training import MIXED, recipe_of, run_of, write, write_data
 
 STAGE = [{**MIXED, "steps": 4}]

@@ -6,15 +6,15 @@ import tomllib
 import numpy as np
 import pytest
 import torch
+from gonogo.fixtures import safe_evidence, safe_subject
+from gonogo.harness.evidence import Measurement
+from gonogo.methods.measures import safe_answers, safe_audit, safe_cost, safe_memory
+from gonogo.methods.run import NotObservable
+from gonogo.methods.safe.adapter import SAFE, WEIGHTS
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import Blip2ForConditionalGeneration
 
-from fixtures import safe_evidence, safe_subject
-from harness.evidence import Measurement
-from methods.measures import safe_answers, safe_audit, safe_cost, safe_memory
-from methods.run import NotObservable
-from methods.safe.adapter import SAFE, WEIGHTS
 from tests.fixtures.test_safe_subject import GOOD
 from tests.fixtures.test_safe_subject import write_data as write_small
 from tests.methods.test_safe_adapter import K, embedded, logits, own, small, wild

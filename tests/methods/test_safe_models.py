@@ -5,6 +5,10 @@ import json
 import numpy as np
 import pytest
 import torch
+from gonogo.fixtures.safe_subject import widths
+from gonogo.methods.expected import tensor_digest
+from gonogo.methods.safe import models
+from gonogo.methods.safe.adapter import SAFE, SafeConfig, load
 from PIL import Image
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers import models as vocabularies
@@ -16,11 +20,6 @@ from transformers import (
     ClapModel,
     PreTrainedTokenizerFast,
 )
-
-from fixtures.safe_subject import widths
-from methods.expected import tensor_digest
-from methods.safe import models
-from methods.safe.adapter import SAFE, SafeConfig, load
 
 RATE, SIZE, QUERIES, IMAGE = 16000, 32, 3, 2
 WORDS = ["<unk>", "</s>", "<image>", "<pad>", "<s>", "?", "is", "the", "sound", "a", "bell", "yes", "no"]

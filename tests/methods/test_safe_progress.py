@@ -5,10 +5,9 @@ import math
 import wave
 
 import pytest
-
-from harness.evidence import Measurement
-from methods.measures import safe_progress, safe_sounds
-from methods.run import RunFolder
+from gonogo.harness.evidence import Measurement
+from gonogo.methods.measures import safe_progress, safe_sounds
+from gonogo.methods.run import RunFolder
 
 STAGES = [{"name": "hear", "steps": 4, "mix": {"audio": 0.5, "none": 0.5}, "until": {"audio": 0.5}, "extend": 3, "extensions": 2},
           {"name": "blind", "steps": 2, "mix": {"audio": 1.0}}, {"name": "mixed", "steps": 14, "mix": {"audio": 0.5, "none": 0.5}}]  # fmt: skip

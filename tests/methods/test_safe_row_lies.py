@@ -4,10 +4,10 @@
 import json
 
 import pytest
+from gonogo.methods.measures import safe_cost, safe_data, safe_memory
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe import rows
 
-from methods.measures import safe_cost, safe_data, safe_memory
-from methods.run import NotObservable, RunFolder
-from methods.safe import rows
 from tests.methods.test_safe_data import change, files, folder, judge, rows_of, true  # noqa: F401
 
 EVERY = ("train", "dev", "test", "vqa")

@@ -5,10 +5,10 @@ import json
 import shutil
 
 import pytest
+from gonogo.methods.measures import safe_answers, safe_audit, safe_learning
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe import rows
 
-from methods.measures import safe_answers, safe_audit, safe_learning
-from methods.run import NotObservable, RunFolder
-from methods.safe import rows
 from tests.methods.test_safe_measures import clean, copy, counts, data, edit, pairs, read_once  # noqa: F401
 from tests.methods.test_safe_training import write
 

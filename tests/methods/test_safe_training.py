@@ -9,14 +9,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from gonogo.fixtures.data import av_questions
+from gonogo.fixtures.safe_subject import DEFAULTS, EMBEDDED, widths
+from gonogo.methods.expected import tensor_digest
+from gonogo.methods.run import Run
+from gonogo.methods.safe import models, rows, training
+from gonogo.methods.safe.adapter import WEIGHTS
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from fixtures.data import av_questions
-from fixtures.safe_subject import DEFAULTS, EMBEDDED, widths
-from methods.expected import tensor_digest
-from methods.run import Run
-from methods.safe import models, rows, training
-from methods.safe.adapter import WEIGHTS
 from tests.fixtures.test_av_questions import write_wheel
 
 LAYERS = [f"language_model.model.decoder.layers.{n}" for n in range(3)]

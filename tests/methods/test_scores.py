@@ -5,12 +5,11 @@ import math
 from types import SimpleNamespace
 
 import pytest
+from gonogo.methods import scores
+from gonogo.methods.measures import metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as library
-
-from methods import scores
-from methods.measures import metrics
 
 PAIRS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=40)
 

@@ -5,10 +5,9 @@ import re
 import string
 
 import pytest
+from gonogo.methods import scores
 from hypothesis import given
 from hypothesis import strategies as st
-
-from methods import scores
 
 
 def plain_words(text: str) -> list[str]:

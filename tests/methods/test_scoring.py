@@ -1,11 +1,11 @@
 """Scoring leaves work out and answers what the plain forward answers, draw after draw, and leaves no trace."""
 
 import pytest
-import small_models
 import torch
+from gonogo.methods import models, rows
+from gonogo.methods.measures import scoring
 
-from methods import models, rows
-from methods.measures import scoring
+from tests.methods import small_models
 
 OPENING = " ".join(f"w{n}" for n in range(12))
 

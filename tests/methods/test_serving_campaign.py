@@ -4,11 +4,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from gonogo.methods.serving import answers, campaign
+from gonogo.methods.serving.campaign import Turn
+from gonogo.methods.serving.contract import Answer, Request
 from scipy.stats import binom
-
-from methods.serving import answers, campaign
-from methods.serving.campaign import Turn
-from methods.serving.contract import Answer, Request
 
 ARMS = ["a", "b", "c"]
 

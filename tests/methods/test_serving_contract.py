@@ -3,9 +3,8 @@ import signal
 import time
 
 import pytest
-
-from methods.serving import contract
-from methods.serving.contract import Answer, Deployment, Request
+from gonogo.methods.serving import contract
+from gonogo.methods.serving.contract import Answer, Deployment, Request
 
 
 def test_a_deployment_is_merged_or_holds_adapters_but_never_both(tmp_path):

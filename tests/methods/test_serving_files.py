@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_adapters import adapters
+from gonogo.methods.run import NotObservable
+from gonogo.methods.serving import files, models_of
+from gonogo.methods.serving.contract import Deployment
+from gonogo.methods.serving.llama_cpp import LlamaCpp
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from methods.run import NotObservable
-from methods.serving import files, models_of
-from methods.serving.contract import Deployment
-from methods.serving.llama_cpp import LlamaCpp
+from tests.methods.small_adapters import adapters
 
 CONVERTER = "import sys\nfrom pathlib import Path\nwords = sys.argv[1:]\nPath(words[words.index('--outfile') + 1]).write_text(' '.join(words))\n"
 

@@ -8,14 +8,13 @@ import time
 from pathlib import Path
 
 import pytest
-
-from methods.run import NotObservable
-from methods.serving import engine, http_server
-from methods.serving.contract import Deployment, Request, UnknownAdapter
-from methods.serving.http_server import Refused
-from methods.serving.llama_cpp import LlamaCpp
-from methods.serving.ollama import Ollama
-from methods.serving.vllm import Vllm
+from gonogo.methods.run import NotObservable
+from gonogo.methods.serving import engine, http_server
+from gonogo.methods.serving.contract import Deployment, Request, UnknownAdapter
+from gonogo.methods.serving.http_server import Refused
+from gonogo.methods.serving.llama_cpp import LlamaCpp
+from gonogo.methods.serving.ollama import Ollama
+from gonogo.methods.serving.vllm import Vllm
 
 FAKE = Path(__file__).with_name("fake_server.py")
 LONG, LONGER = (8, 9, 10), (8, 9, 10, 11)

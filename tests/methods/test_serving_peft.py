@@ -5,15 +5,15 @@ from collections import defaultdict
 from random import Random
 
 import pytest
+from gonogo.fixtures.sabotage import serving as sabotage
+from gonogo.methods import models, rows
+from gonogo.methods.measures import serving
+from gonogo.methods.run import NotObservable
+from gonogo.methods.serving import campaign, contract, engine, models_of, peft_engine
+from gonogo.methods.serving.contract import Deployment, Request, UnknownAdapter
 from safetensors.torch import load_file, save_file
-from small_adapters import adapters
 
-from fixtures.sabotage import serving as sabotage
-from methods import models, rows
-from methods.measures import serving
-from methods.run import NotObservable
-from methods.serving import campaign, contract, engine, models_of, peft_engine
-from methods.serving.contract import Deployment, Request, UnknownAdapter
+from tests.methods.small_adapters import adapters
 
 PROMPTS = [(2, 9, 10, 11), (2, 12), (2, 13, 14, 15, 16, 17)]
 

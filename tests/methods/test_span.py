@@ -4,11 +4,11 @@ import json
 import math
 
 import pytest
-import small_models
 import torch
+from gonogo.methods import models, probe, rows, span, training, windows
+from gonogo.methods.run import RunFolder
 
-from methods import models, probe, rows, span, training, windows
-from methods.run import RunFolder
+from tests.methods import small_models
 
 NAMES = ["Ada", "Bo", "Cy", "Di"]
 

@@ -4,15 +4,14 @@ import json
 from types import SimpleNamespace
 
 import pytest
-import small_models
-import tiny_runs
 import torch
+from gonogo.methods import models, rows, tasks
+from gonogo.methods.measures import answers, task_scores
+from gonogo.methods.run import NotObservable
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from methods import models, rows, tasks
-from methods.measures import answers, task_scores
-from methods.run import NotObservable
+from tests.methods import small_models, tiny_runs
 
 
 @pytest.fixture

@@ -3,8 +3,7 @@
 import random
 
 import pytest
-
-from methods import scores, tasks
+from gonogo.methods import scores, tasks
 
 
 @pytest.mark.parametrize("name", tasks.TASKS)

@@ -5,12 +5,12 @@ import math
 from pathlib import Path
 
 import pytest
-import small_models
 import torch
+from gonogo.methods import models, rows, training
+from gonogo.methods.run import RunFolder
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
-from methods import models, rows, training
-from methods.run import RunFolder
+from tests.methods import small_models
 
 
 def trained(folder: Path, recipe: dict, **options) -> dict[str, bytes]:
@@ -255,7 +255,7 @@ def test_an_overfit_on_few_rows_learns(llama, tmp_path):
 
 def test_a_factory_builds_the_base(bert, data, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
-        "from methods.models import load_base\ndef build(recipe):\n    return load_base({**recipe, 'factory': None})\n"
+        "from gonogo.methods.models import load_base\ndef build(recipe):\n    return load_base({**recipe, 'factory': None})\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     recipe = small_models.recipe(bert, data) | {"factory": "mine:build"}

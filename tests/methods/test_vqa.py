@@ -8,8 +8,7 @@ on 20,000 random texts without that word, and on 20,000 random sets of ten truth
 import itertools
 
 import pytest
-
-from methods.safe import vqa
+from gonogo.methods.safe import vqa
 
 NORMALISED = {
     "Two dogs.": "2 dogs", "The U.S. flag": "us flag", "3.5": "3.5", "1,000": "1000", "t-shirt": "t shirt", "left/right": "left right",

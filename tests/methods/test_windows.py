@@ -3,13 +3,13 @@
 import random
 
 import pytest
-import small_models
 import torch
+from gonogo.methods import rows, windows
+from gonogo.methods.models import load_tokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
-from methods import rows, windows
-from methods.models import load_tokenizer
+from tests.methods import small_models
 
 
 @pytest.fixture

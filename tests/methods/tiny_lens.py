@@ -2,9 +2,10 @@
 
 import json
 
-from fixtures import child
-from methods.layerlens import method
-from methods.run import RunFolder
+from gonogo.fixtures import child
+from gonogo.methods.layerlens import method
+from gonogo.methods.run import RunFolder
+
 from tests.methods import tiny_runs
 
 SITES = [{"layer": 0, "method": "lora", "rank": 2, "modules": ["attention.self.query", "attention.self.value"]}, {"layer": 1, "method": "adapter", "width": 4}]
@@ -29,7 +30,7 @@ class Tiny:
     def train(self, folder, recipe):
         place = self.root / folder
         place.mkdir()
-        settings = {"looks": "methods.layerlens.looks"} if recipe["kind"] == "lens" else {}
+        settings = {"looks": "gonogo.methods.layerlens.looks"} if recipe["kind"] == "lens" else {}
         child.train({"kind": "train", "folder": str(place), "recipe": recipe, "settings": settings})
         return RunFolder(place)
 

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from gonogo.methods import lora
+from gonogo.methods.models import load_base, load_tokenizer
+from gonogo.methods.observer import Observer
+from gonogo.methods.probe import probe_batch
+from gonogo.methods.rows import collate, encode, read
+from gonogo.methods.run import RunFolder
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
-
-from methods import lora
-from methods.models import load_base, load_tokenizer
-from methods.observer import Observer
-from methods.probe import probe_batch
-from methods.rows import collate, encode, read
-from methods.run import RunFolder
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "good", "bad", *[f"w{n}" for n in range(40)]]
 
