@@ -6,6 +6,7 @@ RESULTS = reports/allure-results
 .PHONY: check test gates report
 
 check:  ## lint, types
+	$(BIN)ruff format --check .
 	$(BIN)ruff check .
 	$(BIN)mypy
 

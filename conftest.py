@@ -10,6 +10,8 @@ for room in ("harness", "methods", "fixtures", "gates"):
     spec = find_spec(f"gonogo.{room}")
     found = Path(spec.origin or "").resolve() if spec else None
     if found is None or not found.is_relative_to(ROOT):
-        raise pytest.UsageError(f"gonogo.{room} is {found}, not {ROOT / room}; run: pip install -c constraints.txt -e . in {ROOT}")
+        raise pytest.UsageError(
+            f"gonogo.{room} is {found}, not {ROOT / room}; run: pip install -c constraints.txt -e . in {ROOT}"
+        )
 
 pytest_plugins = ["gonogo.harness.plugin", "gonogo.fixtures.launch", "gonogo.fixtures.simulations"]

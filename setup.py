@@ -7,7 +7,11 @@ from setuptools import find_namespace_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOMS = ("harness", "methods", "fixtures", "gates")
-FOUND = [name for name in find_namespace_packages(include=[f"{room}*" for room in ROOMS]) if name.partition(".")[0] in ROOMS]
+FOUND = [
+    name
+    for name in find_namespace_packages(include=[f"{room}*" for room in ROOMS])
+    if name.partition(".")[0] in ROOMS
+]
 INSIDE = [name for name in FOUND if name != "harness.package"]
 
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
+    "MKL_NUM_THREADS"
+] = "1"
 
 import numpy as np
 from gonogo.methods.layerlens.allocation import (
@@ -28,7 +27,14 @@ from gonogo.methods.layerlens.allocation import (
     slack_wasted,
 )
 
-SHAPES = {"query": (768, 768), "key": (768, 768), "value": (768, 768), "out": (768, 768), "up": (768, 3072), "down": (3072, 768)}
+SHAPES = {
+    "query": (768, 768),
+    "key": (768, 768),
+    "value": (768, 768),
+    "out": (768, 768),
+    "up": (768, 3072),
+    "down": (3072, 768),
+}
 RANKS, WIDTHS = (1, 2, 4, 8, 16), (8, 16, 32)
 TOKENS, BYTES = 16 * 96, 16
 Draw = np.random.Generator
@@ -40,12 +46,30 @@ def realistic(draw: Draw, layers: int = 12, concave: bool = True) -> list[Option
     for layer in range(layers):
         for module, (d, o) in SHAPES.items():
             site, worth, half = f"{layer}.{module}", draw.lognormal(0, 1), draw.uniform(1, 16)
-            sizes = [("lora", r, r * (d + o)) for r in RANKS] + [("adapter", b, 2 * o * b + b + o) for b in WIDTHS]
-            found.append(Option(site, "none", 0, 0.0, dict.fromkeys(("parameters", "flops", "memory_bytes", "latency_s"), 0)))
+            sizes = [("lora", r, r * (d + o)) for r in RANKS] + [
+                ("adapter", b, 2 * o * b + b + o) for b in WIDTHS
+            ]
+            found.append(
+                Option(
+                    site,
+                    "none",
+                    0,
+                    0.0,
+                    dict.fromkeys(("parameters", "flops", "memory_bytes", "latency_s"), 0),
+                )
+            )
             for method, size, parameters in sizes:
-                utility = worth * size / (size + half) * draw.lognormal(0, 0.05) if concave else draw.lognormal(0, 1)
-                costs = {"parameters": parameters, "flops": 6 * TOKENS * parameters, "memory_bytes": BYTES * parameters + 4 * TOKENS * (size + o),
-                         "latency_s": round(2e-5 + 1e-9 * parameters * draw.uniform(0.8, 1.2), 9)}  # fmt: skip
+                utility = (
+                    worth * size / (size + half) * draw.lognormal(0, 0.05)
+                    if concave
+                    else draw.lognormal(0, 1)
+                )
+                costs = {
+                    "parameters": parameters,
+                    "flops": 6 * TOKENS * parameters,
+                    "memory_bytes": BYTES * parameters + 4 * TOKENS * (size + o),
+                    "latency_s": round(2e-5 + 1e-9 * parameters * draw.uniform(0.8, 1.2), 9),
+                }
                 found.append(Option(site, method, size, float(utility), costs))
     return found
 
@@ -57,7 +81,12 @@ def budgets_of(options: list[Option], share: float) -> dict[str, float]:
         for name, cost in option.costs.items():
             by = most.setdefault(name, {})
             by[option.site] = max(by.get(option.site, 0), cost)
-    return {name: max(1, int(share * sum(by.values()))) if name != "latency_s" else round(share * sum(by.values()), 9) for name, by in most.items()}
+    return {
+        name: max(1, int(share * sum(by.values())))
+        if name != "latency_s"
+        else round(share * sum(by.values()), 9)
+        for name, by in most.items()
+    }
 
 
 def small(draw: Draw, constraints: int, concave: bool) -> tuple[list[Option], dict[str, float]]:
@@ -65,10 +94,22 @@ def small(draw: Draw, constraints: int, concave: bool) -> tuple[list[Option], di
     names = ("parameters", "flops")[:constraints]
     found = []
     for s in range(12):
-        gains, costs = draw.lognormal(0, 1, 4), draw.integers(1, 11, (constraints, 4)).cumsum(axis=1)
+        gains, costs = (
+            draw.lognormal(0, 1, 4),
+            draw.integers(1, 11, (constraints, 4)).cumsum(axis=1),
+        )
         utility = np.sort(gains)[::-1].cumsum() if concave else gains
         found.append(Option(f"s{s}", "none", 0, 0.0, dict.fromkeys(names, 0)))
-        found += [Option(f"s{s}", "lora", k + 1, float(utility[k]), {name: int(costs[j, k]) for j, name in enumerate(names)}) for k in range(4)]
+        found += [
+            Option(
+                f"s{s}",
+                "lora",
+                k + 1,
+                float(utility[k]),
+                {name: int(costs[j, k]) for j, name in enumerate(names)},
+            )
+            for k in range(4)
+        ]
     return found, budgets_of(found, float(draw.uniform(0.15, 0.6)))
 
 
@@ -78,17 +119,29 @@ def gaps(instances: int, constraints: int, concave: bool) -> None:
     for _ in range(instances):
         options, budgets = small(draw, constraints, concave)
         best, found = exact(options, budgets), greedy(options, budgets)
-        wrong += dynamic(options, budgets).chosen != best.chosen or found.utility > best.utility or found.bound < best.utility or slack_wasted(found, options, budgets)
+        wrong += (
+            dynamic(options, budgets).chosen != best.chosen
+            or found.utility > best.utility
+            or found.bound < best.utility
+            or slack_wasted(found, options, budgets)
+        )
         true.append(1 - found.utility / best.utility)
         said.append(found.gap)
-    print(f"| {constraints} | {'concave' if concave else 'any'} | {instances} | {100 * np.mean(np.array(true) <= 1e-12):.1f} | {quantiles(true)} | {quantiles(said)} | {wrong} |", flush=True)
+    print(
+        f"| {constraints} | {'concave' if concave else 'any'} | {instances} | {100 * np.mean(np.array(true) <= 1e-12):.1f} | {quantiles(true)} | {quantiles(said)} | {wrong} |",
+        flush=True,
+    )
 
 
 def quantiles(values: list[float]) -> str:
-    return " / ".join(f"{100 * value:.2f}" for value in (*np.quantile(values, (0.5, 0.9, 0.99)), max(values)))
+    return " / ".join(
+        f"{100 * value:.2f}" for value in (*np.quantile(values, (0.5, 0.9, 0.99)), max(values))
+    )
 
 
-def timed(solver: str, options: list[Option], budgets: Mapping[str, float]) -> tuple[float, Allocation]:
+def timed(
+    solver: str, options: list[Option], budgets: Mapping[str, float]
+) -> tuple[float, Allocation]:
     call = {"exact": exact, "dynamic": dynamic, "greedy": greedy}[solver]
     started = time.process_time()
     found = call(options, budgets)
@@ -112,20 +165,31 @@ def times(repeats: int, concave: bool) -> None:
             loss.append(1 - found["greedy"].utility / found["exact"].utility)
             said.append(found["greedy"].gap)
         for solver, taken in seconds.items():
-            more = f"{100 * max(loss):.3f} | {100 * max(said):.3f}" if solver == "greedy" else "0 | 0"
-            print(f"| {solver} | {len(names)} | {'concave' if concave else 'any'} | {1e3 * np.median(taken):.0f} | {1e3 * max(taken):.0f} | {more} |", flush=True)
+            more = (
+                f"{100 * max(loss):.3f} | {100 * max(said):.3f}" if solver == "greedy" else "0 | 0"
+            )
+            print(
+                f"| {solver} | {len(names)} | {'concave' if concave else 'any'} | {1e3 * np.median(taken):.0f} | {1e3 * max(taken):.0f} | {more} |",
+                flush=True,
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--instances", type=int, default=1000, help="0: only the times")
     parser.add_argument("--repeats", type=int, default=5)
     asked = parser.parse_args()
-    print(f"load {os.getloadavg()[0]:.1f}\n\n| budgets | utility | instances | optimal % | true loss %: 50 / 90 / 99 / 100 | stated gap %: the same | wrong |\n|---|---|---|---|---|---|---|")
+    print(
+        f"load {os.getloadavg()[0]:.1f}\n\n| budgets | utility | instances | optimal % | true loss %: 50 / 90 / 99 / 100 | stated gap %: the same | wrong |\n|---|---|---|---|---|---|---|"
+    )
     for constraints in (1, 2) if asked.instances else ():
         for concave in (True, False):
             gaps(asked.instances, constraints, concave)
-    print("\n| solver | budgets | utility | ms, median | ms, most | true loss %, most | stated gap %, most |\n|---|---|---|---|---|---|---|")
+    print(
+        "\n| solver | budgets | utility | ms, median | ms, most | true loss %, most | stated gap %, most |\n|---|---|---|---|---|---|---|"
+    )
     for concave in (True, False):
         times(asked.repeats, concave)
 

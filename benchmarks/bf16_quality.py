@@ -42,12 +42,16 @@ def trained_rows(recipe: dict[str, Any], seed: int, precision: str) -> dict[str,
         for start in range(0, len(items), 16):
             batch = rows.collate(items[start : start + 16], tokenizer)
             logits = model(**{name: t for name, t in batch.items() if name != "labels"}).logits
-            losses += torch.nn.functional.cross_entropy(logits, batch["labels"], reduction="none").tolist()
+            losses += torch.nn.functional.cross_entropy(
+                logits, batch["labels"], reduction="none"
+            ).tolist()
             hits += (logits.argmax(-1) == batch["labels"]).int().tolist()
     return {"seed": seed, "precision": precision, "losses": losses, "hits": hits}
 
 
-def averaged(record: list[dict[str, Any]], precision: str, what: str, seeds: list[int]) -> list[float]:
+def averaged(
+    record: list[dict[str, Any]], precision: str, what: str, seeds: list[int]
+) -> list[float]:
     arms = [one[what] for one in record if one["precision"] == precision and one["seed"] in seeds]
     return [sum(values) / len(values) for values in zip(*arms, strict=True)]
 
@@ -70,8 +74,12 @@ def main() -> int:
         worst = seen.low if sign > 0 else -seen.high
         good &= worst >= -margin
         means = f"fp32 {sum(theirs) / len(theirs):.4f}, bf16 {sum(ours) / len(ours):.4f}"
-        print(f"{what}: {means}; bf16 - fp32 {seen.estimate:+.4f} [{seen.low:+.4f}, {seen.high:+.4f}], margin {margin}")
-    print(f"{len(seeds)} seeds, {len(ours)} test rows: bf16 is {'non-inferior' if good else 'NOT shown non-inferior'}")
+        print(
+            f"{what}: {means}; bf16 - fp32 {seen.estimate:+.4f} [{seen.low:+.4f}, {seen.high:+.4f}], margin {margin}"
+        )
+    print(
+        f"{len(seeds)} seeds, {len(ours)} test rows: bf16 is {'non-inferior' if good else 'NOT shown non-inferior'}"
+    )
     return 0 if good else 1
 
 

@@ -15,20 +15,22 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402 - after the path, as every import of the project here
-from gonogo.fixtures import assets  # noqa: E402
-from gonogo.methods import full, lora  # noqa: E402
-from gonogo.methods.drift.representations import extract  # noqa: E402
-from gonogo.methods.drift.sample import batched  # noqa: E402
-from torch import Tensor, nn  # noqa: E402
-from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer  # noqa: E402
+import torch
+from gonogo.fixtures import assets
+from gonogo.methods import full, lora
+from gonogo.methods.drift.representations import extract
+from gonogo.methods.drift.sample import batched
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification, AutoTokenizer
 
 FOLDER = Path("/tmp/gonogo-benchmarks/cka")
 TEXTS = ROOT.parent / "shared/data/sst2/train.tsv"
 COUNT, LENGTH = 4000, 24
-TRAINED = {"minilm": {"steps": 60, "batch": 16, "rate": 5e-5}, "smollm2": {"steps": 30, "batch": 8, "rate": 1e-3}}
+TRAINED = {
+    "minilm": {"steps": 60, "batch": 16, "rate": 5e-5},
+    "smollm2": {"steps": 30, "batch": 8, "rate": 1e-3},
+}
 
 
 def rows_of(file: Path, tokenizer: Any) -> list[dict[str, Any]]:
@@ -44,16 +46,26 @@ def loaded(name: str) -> tuple[nn.Module, Any]:
     folder = str(assets.fetch(name))
     kind = AutoModelForSequenceClassification if name == "minilm" else AutoModelForCausalLM
     torch.manual_seed(0)
-    return kind.from_pretrained(folder, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(folder)
+    return kind.from_pretrained(folder, dtype=torch.float32).eval(), AutoTokenizer.from_pretrained(
+        folder
+    )
 
 
 def tuned(name: str, model: nn.Module, tokenizer: Any, items: list[dict[str, Any]]) -> nn.Module:
     """Trained on the rows behind the first COUNT, which are those that the activations are read on."""
     plan = TRAINED[name]
-    model = full.wrap(model, {}) if name == "minilm" else lora.wrap(model, {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}, 0)
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=plan["rate"])
+    model = (
+        full.wrap(model, {})
+        if name == "minilm"
+        else lora.wrap(model, {"r": 8, "lora_alpha": 16, "target_modules": ["q_proj", "v_proj"]}, 0)
+    )
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad], lr=plan["rate"]
+    )
     model.train()
-    for inputs in micro_batches(items[COUNT:], tokenizer, plan["steps"], plan["batch"], name != "minilm"):
+    for inputs in micro_batches(
+        items[COUNT:], tokenizer, plan["steps"], plan["batch"], name != "minilm"
+    ):
         model(**inputs).loss.backward()
         optimizer.step()
         optimizer.zero_grad()
@@ -73,7 +85,9 @@ def micro_batches(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("which", choices=["base", "tuned"])
     parser.add_argument("--model", choices=sorted(TRAINED), default="minilm")
     parser.add_argument("--texts", type=Path, default=TEXTS)
@@ -88,7 +102,9 @@ def main() -> int:
         model = tuned(asked.model, model, tokenizer, items)
     file = asked.folder / f"{asked.model}-{asked.which}.safetensors"
     kept = extract(model, batched(items[:COUNT], tokenizer, "mean"), file)
-    print(f"{file}: {kept.layers} layers of {tuple(kept.layer(0).shape)}, largest {float(kept.layer(kept.layers - 2).abs().max()):.4g}")
+    print(
+        f"{file}: {kept.layers} layers of {tuple(kept.layer(0).shape)}, largest {float(kept.layer(kept.layers - 2).abs().max()):.4g}"
+    )
     return 0
 
 

@@ -28,13 +28,12 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
 
-import torch  # noqa: E402 - after the path, as every import of the project here
-from gonogo.harness.statistics import log_ratio_limits  # noqa: E402
-from gonogo.methods.drift import cka  # noqa: E402
-from gonogo.methods.drift.representations import Representations  # noqa: E402
-from torch import Tensor  # noqa: E402
+import torch
+from gonogo.harness.statistics import log_ratio_limits
+from gonogo.methods.drift import cka
+from gonogo.methods.drift.representations import Representations
+from torch import Tensor
 
 FOLDER = Path("/tmp/gonogo-benchmarks/cka")
 ARMS = ("peer", "fp64 cold", "fp64 known", "fp32 cold", "fp32 known")
@@ -49,7 +48,9 @@ def peer(folder: Path) -> Callable[[Tensor, Tensor], float]:
     return lambda x, y: float(base(x, y, kernel="linear", unbiased=True, method="fro_norm"))
 
 
-def calls(x: Tensor, y: Tensor, theirs: Callable[[Tensor, Tensor], float]) -> dict[str, Callable[[], float]]:
+def calls(
+    x: Tensor, y: Tensor, theirs: Callable[[Tensor, Tensor], float]
+) -> dict[str, Callable[[], float]]:
     """Every arm on one layer; what is known of the base is computed here, outside the clock."""
     known = {precision: cka.side(x, precision).lean() for precision in ("fp64", "fp32")}
     arms: dict[str, Callable[[], float]] = {"peer": lambda: theirs(x, y)}
@@ -67,16 +68,29 @@ def exact(x: Tensor, y: Tensor) -> float:
     return cka.normalised(cka.gram_hsic1(k, other), *own)
 
 
-def layers(folder: Path, model: str, rows: int, which: slice = slice(None)) -> list[tuple[Tensor, Tensor]]:
-    base, tuned = (Representations(folder / f"{model}-{name}.safetensors") for name in ("base", "tuned"))
-    return [(base.layer(n)[:rows].clone(), tuned.layer(n)[:rows].clone()) for n in range(base.layers)[which]]
+def layers(
+    folder: Path, model: str, rows: int, which: slice = slice(None)
+) -> list[tuple[Tensor, Tensor]]:
+    base, tuned = (
+        Representations(folder / f"{model}-{name}.safetensors") for name in ("base", "tuned")
+    )
+    return [
+        (base.layer(n)[:rows].clone(), tuned.layer(n)[:rows].clone())
+        for n in range(base.layers)[which]
+    ]
 
 
 def timed(asked: argparse.Namespace) -> None:
     """Blocks until the budget is spent; the record grows, so that a call may be repeated."""
     theirs, draw = peer(asked.peer), random.Random(asked.seed)
     pairs = layers(asked.folder, asked.model, asked.rows)
-    record = read(asked) or {"model": asked.model, "rows": asked.rows, "width": pairs[0][0].shape[1], "layers": len(pairs), "blocks": []}
+    record = read(asked) or {
+        "model": asked.model,
+        "rows": asked.rows,
+        "width": pairs[0][0].shape[1],
+        "layers": len(pairs),
+        "blocks": [],
+    }
     began = time.monotonic()
     arms = [calls(x, y, theirs) for x, y in pairs]
     for layer in arms[:2]:
@@ -109,8 +123,14 @@ def block(
 
 def agreement(wanted: list[float], seen: dict[str, list[float]]) -> dict[str, Any]:
     """Worst error over the layers per arm, and the exact values."""
-    errors = {name: worst([abs(a - b) for a, b in zip(values, wanted, strict=True)]) for name, values in seen.items()}
-    against = {name: worst([abs(a - b) for a, b in zip(values, seen["peer"], strict=True)]) for name, values in seen.items()}
+    errors = {
+        name: worst([abs(a - b) for a, b in zip(values, wanted, strict=True)])
+        for name, values in seen.items()
+    }
+    against = {
+        name: worst([abs(a - b) for a, b in zip(values, seen["peer"], strict=True)])
+        for name, values in seen.items()
+    }
     return {"error": errors, "against_peer": against, "cka": wanted}
 
 
@@ -122,9 +142,23 @@ def peaks(asked: argparse.Namespace) -> None:
     record = read(asked) or {}
     record["memory"] = {}
     for arm in ARMS:
-        told = [sys.executable, __file__, "one", "--arm", arm, "--peer", asked.peer, "--model", asked.model]
+        told = [
+            sys.executable,
+            __file__,
+            "one",
+            "--arm",
+            arm,
+            "--peer",
+            asked.peer,
+            "--model",
+            asked.model,
+        ]
         told += ["--rows", str(asked.rows), "--folder", asked.folder]
-        record["memory"][arm] = int(subprocess.run([str(t) for t in told], check=True, capture_output=True, text=True).stdout)
+        record["memory"][arm] = int(
+            subprocess.run(
+                [str(t) for t in told], check=True, capture_output=True, text=True
+            ).stdout
+        )
     place(asked).write_text(json.dumps(record))
     show(record)
 
@@ -156,25 +190,37 @@ def read(asked: argparse.Namespace) -> dict[str, Any] | None:
 
 
 def show(record: dict[str, Any]) -> None:
-    print(f"\n{record.get('model')} n={record.get('rows')} d={record.get('width')}, {record.get('layers')} layers, {len(record.get('blocks', []))} blocks")
+    print(
+        f"\n{record.get('model')} n={record.get('rows')} d={record.get('width')}, {record.get('layers')} layers, {len(record.get('blocks', []))} blocks"
+    )
     for arm in ARMS:
         line = [f"{arm:11}"]
         for clock in ("cpu_s", "wall_s"):
             seen = [b[arm][clock] for b in record.get("blocks", [])]
             if len(seen) > 1:
-                ratio = log_ratio_limits([b["peer"][clock] for b in record["blocks"]], seen, 0.95, sides=2)
-                line.append(f"{clock} {1000 * sorted(seen)[len(seen) // 2]:.0f} ms, {ratio.estimate:.1f} [{ratio.low:.1f}, {ratio.high:.1f}] times")
+                ratio = log_ratio_limits(
+                    [b["peer"][clock] for b in record["blocks"]], seen, 0.95, sides=2
+                )
+                line.append(
+                    f"{clock} {1000 * sorted(seen)[len(seen) // 2]:.0f} ms, {ratio.estimate:.1f} [{ratio.low:.1f}, {ratio.high:.1f}] times"
+                )
         if "error" in record:
-            line.append(f"error {record['error'][arm]:.1e}, against peer {record['against_peer'][arm]:.1e}")
+            line.append(
+                f"error {record['error'][arm]:.1e}, against peer {record['against_peer'][arm]:.1e}"
+            )
         if "memory" in record:
             line.append(f"{record['memory'][arm] / 1e6:.1f} MB")
         print("; ".join(line))
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=["time", "memory", "one", "show"])
-    parser.add_argument("--peer", type=Path, default=Path("PEER"), help="folder that holds ckatorch/")
+    parser.add_argument(
+        "--peer", type=Path, default=Path("PEER"), help="folder that holds ckatorch/"
+    )
     parser.add_argument("--model", choices=["minilm", "smollm2"], default="minilm")
     parser.add_argument("--rows", type=int, default=4000)
     parser.add_argument("--blocks", type=int, default=10)

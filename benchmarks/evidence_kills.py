@@ -20,8 +20,6 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from gonogo.harness.evidence import Store
 
 COLUMNS = ("round", "killed_after_s", "acknowledged", "kept", "in_flight", "lost", "chain_problems")
@@ -33,7 +31,9 @@ def write_for_ever(folder: Path) -> None:
     session = store.open_session({"pid": os.getpid()})
     print(session, flush=True)
     while True:
-        kept = store.put_verdict(session, "lora.drift", "kill", "e" * 64, {"claim": "c"}, {"pad": "x" * 2000}, 0.0)
+        kept = store.put_verdict(
+            session, "lora.drift", "kill", "e" * 64, {"claim": "c"}, {"pad": "x" * 2000}, 0.0
+        )
         os.write(1, kept.encode() + b"\n")
 
 
@@ -47,9 +47,15 @@ def kill_once(folder: Path, number: int, pause_s: float) -> dict[str, object]:
         time.sleep(pause_s)
         child.send_signal(signal.SIGKILL)
     if child.returncode != -signal.SIGKILL:
-        raise SystemExit(f"round {number}: the child ended by itself with {child.returncode}; see its message above")
+        raise SystemExit(
+            f"round {number}: the child ended by itself with {child.returncode}; see its message above"
+        )
     session, *lines = log.read_text().split("\n")
-    return {"round": number, "killed_after_s": round(pause_s, 4), **compare(folder, session, [x for x in lines if x])}
+    return {
+        "round": number,
+        "killed_after_s": round(pause_s, 4),
+        **compare(folder, session, [x for x in lines if x]),
+    }
 
 
 def compare(folder: Path, session: str, acknowledged: list[str]) -> dict[str, object]:
@@ -69,7 +75,9 @@ def compare(folder: Path, session: str, acknowledged: list[str]) -> dict[str, ob
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=12)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "gonogo-evidence-kills")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "gonogo-evidence-kills"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--child", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
@@ -88,7 +96,9 @@ def main() -> int:
         print(" | ".join(str(row[name]).rjust(len(name)) for name in COLUMNS))
     bad = [row for row in done if row["lost"] or row["in_flight"] > 1 or row["chain_problems"]]
     total = sum(row["acknowledged"] for row in done)
-    print(f"{len(done)} kills, {total} acknowledged, {len(bad)} rounds with a loss, a stranger or a broken chain")
+    print(
+        f"{len(done)} kills, {total} acknowledged, {len(bad)} rounds with a loss, a stranger or a broken chain"
+    )
     return 1 if bad else 0
 
 

@@ -29,7 +29,9 @@ def seeded(subject: Path, seed: int, folder: Path) -> Path:
     """A copy of the subject file under another seed; both tables must name theirs."""
     text, times = SEED.subn(rf"\g<1>{seed}", subject.read_text("utf-8"))
     if times != 2:
-        raise SystemExit(f"{subject}: {times} lines `seed = …`; wanted one in [data] and one in [training]")
+        raise SystemExit(
+            f"{subject}: {times} lines `seed = …`; wanted one in [data] and one in [training]"
+        )
     text = NAME.sub(rf"\g<1>\g<2>-seed-{seed}", text, count=1)
     made = folder / f"{subject.stem}-seed-{seed}.toml"
     made.write_text(text, "utf-8")
@@ -39,23 +41,47 @@ def seeded(subject: Path, seed: int, folder: Path) -> Path:
 def judged(subject: Path, options: list[str]) -> dict:
     """The checklist of one seed, and the seconds it took."""
     begun = time.monotonic()
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gate_stageA", f"--subject={subject}", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "gate_stageA",
+        f"--subject={subject}",
+        *options,
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1, 10):
-        raise SystemExit(f"{subject.name}: pytest left with status {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}")
+        raise SystemExit(
+            f"{subject.name}: pytest left with status {done.returncode}\n{(done.stdout + done.stderr)[-2000:]}"
+        )
     checklist = json.loads((ROOT / "reports/launch-checklist.json").read_text("utf-8"))
-    return {"seconds": time.monotonic() - begun, "launch": checklist["launch"], "rows": checklist["rows"]}
+    return {
+        "seconds": time.monotonic() - begun,
+        "launch": checklist["launch"],
+        "rows": checklist["rows"],
+    }
 
 
 def told(name: str, result: dict) -> list[str]:
     rows = [row for row in result["rows"] if row["stage"] == "A"]
     counts = Counter(row["outcome"] for row in rows)
-    lines = [f"{name:28} {result['seconds']:6.0f} s  " + " · ".join(f"{n} {outcome}" for outcome, n in counts.most_common())]
-    return lines + [f"    {row['outcome']} {row['id']}: {row['reason']}" for row in rows if row["outcome"] != "GO"]
+    lines = [
+        f"{name:28} {result['seconds']:6.0f} s  "
+        + " · ".join(f"{n} {outcome}" for outcome, n in counts.most_common())
+    ]
+    return lines + [
+        f"    {row['outcome']} {row['id']}: {row['reason']}"
+        for row in rows
+        if row["outcome"] != "GO"
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--subject", type=Path, default=ROOT / "fixtures/subjects/embedded.toml")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--folder", type=Path, default=ROOT / "reports/false-alarms")

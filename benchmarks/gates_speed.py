@@ -105,7 +105,11 @@ def generate(folder: Path, count: int) -> None:
             (tests / f"test_{part}.py").write_text(heads[arm] + body, "utf-8")
         (folder / arm / "pytest.ini").write_text(INI, "utf-8")
     for arm, conftest in (("evidence", KEEPER), ("gates", CONFTEST)):
-        shutil.copytree(ROOT / "harness", folder / arm / "gonogo" / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(
+            ROOT / "harness",
+            folder / arm / "gonogo" / "harness",
+            ignore=shutil.ignore_patterns("__pycache__"),
+        )
         (folder / arm / "conftest.py").write_text(conftest, "utf-8")
     criteria = "".join(CRITERION.format(n) for n in range(count))
     (folder / "gates" / "criteria.toml").write_text(f"schema = 1\n{criteria}", "utf-8")
@@ -115,12 +119,23 @@ def generate(folder: Path, count: int) -> None:
 def session(folder: Path, count: int) -> dict[str, float]:
     """One fresh pytest over everything in `folder`; all must pass."""
     started, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "pytest", "-q", "--color=no", "gates" if folder.name == "gates" else "tests"]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--color=no",
+        "gates" if folder.name == "gates" else "tests",
+    ]
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
+    }
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     seconds, now = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode or f"{count} passed" not in done.stdout:
-        raise SystemExit(f"{folder}: pytest left with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+        raise SystemExit(
+            f"{folder}: pytest left with {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
+        )
     return {"wall_s": seconds, "cpu_s": now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime}
 
 
@@ -130,13 +145,17 @@ def check_evidence(folder: Path, count: int) -> None:
     rows, problems = store.counts()["verdicts"], store.verify_chain()
     store.close()
     if rows != count or problems:
-        raise SystemExit(f"{folder}: {rows} verdicts kept of {count}; chain: {problems[:3] or 'intact'}")
+        raise SystemExit(
+            f"{folder}: {rows} verdicts kept of {count}; chain: {problems[:3] or 'intact'}"
+        )
 
 
 def block(folder: Path, number: int, count: int) -> Block:
     for arm in ("evidence", "gates"):
         shutil.rmtree(folder / arm / "reports", ignore_errors=True)
-    seen = {arm: session(folder / arm, count) for arm in random.Random(number).sample(ARMS, len(ARMS))}
+    seen = {
+        arm: session(folder / arm, count) for arm in random.Random(number).sample(ARMS, len(ARMS))
+    }
     for arm in ("evidence", "gates"):
         check_evidence(folder / arm, count)
     return seen
@@ -155,10 +174,14 @@ def main() -> int:
     while len(blocks) < asked.blocks and time.monotonic() - began < asked.seconds:
         blocks.append(block(folder, len(blocks), asked.gates))
         turns.add_record(record, blocks[-1])
-    print(f"{asked.gates} tests; every row kept, every chain intact; {json.dumps(turns.machine(asked.threads))}")
+    print(
+        f"{asked.gates} tests; every row kept, every chain intact; {json.dumps(turns.machine(asked.threads))}"
+    )
     for arm in ("evidence", "gates"):
         for clock in ("wall_s", "cpu_s"):
-            print(f"  {arm} against bare, {clock}: {turns.told(turns.ratio(blocks, arm, 'bare', clock))}")
+            print(
+                f"  {arm} against bare, {clock}: {turns.told(turns.ratio(blocks, arm, 'bare', clock))}"
+            )
     for arm in ARMS:
         print(f"  {arm}: {sum(b[arm]['wall_s'] for b in blocks) / len(blocks):.2f} s")
     print(f"  record: {record}")

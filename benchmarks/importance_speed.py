@@ -36,7 +36,10 @@ import turns
 from gonogo.harness.statistics import log_ratio_limits
 from turns import Worker
 
-SIZES = {"minilm": {"rows": 64, "batch": 16, "tokens": 64}, "smollm2": {"rows": 16, "batch": 4, "tokens": 128}}
+SIZES = {
+    "minilm": {"rows": 64, "batch": 16, "tokens": 64},
+    "smollm2": {"rows": 16, "batch": 4, "tokens": 128},
+}
 ARMS = ("loop", "fisher", "every", "plain", "vmap", "backpack", "opacus")
 Fisher = dict[str, float]
 
@@ -53,8 +56,14 @@ class Subject:
         size, self.torch = SIZES[name], torch
         kind = AutoModelForCausalLM if name == "smollm2" else AutoModelForSequenceClassification
         torch.manual_seed(0)
-        self.model = kind.from_pretrained(str(assets.fetch(name)), local_files_only=True, dtype=torch.float32).eval()
-        self.sites = [n for n, m in self.model.named_modules() if isinstance(m, torch.nn.Linear) and n != "lm_head"]
+        self.model = kind.from_pretrained(
+            str(assets.fetch(name)), local_files_only=True, dtype=torch.float32
+        ).eval()
+        self.sites = [
+            n
+            for n, m in self.model.named_modules()
+            if isinstance(m, torch.nn.Linear) and n != "lm_head"
+        ]
         ids = torch.randint(5, self.model.config.vocab_size, (size["rows"], size["tokens"]))
         labels = ids.clone() if name == "smollm2" else ids[:, 0] % 2
         parts = zip(ids.split(size["batch"]), labels.split(size["batch"]), strict=True)
@@ -82,7 +91,9 @@ def loop(made: Subject) -> Fisher:
     weights, found = made.weights(True), []
     for batch in made.batches:
         for row in range(len(batch["labels"])):
-            own = made.torch.autograd.grad(made.loss({k: v[row : row + 1] for k, v in batch.items()}), weights)
+            own = made.torch.autograd.grad(
+                made.loss({k: v[row : row + 1] for k, v in batch.items()}), weights
+            )
             found.append(made.torch.stack([g.square().sum() for g in own])[None])
     return made.mean(found)
 
@@ -107,7 +118,9 @@ def plain(made: Subject) -> Fisher:
 def vmap(made: Subject) -> Fisher:
     func, found = made.torch.func, []
     made.model.set_attn_implementation("eager")
-    moving = {f"{name}.weight": w.detach() for name, w in zip(made.sites, made.weights(True), strict=True)}
+    moving = {
+        f"{name}.weight": w.detach() for name, w in zip(made.sites, made.weights(True), strict=True)
+    }
 
     def loss(weights: dict[str, Any], row: dict[str, Any]) -> Any:
         one = {"input_ids": row["input_ids"][None]}
@@ -115,7 +128,9 @@ def vmap(made: Subject) -> Fisher:
         labels = row["labels"][None]
         if labels.dim() == 2:
             logits, labels = logits[:, :-1], labels[:, 1:]
-        return made.torch.nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), reduction="sum")
+        return made.torch.nn.functional.cross_entropy(
+            logits.flatten(0, -2), labels.flatten(), reduction="sum"
+        )
 
     per_row = func.vmap(func.grad(loss), in_dims=(None, 0))
     for batch in made.batches:
@@ -148,9 +163,17 @@ def opacus(made: Subject) -> Fisher:
 
     weights, found = made.weights(True), []
     if not hasattr(made, "ghost"):
-        made.ghost = Ghost(made.model, batch_first=True, loss_reduction="sum", max_grad_norm=1.0, use_ghost_clipping=True)
+        made.ghost = Ghost(
+            made.model,
+            batch_first=True,
+            loss_reduction="sum",
+            max_grad_norm=1.0,
+            use_ghost_clipping=True,
+        )
         for name in made.sites:
-            made.model.get_submodule(name).training = True  # opacus watches no module in eval mode; dropout stays off
+            made.model.get_submodule(
+                name
+            ).training = True  # opacus watches no module in eval mode; dropout stays off
     for batch in made.batches:
         made.loss(batch).backward()
         found.append(made.torch.stack([weight._norm_sample for weight in weights], 1).square())
@@ -159,9 +182,14 @@ def opacus(made: Subject) -> Fisher:
 
 
 CALLS: dict[str, Callable[[Subject], Fisher]] = {
-    "loop": loop, "fisher": ours("fisher"), "every": ours("fisher", "gradient", "taylor", "lora_b", "energy"),
-    "plain": plain, "vmap": vmap, "backpack": backpack, "opacus": opacus,
-}  # fmt: skip
+    "loop": loop,
+    "fisher": ours("fisher"),
+    "every": ours("fisher", "gradient", "taylor", "lora_b", "energy"),
+    "plain": plain,
+    "vmap": vmap,
+    "backpack": backpack,
+    "opacus": opacus,
+}
 
 
 def work(spec: dict[str, Any]) -> None:
@@ -203,26 +231,39 @@ def measured_time(asked: argparse.Namespace) -> None:
     """Blocks until the time is up; each is recorded when it is done, so a piece that is ended early is not lost."""
     record, draw = asked.folder / "importance.jsonl", random.Random(asked.seed)
     spec = {"what": "time", "model": asked.model, "batches": asked.batches}
-    workers = {arm: Worker(Path(__file__), {**spec, "arm": arm}, asked.threads) for arm in asked.arms}
+    workers = {
+        arm: Worker(Path(__file__), {**spec, "arm": arm}, asked.threads) for arm in asked.arms
+    }
     for worker in workers.values():
         worker.hear()
     began = time.monotonic()
     for number in range(asked.blocks + 1):
         block = {arm: workers[arm].turn() for arm in draw.sample(asked.arms, len(asked.arms))}
         if number:
-            turns.add_record(record, {**spec, "block": block, "load": turns.machine(asked.threads)["load"]})
+            turns.add_record(
+                record, {**spec, "block": block, "load": turns.machine(asked.threads)["load"]}
+            )
         if time.monotonic() - began > asked.seconds:
             break
     found = {arm: worker.end()["fisher"] for arm, worker in workers.items()}
-    errors = {arm: max(abs(value / found["loop"][site] - 1) for site, value in own.items()) for arm, own in found.items() if own and found.get("loop")}
+    errors = {
+        arm: max(abs(value / found["loop"][site] - 1) for site, value in own.items())
+        for arm, own in found.items()
+        if own and found.get("loop")
+    }
     turns.add_record(record, {**spec, "errors": errors})
 
 
 def measured_memory(asked: argparse.Namespace) -> None:
     for arm in asked.arms:
-        worker = Worker(Path(__file__), {"what": "memory", "arm": arm, "model": asked.model}, asked.threads)
+        worker = Worker(
+            Path(__file__), {"what": "memory", "arm": arm, "model": asked.model}, asked.threads
+        )
         worker.hear()
-        turns.add_record(asked.folder / "importance.jsonl", {"model": asked.model, "arm": arm, "memory": worker.turn()})
+        turns.add_record(
+            asked.folder / "importance.jsonl",
+            {"model": asked.model, "arm": arm, "memory": worker.turn()},
+        )
         worker.process.wait(timeout=60)
 
 
@@ -231,8 +272,13 @@ def show(folder: Path) -> None:
     for model in SIZES:
         own = [r for r in records if r["model"] == model]
         blocks = [r["block"] for r in own if "block" in r]
-        about = sorted({str(r["batches"]) for r in own if "block" in r}), sorted(r["load"] for r in own if "block" in r)
-        print(f"\n{model}, {len(blocks)} blocks of {about[0]} batches, load {about[1][:1]} to {about[1][-1:]}")
+        about = (
+            sorted({str(r["batches"]) for r in own if "block" in r}),
+            sorted(r["load"] for r in own if "block" in r),
+        )
+        print(
+            f"\n{model}, {len(blocks)} blocks of {about[0]} batches, load {about[1][:1]} to {about[1][-1:]}"
+        )
         for arm in ARMS:
             print("; ".join(lines(arm, blocks, own)))
 
@@ -245,7 +291,12 @@ def lines(arm: str, blocks: list[turns.Block], records: list[dict[str, Any]]) ->
     for reference in ("fisher", "loop", "plain"):
         both = [b for b in mine if reference in b]
         if reference != arm and len(both) > 1:
-            found = log_ratio_limits([b[arm]["cpu_s"] for b in both], [b[reference]["cpu_s"] for b in both], 0.95, sides=2)
+            found = log_ratio_limits(
+                [b[arm]["cpu_s"] for b in both],
+                [b[reference]["cpu_s"] for b in both],
+                0.95,
+                sides=2,
+            )
             yield f"/ {reference} {found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}] n={found.n}"
     errors = [r["errors"][arm] for r in records if arm in r.get("errors", {})]
     if errors:
@@ -264,14 +315,20 @@ def main() -> int:
     parser.add_argument("what", choices=["time", "memory", "show"])
     parser.add_argument("--model", choices=list(SIZES), default="minilm")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=None)
-    parser.add_argument("--batches", type=int, default=None, help="batches of a block (default: all rows)")
+    parser.add_argument(
+        "--batches", type=int, default=None, help="batches of a block (default: all rows)"
+    )
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
     missing = {arm for arm in ("backpack", "opacus") if importlib.util.find_spec(arm) is None}
     asked.arms = asked.arms or [arm for arm in ARMS if arm not in missing]
     if missing & {*asked.arms}:
-        raise SystemExit(f"{', '.join(sorted(missing))} is not installed in {sys.executable}; see the head of this file")
-    {"time": measured_time, "memory": measured_memory, "show": lambda a: show(a.folder)}[asked.what](asked)
+        raise SystemExit(
+            f"{', '.join(sorted(missing))} is not installed in {sys.executable}; see the head of this file"
+        )
+    {"time": measured_time, "memory": measured_memory, "show": lambda a: show(a.folder)}[
+        asked.what
+    ](asked)
     return 0
 
 

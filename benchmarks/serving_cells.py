@@ -1,6 +1,6 @@
 """The descriptive cells of H3 on a study's own LoRA runs: 1, 2 and 4 adapters against merged, several batches.
 
-    python benchmarks/serving_cells.py fixtures/subjects/lora-bench.toml [--batches 1 4 8 16] [--blocks 10]
+python benchmarks/serving_cells.py fixtures/subjects/lora-bench.toml [--batches 1 4 8 16] [--blocks 10]
 """
 
 from __future__ import annotations
@@ -36,12 +36,28 @@ def main() -> None:
         counts = [count for count in (1, 2, 4) if count <= len(cells)]
         for batch in given.batches:
             found = study.measure(
-                "serving.latency", *cells, adapters=counts, batch=batch, new_tokens=16, blocks=given.blocks, most=given.blocks, restarts=1, with_base=False
+                "serving.latency",
+                *cells,
+                adapters=counts,
+                batch=batch,
+                new_tokens=16,
+                blocks=given.blocks,
+                most=given.blocks,
+                restarts=1,
+                with_base=False,
             )
-            times = {name.partition("@")[2]: list(values) for name, values in found.values.items() if name.startswith("latency_p50@")}
-            told = "; ".join(f"{count}: {ratio(times[f'adapters_{count}'], times[MERGED])}" for count in counts)
+            times = {
+                name.partition("@")[2]: list(values)
+                for name, values in found.values.items()
+                if name.startswith("latency_p50@")
+            }
+            told = "; ".join(
+                f"{count}: {ratio(times[f'adapters_{count}'], times[MERGED])}" for count in counts
+            )
             vetoes = f" ({'; '.join(found.vetoes)})" if found.vetoes else ""
-            sys.stdout.write(f"batch {batch}: merged {1000 * median(times[MERGED]):.1f} ms; ratio by adapters {told}{vetoes}\n")
+            sys.stdout.write(
+                f"batch {batch}: merged {1000 * median(times[MERGED]):.1f} ms; ratio by adapters {told}{vetoes}\n"
+            )
             sys.stdout.flush()
 
 

@@ -27,12 +27,25 @@ PYTEST = [sys.executable, "-m", "pytest", "-q"]
 
 
 def arms(folder: Path) -> dict[str, tuple[list[str], Path]]:
-    stage = [*PYTEST, "-m", "gate_stageA", SUBJECT, f"--evidence=sqlite:///{folder / 'evidence.db'}"]
+    stage = [
+        *PYTEST,
+        "-m",
+        "gate_stageA",
+        SUBJECT,
+        f"--evidence=sqlite:///{folder / 'evidence.db'}",
+    ]
     return {
         "bare pytest, no tests": ([*PYTEST, str(folder)], folder),
         "pytest --co": ([*stage, "--co"], ROOT),
         "pytest --plan": ([*stage, "--plan"], ROOT),
-        EAGER: ([sys.executable, "-c", "import torch, transformers, peft; peft.LoraConfig; transformers.Trainer"], ROOT),
+        EAGER: (
+            [
+                sys.executable,
+                "-c",
+                "import torch, transformers, peft; peft.LoraConfig; transformers.Trainer",
+            ],
+            ROOT,
+        ),
     }
 
 
@@ -41,9 +54,13 @@ def spent(command: list[str], here: Path) -> tuple[float, float]:
     before, begun = os.times(), time.perf_counter()
     done = subprocess.run(command, cwd=here, capture_output=True, text=True)
     if done.returncode not in (0, 5):
-        raise SystemExit(f"{command}: status {done.returncode}\n{done.stdout[-1000:]}{done.stderr[-1000:]}")
+        raise SystemExit(
+            f"{command}: status {done.returncode}\n{done.stdout[-1000:]}{done.stderr[-1000:]}"
+        )
     after = os.times()
-    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    cpu = (
+        after.children_user + after.children_system - before.children_user - before.children_system
+    )
     return time.perf_counter() - begun, cpu
 
 
@@ -71,8 +88,13 @@ def main(blocks: int) -> int:
     print(f"{blocks} blocks, load {os.getloadavg()[0]:.1f}")
     for name, figures in seen.items():
         wall, cpu = (statistics.median(column) for column in zip(*figures, strict=True))
-        times = [ratio(theirs, ours) for theirs, ours in zip(eager, zip(*figures, strict=True), strict=True)]
-        print(f"{name:<34} wall {wall:6.2f} s  CPU {cpu:6.2f} s  eager over it: wall {times[0]}, CPU {times[1]}")
+        times = [
+            ratio(theirs, ours)
+            for theirs, ours in zip(eager, zip(*figures, strict=True), strict=True)
+        ]
+        print(
+            f"{name:<34} wall {wall:6.2f} s  CPU {cpu:6.2f} s  eager over it: wall {times[0]}, CPU {times[1]}"
+        )
     return 0
 
 

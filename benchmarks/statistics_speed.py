@@ -11,14 +11,13 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = os.environ[
+    "MKL_NUM_THREADS"
+] = "1"
 
 import numpy as np
 from gonogo.harness.statistics import bca_limits, log_ratio_limits, two_way_limits
@@ -38,7 +37,15 @@ def arms(n: int, draws: int) -> dict[str, tuple[Call, Call]]:
 
     def bootstrap(values: np.ndarray) -> Call:
         def call() -> tuple[float, float]:
-            found = stats.bootstrap((values,), np.mean, vectorized=True, batch=BATCH, n_resamples=draws, confidence_level=0.9, rng=np.random.default_rng(1))
+            found = stats.bootstrap(
+                (values,),
+                np.mean,
+                vectorized=True,
+                batch=BATCH,
+                n_resamples=draws,
+                confidence_level=0.9,
+                rng=np.random.default_rng(1),
+            )
             return float(found.confidence_interval.low), float(found.confidence_interval.high)
 
         return call
@@ -51,15 +58,28 @@ def arms(n: int, draws: int) -> dict[str, tuple[Call, Call]]:
         return call
 
     def flips(values: np.ndarray) -> Call:
-        return lambda: float(stats.permutation_test((values,), lambda x, axis: x.sum(axis=axis), permutation_type="samples", vectorized=True, batch=BATCH,
-                                                    n_resamples=draws, alternative="greater", rng=np.random.default_rng(1)).pvalue)  # fmt: skip
+        return lambda: float(
+            stats.permutation_test(
+                (values,),
+                lambda x, axis: x.sum(axis=axis),
+                permutation_type="samples",
+                vectorized=True,
+                batch=BATCH,
+                n_resamples=draws,
+                alternative="greater",
+                rng=np.random.default_rng(1),
+            ).pvalue
+        )
 
     return {
         "BCa of 0/1 outcomes": (bootstrap(hits), ours(hits)),
         "BCa of -1/0/1 differences": (bootstrap(changes), ours(changes)),
         "BCa of real numbers": (bootstrap(normal), ours(normal)),
         "sign-flip of real numbers": (flips(normal), lambda: sign_flip_p(normal, draws=draws)),
-        "sign-flip of -1/0/1 differences": (flips(changes), lambda: sign_flip_p(changes, draws=draws)),
+        "sign-flip of -1/0/1 differences": (
+            flips(changes),
+            lambda: sign_flip_p(changes, draws=draws),
+        ),
     }
 
 
@@ -86,7 +106,9 @@ def compared(pair: tuple[Call, Call], blocks: int) -> tuple[list[float], list[fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--blocks", type=int, default=5)
     parser.add_argument("--n", type=int, default=10_000)
     parser.add_argument("--draws", type=int, default=10_000)
@@ -98,8 +120,11 @@ def main() -> None:
             continue
         theirs, ours = compared(pair, asked.blocks)
         ratio = log_ratio_limits(theirs, ours, sides=2)
-        print(f"{name:34} {ratio.estimate:8.1f} times [{ratio.low:.1f}, {ratio.high:.1f}], {asked.blocks} blocks, "
-              f"{1e3 * np.median(theirs):.0f} against {1e3 * np.median(ours):.3f} ms; scipy {pair[0]()}, gonogo {pair[1]()}", flush=True)  # fmt: skip
+        print(
+            f"{name:34} {ratio.estimate:8.1f} times [{ratio.low:.1f}, {ratio.high:.1f}], {asked.blocks} blocks, "
+            f"{1e3 * np.median(theirs):.0f} against {1e3 * np.median(ours):.3f} ms; scipy {pair[0]()}, gonogo {pair[1]()}",
+            flush=True,
+        )
     values = np.random.default_rng(3).standard_normal((5, 1725))
     one = min(seconds(lambda: [two_way_limits(values) for _ in range(50)]) for _ in range(5)) / 50
     print(f"two-way limits of 5 seeds × 1,725 items: {1e3 * one:.3f} ms")

@@ -77,7 +77,9 @@ def trainer(run: Run) -> None:
     model, tokenizer = training.build(recipe), models.load_tokenizer(recipe)
     items = rows.encode(rows.read(recipe["data"]["path"], "train"), tokenizer, recipe)
     lengths = [len(item["input_ids"]) for item in items]
-    batches = list(islice(rows.stream(lengths, recipe, run.seed), settings["steps"] * settings["accumulation"]))
+    batches = list(
+        islice(rows.stream(lengths, recipe, run.seed), settings["steps"] * settings["accumulation"])
+    )
     arguments = TrainingArguments(
         output_dir=str(run.output),
         seed=run.seed,
@@ -99,12 +101,16 @@ def trainer(run: Run) -> None:
     class SameBatches(Trainer):
         def get_train_dataloader(self) -> Any:
             return torch.utils.data.DataLoader(
-                items, batch_sampler=batches, collate_fn=lambda batch: rows.collate(batch, tokenizer)
+                items,
+                batch_sampler=batches,
+                collate_fn=lambda batch: rows.collate(batch, tokenizer),
             )
 
     looped = SameBatches(model, arguments, train_dataset=items)
     if recipe["task"] == "classification":
-        looped.model_accepts_loss_kwargs = False  # otherwise its gradients are `accumulation` times too large
+        looped.model_accepts_loss_kwargs = (
+            False  # otherwise its gradients are `accumulation` times too large
+        )
     looped.train()
 
 
@@ -128,7 +134,12 @@ def keep_model(spec: Mapping[str, Any], kept: list[nn.Module]) -> None:
 
 def observed(run: Run, folder: Path) -> Observer:
     tokenizer = models.load_tokenizer(run.recipe)
-    return Observer(folder, run.recipe, probe_batch(run.recipe, tokenizer), row_label=child.labels(run.recipe, tokenizer))
+    return Observer(
+        folder,
+        run.recipe,
+        probe_batch(run.recipe, tokenizer),
+        row_label=child.labels(run.recipe, tokenizer),
+    )
 
 
 def main() -> int:
@@ -136,7 +147,13 @@ def main() -> int:
     os.dup2(2, 1)
     recipe, kept = spec["recipe"], []
     folder = Path(tempfile.mkdtemp(prefix="gonogo-arm-"))
-    run = Run(recipe["training"]["seed"], folder / "artifact", recipe, recipe["base"]["path"], recipe["data"]["path"])
+    run = Run(
+        recipe["training"]["seed"],
+        folder / "artifact",
+        recipe,
+        recipe["base"]["path"],
+        recipe["data"]["path"],
+    )
     keep_model(spec, kept)
     watch = observed(run, folder).__enter__() if spec.get("observed") else None
     child.reset_peak()
@@ -150,7 +167,12 @@ def main() -> int:
             undo()
     weights = models.trainable(kept[0])
     norm = float(torch.stack([p.detach().double().norm() for p in weights.values()]).norm())
-    answer = {"rss_before_model": before, "peak_rss": child.peak_rss(), "steps": turns.done, "norm": norm}
+    answer = {
+        "rss_before_model": before,
+        "peak_rss": child.peak_rss(),
+        "steps": turns.done,
+        "norm": norm,
+    }
     if spec.get("weights"):
         save_file({name: p.detach().clone() for name, p in weights.items()}, spec["weights"])
     say(answer)

@@ -24,15 +24,21 @@ import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from gonogo.fixtures.children import Children
 from gonogo.fixtures.runs import Runs
 from gonogo.fixtures.subject import embedded, resolve
 from gonogo.harness.evidence import Store
 
-EXACT = ("final.safetensors", "initial.safetensors", "live.safetensors", "batches.safetensors", "batches.json",
-         "inventory.json", "live.json", "recipe.json")  # fmt: skip
+EXACT = (
+    "final.safetensors",
+    "initial.safetensors",
+    "live.safetensors",
+    "batches.safetensors",
+    "batches.json",
+    "inventory.json",
+    "live.json",
+    "recipe.json",
+)
 COLUMNS = ("victim", "killed_at", "resumed_at", "lives", "differing", "steps", "rows", "curve")
 KILLS = 4
 ONCE = ("straight", "again", "full")
@@ -52,7 +58,13 @@ def runs_in(home: Path, steps: int) -> Runs:
     recipe = resolve(subject)
     recipe["training"] = {**recipe["training"], "steps": steps}
     children = Counted(home / f"work-{os.getpid()}")
-    return Runs(recipe, children, Store(f"sqlite:///{home / 'evidence.db'}", home / "artifacts"), home, subject=subject)
+    return Runs(
+        recipe,
+        children,
+        Store(f"sqlite:///{home / 'evidence.db'}", home / "artifacts"),
+        home,
+        subject=subject,
+    )
 
 
 def ask(home: Path, steps: int, kinds: list[str]) -> None:
@@ -64,7 +76,17 @@ def ask(home: Path, steps: int, kinds: list[str]) -> None:
 
 def process(home: Path, steps: int, kinds: list[str]) -> subprocess.Popen[bytes]:
     home.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, __file__, "ask", "--folder", str(home), "--steps", str(steps), "--kinds", *kinds]
+    command = [
+        sys.executable,
+        __file__,
+        "ask",
+        "--folder",
+        str(home),
+        "--steps",
+        str(steps),
+        "--kinds",
+        *kinds,
+    ]
     return subprocess.Popen(command, start_new_session=True)
 
 
@@ -83,12 +105,20 @@ def kills(folder: Path, victims: int, steps: int, seed: int) -> int:
     print(" | ".join(COLUMNS))
     for row in done:
         print(" | ".join(str(row[name]).rjust(len(name)) for name in COLUMNS))
-    bad = [row for row in done if row["differing"] or row["steps"] != steps or row["rows"] != 1 or row["curve"] != steps]
-    print(f"{sum(row['lives'] - 1 for row in done)} kills of {len(done)} runs, {len(bad)} runs not as if never killed")
+    bad = [
+        row
+        for row in done
+        if row["differing"] or row["steps"] != steps or row["rows"] != 1 or row["curve"] != steps
+    ]
+    print(
+        f"{sum(row['lives'] - 1 for row in done)} kills of {len(done)} runs, {len(bad)} runs not as if never killed"
+    )
     return 1 if bad else 0
 
 
-def victim(folder: Path, number: int, steps: int, draw: random.Random, wanted: dict) -> dict[str, object]:
+def victim(
+    folder: Path, number: int, steps: int, draw: random.Random, wanted: dict
+) -> dict[str, object]:
     home = folder / f"victim-{number}"
     final = runs_in(home, steps).folder("pilot")
     at = [*sorted(draw.uniform(0.0, steps) for _ in range(KILLS - 1)), steps + draw.random()]
@@ -99,17 +129,27 @@ def victim(folder: Path, number: int, steps: int, draw: random.Random, wanted: d
     seen, key = content(final), runs.key("pilot")
     differing = sorted(name for name in {*seen, *wanted} if seen.get(name) != wanted.get(name))
     return {
-        "victim": number, "killed_at": " ".join(word for word in told if word), "lives": 1 + sum(map(bool, told)),
-        "resumed_at": json.loads((final / "done.json").read_text())["resumed_at"], "differing": differing,
-        "steps": len(seen["trace"]), "rows": runs.store.counts()["runs"], "curve": len(runs.store.curve(key)),
-    }  # fmt: skip
+        "victim": number,
+        "killed_at": " ".join(word for word in told if word),
+        "lives": 1 + sum(map(bool, told)),
+        "resumed_at": json.loads((final / "done.json").read_text())["resumed_at"],
+        "differing": differing,
+        "steps": len(seen["trace"]),
+        "rows": runs.store.counts()["runs"],
+        "curve": len(runs.store.curve(key)),
+    }
 
 
 def kill(home: Path, final: Path, steps: int, moment: float) -> str:
     """Kill at `moment` in optimizer steps, or a moment after the training beyond the last; "" if it had ended before."""
     child = process(home, steps, ["pilot"])
-    trace, done = final.with_suffix(".partial") / "trace.jsonl", final.with_suffix(".partial") / "done.json"
-    while child.poll() is None and not (written(trace) >= moment or done.exists() or final.exists()):
+    trace, done = (
+        final.with_suffix(".partial") / "trace.jsonl",
+        final.with_suffix(".partial") / "done.json",
+    )
+    while child.poll() is None and not (
+        written(trace) >= moment or done.exists() or final.exists()
+    ):
         time.sleep(0.002)
     time.sleep(random.random() * (0.3 if moment <= steps else 0.02))
     where = "stored" if final.exists() else "done" if done.exists() else f"step {written(trace)}"
@@ -129,7 +169,10 @@ def written(trace: Path) -> int:
 
 def content(folder: Path) -> dict:
     """What must be bit-identical: tensors, artefact, inventory, and the trace but for its times."""
-    files = [*(folder / name for name in EXACT), *(p for p in sorted((folder / "artifact").rglob("*")) if p.is_file())]
+    files = [
+        *(folder / name for name in EXACT),
+        *(p for p in sorted((folder / "artifact").rglob("*")) if p.is_file()),
+    ]
     rows = [json.loads(line) for line in (folder / "trace.jsonl").read_text().splitlines()]
     trace = [{k: v for k, v in row.items() if k not in ("wall_s", "cpu_s")} for row in rows]
     return {**{str(path.relative_to(folder)): path.read_bytes() for path in files}, "trace": trace}
@@ -143,8 +186,10 @@ def once(folder: Path, processes: int, steps: int) -> int:
     broken = sum(bool(child.wait()) for child in asking)
     trained = [line.split() for line in (home / "trainings.log").read_text().splitlines()]
     rows = runs_in(home, steps).store.counts()["runs"]
-    print(f"{processes} processes asked for {len(ONCE)} runs at once, {time.perf_counter() - started:.1f} s: "
-          f"{len(trained)} trainings by {len({pid for _, pid in trained})} processes, {rows} rows, {broken} processes broke")
+    print(
+        f"{processes} processes asked for {len(ONCE)} runs at once, {time.perf_counter() - started:.1f} s: "
+        f"{len(trained)} trainings by {len({pid for _, pid in trained})} processes, {rows} rows, {broken} processes broke"
+    )
     return 0 if len(trained) == rows == len(ONCE) and not broken else 1
 
 
@@ -164,13 +209,24 @@ def cost(folder: Path, steps: int) -> int:
     training.Loop.save = timed  # type: ignore[method-assign]
     runs = runs_in(folder / "cost", steps)
     recipe, settings = runs.spec("pilot")
-    job = {"kind": "train", "folder": str(folder / "cost" / "run.partial"), "recipe": recipe, "settings": settings,
-           "checkpoint_share": runs.checkpoint_share("pilot"), "subject": {}}  # fmt: skip
+    job = {
+        "kind": "train",
+        "folder": str(folder / "cost" / "run.partial"),
+        "recipe": recipe,
+        "settings": settings,
+        "checkpoint_share": runs.checkpoint_share("pilot"),
+        "subject": {},
+    }
     trained = child.train(job)
-    rows = [json.loads(line) for line in (folder / "cost" / "run.partial" / "trace.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line)
+        for line in (folder / "cost" / "run.partial" / "trace.jsonl").read_text().splitlines()
+    ]
     total = sum(row["wall_s"] for row in rows)
     told = ", ".join(f"{1000 * s:.1f}" for s in spent)
-    print(f"{trained['steps']} steps in {total:.2f} s, {len(spent)} checkpoints of {told} ms: {sum(spent) / total:.2%} of the time")
+    print(
+        f"{trained['steps']} steps in {total:.2f} s, {len(spent)} checkpoints of {told} ms: {sum(spent) / total:.2%} of the time"
+    )
     return 0
 
 
@@ -181,7 +237,9 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=4)
     parser.add_argument("--steps", type=int, default=24)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "gonogo-training-kills")
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "gonogo-training-kills"
+    )
     parser.add_argument("--kinds", nargs="*", default=[], help=argparse.SUPPRESS)
     asked = parser.parse_args()
     asked.folder.mkdir(parents=True, exist_ok=True)
@@ -190,7 +248,11 @@ def main() -> int:
         return 0
     if asked.part == "kills":
         return kills(asked.folder, asked.victims, asked.steps, asked.seed)
-    return once(asked.folder, asked.processes, asked.steps) if asked.part == "once" else cost(asked.folder, asked.steps)
+    return (
+        once(asked.folder, asked.processes, asked.steps)
+        if asked.part == "once"
+        else cost(asked.folder, asked.steps)
+    )
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ Arm = dict[str, Any]
 # name: (arm, reference, what each changes in the recipe's training, method or loop)
 COMPARISONS: dict[str, tuple[Arm, Arm]] = {
     "trainer": ({"loop": "gonogo"}, {"loop": "trainer"}),
-    "trainer-bf16": ({"loop": "gonogo", "precision": "bf16"}, {"loop": "trainer", "precision": "bf16"}),
+    "trainer-bf16": (
+        {"loop": "gonogo", "precision": "bf16"},
+        {"loop": "trainer", "precision": "bf16"},
+    ),
     "bf16": ({"loop": "gonogo", "precision": "bf16"}, {"loop": "gonogo"}),
     "full": ({"loop": "gonogo"}, {"loop": "gonogo", "method": {"name": "full", "config": {}}}),
     "bucketing": ({"loop": "gonogo"}, {"loop": "gonogo", "bucketing": False}),
@@ -37,13 +40,25 @@ def spec(arm: Arm, recipe: dict[str, Any], steps: int, per_block: int) -> Arm:
     """The arm as training_arm.py reads it; a constant rate, so that both schedules are the same formula."""
     changed = {name: arm[name] for name in ("precision", "bucketing") if name in arm}
     fixed = {"steps": steps, "epochs": None, "schedule": "constant", "warmup_steps": 0}
-    full = {**recipe, "training": {**recipe["training"], **fixed, **changed}, "method": arm.get("method", recipe["method"])}
-    return {"loop": arm["loop"], "observed": arm.get("observed", False), "recipe": full, "steps_per_block": per_block}
+    full = {
+        **recipe,
+        "training": {**recipe["training"], **fixed, **changed},
+        "method": arm.get("method", recipe["method"]),
+    }
+    return {
+        "loop": arm["loop"],
+        "observed": arm.get("observed", False),
+        "recipe": full,
+        "steps_per_block": per_block,
+    }
 
 
 def piece(asked: Any, recipe: dict[str, Any], number: int, blocks: int) -> dict[str, Any]:
     arm, reference = COMPARISONS[asked.comparison]
-    threads = {**recipe, "training": {**recipe["training"], "threads": asked.threads, "seed": number}}
+    threads = {
+        **recipe,
+        "training": {**recipe["training"], "threads": asked.threads, "seed": number},
+    }
     steps = (blocks + 2) * asked.steps
     script = Path(__file__).with_name("training_arm.py")
     workers = {
@@ -63,7 +78,11 @@ def same_work(asked: Any, recipe: dict[str, Any]) -> float:
     for name, arm in zip(("gonogo", "trainer"), COMPARISONS["trainer"], strict=True):
         file = asked.folder / f"same-work-{asked.subject}-{name}.safetensors"
         file.parent.mkdir(parents=True, exist_ok=True)
-        worker = Worker(script, {**spec(arm, recipe, 5, 4), "dropout": False, "weights": str(file)}, asked.threads)
+        worker = Worker(
+            script,
+            {**spec(arm, recipe, 5, 4), "dropout": False, "weights": str(file)},
+            asked.threads,
+        )
         turns.take_turns({name: worker}, 0, 0, asked.seconds)
         ends[name] = {key: tensor for key, tensor in load_file(file).items() if "lora_B" in key}
     ours, theirs = ends["gonogo"], ends["trainer"]
@@ -78,8 +97,13 @@ def show(name: str, pieces: list[dict[str, Any]], per_block: int) -> None:
         print(f"  {clock}: {turns.told(turns.ratio(blocks, 'arm', 'reference', clock))}")
     for arm in ("arm", "reference"):
         seconds = sum(block[arm]["wall_s"] for block in blocks) / len(blocks) / per_block
-        peaks = [(one["ends"][arm]["peak_rss"] - one["ends"][arm]["rss_before_model"]) / 1e6 for one in pieces]
-        print(f"  {arm}: {1000 * seconds:.0f} ms a step, peak {max(peaks):.0f} MB above what stood before the model")
+        peaks = [
+            (one["ends"][arm]["peak_rss"] - one["ends"][arm]["rss_before_model"]) / 1e6
+            for one in pieces
+        ]
+        print(
+            f"  {arm}: {1000 * seconds:.0f} ms a step, peak {max(peaks):.0f} MB above what stood before the model"
+        )
     totals = [sum(block[arm]["wall_s"] for block in blocks) for arm in ("arm", "reference")]
     print(f"  ratio of total wall time: {totals[0] / totals[1]:.3f}")
 
@@ -91,7 +115,9 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=2, help="optimizer steps a block (default 2)")
     asked = parser.parse_args()
     if asked.comparison == "same-work":
-        print(f"LoRA B after four steps: {same_work(asked, resolve(embedded(asked.subject))):.1e} apart, relative to its norm")
+        print(
+            f"LoRA B after four steps: {same_work(asked, resolve(embedded(asked.subject))):.1e} apart, relative to its norm"
+        )
         return 0
     name = f"{asked.comparison}-{asked.subject}-t{asked.threads}-s{asked.steps}"
     record = asked.folder / f"{name}.jsonl"

@@ -18,8 +18,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from gonogo.fixtures.children import thread_settings
 from gonogo.harness.statistics import Interval, log_ratio_limits
 
@@ -34,8 +32,12 @@ class Worker:
         environment = {**os.environ, **thread_settings(threads), "PYTHONPATH": str(ROOT)}
         self.process = subprocess.Popen(
             [sys.executable, str(script), json.dumps(spec)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
-        )  # fmt: skip
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=ROOT,
+        )
 
     def turn(self, word: str = "go") -> dict[str, Any]:
         """Seconds of the block: wall and processor time of the whole process."""
@@ -48,7 +50,9 @@ class Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit(f"an arm ended with status {self.process.wait()}; see its message above")
+            raise SystemExit(
+                f"an arm ended with status {self.process.wait()}; see its message above"
+            )
         answer: dict[str, Any] = json.loads(line)
         return answer
 
@@ -76,12 +80,18 @@ def take_turns(
 
 def ratio(blocks: Sequence[Block], arm: str, reference: str, clock: str = "wall_s") -> Interval:
     """Geometric mean of arm / reference over paired blocks with its two-sided 95 % interval."""
-    return log_ratio_limits([b[arm][clock] for b in blocks], [b[reference][clock] for b in blocks], 0.95, sides=2)
+    return log_ratio_limits(
+        [b[arm][clock] for b in blocks], [b[reference][clock] for b in blocks], 0.95, sides=2
+    )
 
 
 def machine(threads: int) -> dict[str, Any]:
     """What a timing must be read with."""
-    lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines() if Path("/proc/cpuinfo").exists() else []
+    lines = (
+        Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        if Path("/proc/cpuinfo").exists()
+        else []
+    )
     flags = next((line.split(":")[1].split() for line in lines if line.startswith("flags")), [])
     return {
         "cores": os.cpu_count(),
@@ -97,7 +107,9 @@ def told(interval: Interval) -> str:
 
 
 def read_record(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    return (
+        [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    )
 
 
 def add_record(path: Path, row: Mapping[str, Any]) -> None:
@@ -111,6 +123,13 @@ def options(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(description or "").split("\n")[0])
     parser.add_argument("--blocks", type=int, default=32, help="blocks wanted in all (default 32)")
     parser.add_argument("--threads", type=int, default=1, help="torch threads per arm (default 1)")
-    parser.add_argument("--seconds", type=float, default=150.0, help="measuring time of this piece; run again for more")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()) / "gonogo-benchmarks")
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=150.0,
+        help="measuring time of this piece; run again for more",
+    )
+    parser.add_argument(
+        "--folder", type=Path, default=Path(tempfile.gettempdir()) / "gonogo-benchmarks"
+    )
     return parser

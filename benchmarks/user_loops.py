@@ -19,8 +19,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests/fixtures/user_loop")]
 
-from gonogo.harness.evidence.keys import content_key, source_digest  # noqa: E402
-from plants import PLANTS, Plant  # noqa: E402  (both folders must be on the path first)
+from gonogo.harness.evidence.keys import content_key, source_digest
+from plants import PLANTS, Plant
 
 LOOP = ROOT / "tests/fixtures/user_loop"
 WORK, TABLE = ROOT / "reports/work/user-loops", ROOT / "reports/user-loops.json"
@@ -47,7 +47,9 @@ def told(rows: dict, name: str, plant: Plant | None, criteria: list[str]) -> dic
         TABLE.write_text(json.dumps(rows, indent=1))
     row = rows[key]
     for id_, seen in row["seen"].items():
-        print(f"{'ok    ' if row['as_wanted'] else 'MISSED'} {name:<36} {id_:<34} {seen['outcome']:<9} {row['seconds']:6.1f} s  {seen['reason'][:110]}")
+        print(
+            f"{'ok    ' if row['as_wanted'] else 'MISSED'} {name:<36} {id_:<34} {seen['outcome']:<9} {row['seconds']:6.1f} s  {seen['reason'][:110]}"
+        )
     return row
 
 
@@ -57,14 +59,38 @@ def session(name: str, script: str, criteria: list[str], wanted: str) -> dict:
     (folder / "loop.py").write_text(script, "utf-8")
     (folder / "loop.toml").write_bytes((LOOP / "loop.toml").read_bytes())
     tests = " or ".join(tests_of(criteria))
-    command = [sys.executable, "-m", "pytest", "-q", "-m", "gate_stageA", f"--subject={folder / 'loop.toml'}", "-k", tests]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-m",
+        "gate_stageA",
+        f"--subject={folder / 'loop.toml'}",
+        "-k",
+        tests,
+    ]
     begun = time.perf_counter()
-    subprocess.run(command, cwd=ROOT, stdout=(folder / "session.log").open("w"), stderr=subprocess.STDOUT, check=False)
+    subprocess.run(
+        command,
+        cwd=ROOT,
+        stdout=(folder / "session.log").open("w"),
+        stderr=subprocess.STDOUT,
+        check=False,
+    )
     checklist = json.loads((ROOT / "reports/launch-checklist.json").read_text())
     if str(folder / "loop.toml") not in checklist["session"]["command"]:
         raise SystemExit(f"the session of {name} left no checklist; see {folder / 'session.log'}")
-    seen = {row["id"]: {"outcome": row["outcome"], "reason": row["reason"]} for row in checklist["rows"] if row["id"] in criteria}
-    return {"seen": seen, "as_wanted": {s["outcome"] for s in seen.values()} == {wanted}, "seconds": time.perf_counter() - begun}
+    seen = {
+        row["id"]: {"outcome": row["outcome"], "reason": row["reason"]}
+        for row in checklist["rows"]
+        if row["id"] in criteria
+    }
+    return {
+        "seen": seen,
+        "as_wanted": {s["outcome"] for s in seen.values()} == {wanted},
+        "seconds": time.perf_counter() - begun,
+    }
 
 
 def tests_of(criteria: list[str]) -> list[str]:
@@ -74,7 +100,11 @@ def tests_of(criteria: list[str]) -> list[str]:
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.FunctionDef):
                 calls = [d for d in node.decorator_list if isinstance(d, ast.Call) and d.args]
-                found |= {call.args[0].value: node.name for call in calls if isinstance(call.args[0], ast.Constant)}
+                found |= {
+                    call.args[0].value: node.name
+                    for call in calls
+                    if isinstance(call.args[0], ast.Constant)
+                }
     return [found[id_] for id_ in criteria]
 
 

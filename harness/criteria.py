@@ -33,9 +33,23 @@ from gonogo.harness.toml_words import shown, toml_words
 
 HEAD = ("claim", "stage", "severity", "why", "rule")
 PART_KEYS = (
-    "metric", "unit", "rule", "bound", "direction", "statistic", "reference", "margin", "margin_relative", "quantile", "level",
-    "interval", "relative_to", "floor", "floor_times", "precondition",
-)  # fmt: skip
+    "metric",
+    "unit",
+    "rule",
+    "bound",
+    "direction",
+    "statistic",
+    "reference",
+    "margin",
+    "margin_relative",
+    "quantile",
+    "level",
+    "interval",
+    "relative_to",
+    "floor",
+    "floor_times",
+    "precondition",
+)
 EVERY = "@*"
 ID = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
 
@@ -132,10 +146,16 @@ def load(path: str | Path) -> Criteria:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
-        raise CriteriaError(f"{path.name}: cannot be read ({reason}) at {path}; name a criteria file that exists") from None
+        raise CriteriaError(
+            f"{path.name}: cannot be read ({reason}) at {path}; name a criteria file that exists"
+        ) from None
     tables = _tables(path.name, raw)
     reader = _Reader(path.name)
-    by_id = {name: criterion for name, table in tables.items() if (criterion := reader.criterion(name, table))}
+    by_id = {
+        name: criterion
+        for name, table in tables.items()
+        if (criterion := reader.criterion(name, table))
+    }
     reader.composites(by_id, tables)
     if reader.problems:
         raise CriteriaError("\n".join(reader.problems))
@@ -152,12 +172,17 @@ def _tables(file: str, raw: bytes) -> dict[str, Any]:
         raise CriteriaError(
             f"{file}: has `schema = {shown(schema)}`, this gonogo reads schema {SCHEMA}; use the gonogo that the file was written for"
         )
-    strangers = [f"{file}: has unknown key `{key}`{_hint(key, ('schema', 'criteria'))}" for key in document.keys() - {"schema", "criteria"}]
+    strangers = [
+        f"{file}: has unknown key `{key}`{_hint(key, ('schema', 'criteria'))}"
+        for key in document.keys() - {"schema", "criteria"}
+    ]
     if strangers:
         raise CriteriaError("\n".join(sorted(strangers)))
     tables = document.get("criteria", {})
     if not isinstance(tables, dict) or not tables:
-        raise CriteriaError(f'{file}: has no criterion; add a table such as [criteria."core.parity.merge"]')
+        raise CriteriaError(
+            f'{file}: has no criterion; add a table such as [criteria."core.parity.merge"]'
+        )
     return tables
 
 
@@ -165,9 +190,13 @@ def _parse(file: str, raw: bytes) -> dict[str, Any]:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise CriteriaError(f"{file}: is not UTF-8 text (byte {error.start}); save it as UTF-8") from None
+        raise CriteriaError(
+            f"{file}: is not UTF-8 text (byte {error.start}); save it as UTF-8"
+        ) from None
     if not text.strip():
-        raise CriteriaError(f"{file}: is empty; it needs `schema = {SCHEMA}` and a table for each criterion")
+        raise CriteriaError(
+            f"{file}: is empty; it needs `schema = {SCHEMA}` and a table for each criterion"
+        )
     try:
         return tomllib.loads(text)
     except (ValueError, RecursionError, OverflowError) as error:
@@ -189,7 +218,9 @@ class _Reader:
     def criterion(self, name: str, table: object) -> Criterion | None:
         where, before = f"[criteria.{json.dumps(name, ensure_ascii=False)}]", len(self.problems)
         if not isinstance(table, dict):
-            self._say(where, f"is {shown(table)}, wanted a table with {', '.join(HEAD)} and its bound")
+            self._say(
+                where, f"is {shown(table)}, wanted a table with {', '.join(HEAD)} and its bound"
+            )
             return None
         if not ID.fullmatch(name):
             self._bad_id(where, name, table)
@@ -201,7 +232,9 @@ class _Reader:
             if len(self.problems) > before:
                 return None
             named: dict[str, Any] = {key: tuple(table.get(key, ())) for key in ("all", "any")}
-            return Criterion(id=name, parts=(), level=float(table.get("level", 0.95)), **named, **head)
+            return Criterion(
+                id=name, parts=(), level=float(table.get("level", 0.95)), **named, **head
+            )
         parts = self._parts(where, table)
         if len(self.problems) > before:
             return None
@@ -211,10 +244,20 @@ class _Reader:
         self.problems.append(f"{self.file}: {where} {what}")
 
     def _bad_id(self, where: str, name: str, table: Mapping[str, Any]) -> None:
-        if re.fullmatch(r"[a-z][a-z0-9_-]*", name) and table and all(isinstance(value, dict) for value in table.values()):
-            self._say(where, f'has tables inside it; quote the whole id, as in [criteria."{name}.{next(iter(table))}..."]')
+        if (
+            re.fullmatch(r"[a-z][a-z0-9_-]*", name)
+            and table
+            and all(isinstance(value, dict) for value in table.values())
+        ):
+            self._say(
+                where,
+                f'has tables inside it; quote the whole id, as in [criteria."{name}.{next(iter(table))}..."]',
+            )
         else:
-            self._say(where, 'is not an id; wanted lower-case words joined by dots, such as "core.parity.merge"')
+            self._say(
+                where,
+                'is not an id; wanted lower-case words joined by dots, such as "core.parity.merge"',
+            )
 
     def _head(self, where: str, table: Mapping[str, Any]) -> None:
         for key in ("claim", "why"):
@@ -225,7 +268,10 @@ class _Reader:
     def _composite(self, where: str, table: Mapping[str, Any]) -> None:
         known = (*HEAD, "all", "any", "level")
         for key in sorted(table.keys() - set(known)):
-            self._say(where, f"has {'' if key in PART_KEYS else 'unknown '}key `{key}`{_hint(key, known)}, because its rule is \"{COMPOSITE}\"")
+            self._say(
+                where,
+                f'has {"" if key in PART_KEYS else "unknown "}key `{key}`{_hint(key, known)}, because its rule is "{COMPOSITE}"',
+            )
         named: list[object] = []
         for key in ("all", "any"):
             ids = table.get(key, [])
@@ -234,7 +280,10 @@ class _Reader:
             else:
                 named += ids
         if len(set(named)) < max(2, len(named)):
-            self._say(where, "names fewer than two criteria, or one of them twice, in `all` and `any`; name each of two or more once")
+            self._say(
+                where,
+                "names fewer than two criteria, or one of them twice, in `all` and `any`; name each of two or more once",
+            )
         if "level" in table:
             self._number(where, table, COMPOSITE, "level")
 
@@ -245,9 +294,15 @@ class _Reader:
             for name in (*criterion.all, *criterion.any):
                 if name not in tables:
                     near = nearest(name, tables)
-                    self._say(where, f"is composed of {shown(name)}, which is not there; {f'did you mean {shown(near)}?' if near else 'add it or take it out'}")
+                    self._say(
+                        where,
+                        f"is composed of {shown(name)}, which is not there; {f'did you mean {shown(near)}?' if near else 'add it or take it out'}",
+                    )
                 elif name in by_id and by_id[name].rule == COMPOSITE:
-                    self._say(where, f"is composed of {shown(name)}, which is a composite itself; name the criteria behind it")
+                    self._say(
+                        where,
+                        f"is composed of {shown(name)}, which is a composite itself; name the criteria behind it",
+                    )
 
     def _parts(self, where: str, table: Mapping[str, Any]) -> list[Part]:
         if not self._word(where, table, "rule", (*RULES, *COMPOUND, COMPOSITE)):
@@ -256,15 +311,29 @@ class _Reader:
             part = {key: value for key, value in table.items() if key not in HEAD or key == "rule"}
             return [made for made in [self._part(where, part)] if made]
         for key in table.keys() - {*HEAD, "parts", "level"}:
-            known = f", move it into `parts` or take rule {shown(table['rule'])} away" if key in PART_KEYS else _hint(key, (*HEAD, "parts", "level"))
+            known = (
+                f", move it into `parts` or take rule {shown(table['rule'])} away"
+                if key in PART_KEYS
+                else _hint(key, (*HEAD, "parts", "level"))
+            )
             self._say(where, f"has {'' if key in PART_KEYS else 'unknown '}key `{key}`{known}")
         parts = table.get("parts")
-        if not isinstance(parts, list) or len(parts) < 2 or not all(isinstance(part, dict) for part in parts):
+        if (
+            not isinstance(parts, list)
+            or len(parts) < 2
+            or not all(isinstance(part, dict) for part in parts)
+        ):
             seen = "has no `parts`" if parts is None else f"`parts` is {shown(parts)}"
-            self._say(where, f"{seen}, wanted a list of two or more tables, because its rule is {shown(table['rule'])}")
+            self._say(
+                where,
+                f"{seen}, wanted a list of two or more tables, because its rule is {shown(table['rule'])}",
+            )
             return []
         common = {"level": table["level"]} if "level" in table else {}
-        made = [self._part(f"{where} parts[{at}]", common | part, inner=True) for at, part in enumerate(parts)]
+        made = [
+            self._part(f"{where} parts[{at}]", common | part, inner=True)
+            for at, part in enumerate(parts)
+        ]
         found = [part for part in made if part]
         if found and all(part.precondition for part in found):
             self._say(where, "has preconditions only; add the part that the claim is about")
@@ -276,12 +345,32 @@ class _Reader:
             return None
         rule = table["rule"]
         needs, may = needed(rule, table), RULES[rule][1]
-        self._keys(where, table, rule, ("metric", "unit", "rule", "level", *(("precondition",) if inner else ()), *RULES[rule][0], *may))
+        self._keys(
+            where,
+            table,
+            rule,
+            (
+                "metric",
+                "unit",
+                "rule",
+                "level",
+                *(("precondition",) if inner else ()),
+                *RULES[rule][0],
+                *may,
+            ),
+        )
         if not isinstance(table.get("precondition", False), bool):
-            self._say(where, f"`precondition` is {shown(table['precondition'])}, wanted true or false")
+            self._say(
+                where, f"`precondition` is {shown(table['precondition'])}, wanted true or false"
+            )
         self._text(where, table, "metric")
         self._word(where, table, "unit", UNITS)
-        words = {"direction": DIRECTIONS, "statistic": STATISTICS.get(rule, ()), "interval": INTERVALS.get(rule, ()), "relative_to": RELATIVE_TO}
+        words = {
+            "direction": DIRECTIONS,
+            "statistic": STATISTICS.get(rule, ()),
+            "interval": INTERVALS.get(rule, ()),
+            "relative_to": RELATIVE_TO,
+        }
         for key, known in words.items():
             if key in needs or (key in table and key in may):
                 self._word(where, table, key, known)
@@ -298,12 +387,20 @@ class _Reader:
         own = {"statistic": STATISTICS[rule][0]} if rule in STATISTICS else {}
         return Part(**{"direction": GOOD.get(rule), **own, **table, **numbers})
 
-    def _keys(self, where: str, table: Mapping[str, Any], rule: str, allowed: tuple[str, ...]) -> None:
+    def _keys(
+        self, where: str, table: Mapping[str, Any], rule: str, allowed: tuple[str, ...]
+    ) -> None:
         for key in sorted(table.keys() - set(allowed)):
             if key == "parts":
-                self._say(where, f'has `parts`, which only rules "all_of" and "any_of" use; its rule is "{rule}"')
+                self._say(
+                    where,
+                    f'has `parts`, which only rules "all_of" and "any_of" use; its rule is "{rule}"',
+                )
             elif key in PART_KEYS:
-                self._say(where, f'has key `{key}`, which rule "{rule}" does not use; take it away or change the rule')
+                self._say(
+                    where,
+                    f'has key `{key}`, which rule "{rule}" does not use; take it away or change the rule',
+                )
             else:
                 self._say(where, f"has unknown key `{key}`{_hint(key, sorted({*allowed, *HEAD}))}")
 
@@ -311,14 +408,24 @@ class _Reader:
         for what in disagreements(table, rule):
             self._say(where, what)
         for key in TEXTS:
-            if isinstance(table.get(key), str) and isinstance(table.get("metric"), str) and key in table:
+            if (
+                isinstance(table.get(key), str)
+                and isinstance(table.get("metric"), str)
+                and key in table
+            ):
                 self._suffixes(where, table, key)
         if "reference" in table and table["reference"] == table.get("metric"):
-            self._say(where, f"`reference` is the metric itself, {shown(table['metric'])}; name the other arm's metric")
+            self._say(
+                where,
+                f"`reference` is the metric itself, {shown(table['metric'])}; name the other arm's metric",
+            )
 
     def _suffixes(self, where: str, table: Mapping[str, Any], key: str) -> None:
         if table[key].endswith(EVERY) != table["metric"].endswith(EVERY):
-            self._say(where, f"`metric` is {shown(table['metric'])} and `{key}` is {shown(table[key])}; both end in {shown(EVERY)} or none does")
+            self._say(
+                where,
+                f"`metric` is {shown(table['metric'])} and `{key}` is {shown(table[key])}; both end in {shown(EVERY)} or none does",
+            )
 
     def _text(self, where: str, table: Mapping[str, Any], key: str) -> None:
         value = table.get(key)

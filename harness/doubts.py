@@ -22,8 +22,14 @@ def doubt(part: Part, interval: Interval, region: Region, sample: Sample) -> str
     if part.interval in ("two-way", "hierarchical"):
         return _over_seeds(part, interval, region, sample)
     if interval.n < FEW and interval.method in T_METHODS:
-        combine: Callable[[float, float], float] = (lambda a, b: a / b) if interval.method == "t of log ratio" else (lambda a, b: a - b)
-        units = sample.values if sample.reference is None else [combine(a, b) for a, b in zip(sample.values, sample.reference, strict=True)]
+        combine: Callable[[float, float], float] = (
+            (lambda a, b: a / b) if interval.method == "t of log ratio" else (lambda a, b: a - b)
+        )
+        units = (
+            sample.values
+            if sample.reference is None
+            else [combine(a, b) for a, b in zip(sample.values, sample.reference, strict=True)]
+        )
         if not all(value in region for value in units):
             return f"with fewer than {FEW} units each must be inside the bound, and one is not"
     return None
@@ -46,7 +52,9 @@ def _over_seeds(part: Part, interval: Interval, region: Region, sample: Sample) 
             return f"seeds {first} and {second} gave the same numbers, item by item; one run may be counted twice, so train each seed"
     if isinstance(interval, Crossed) and interval.clusters < FEWEST_CLUSTERS:
         return f"{interval.clusters} clusters of items are fewer than the {FEWEST_CLUSTERS} that may decide; measure on more"
-    if len(ours) < FEW and not all(_inside(mean, region) for mean in contrast(part, sample).mean(axis=1)):
+    if len(ours) < FEW and not all(
+        _inside(mean, region) for mean in contrast(part, sample).mean(axis=1)
+    ):
         return f"with fewer than {FEW} seeds each must be inside the bound, and one is not"
     return None
 

@@ -28,16 +28,34 @@ def gather(state: Session, rows: Sequence[dict[str, Any]]) -> None:
         if "unjudged" in row:
             settle_unjudged(state, state.criteria[row["id"]], row["unjudged"])
         elif row.get("defect"):
-            state.sabotaged.append({"defect": row["defect"], "criterion": row["id"], "seconds": row["seconds"],
-                                    "outcome": row.get("sabotage", "error"), "what": row["verdict"]["reason"]})  # fmt: skip
+            state.sabotaged.append(
+                {
+                    "defect": row["defect"],
+                    "criterion": row["id"],
+                    "seconds": row["seconds"],
+                    "outcome": row.get("sabotage", "error"),
+                    "what": row["verdict"]["reason"],
+                }
+            )
         else:
             state.keep(row)
 
 
 def settle_unjudged(state: Session, criterion: Criterion, reason: str) -> None:
     told = json.loads(verdicts.not_run(criterion, reason).to_json())
-    state.store.put_verdict(state.name, criterion.id, state.subject, "", json.loads(criterion.to_json()), told, 0.0)
-    state.keep({"id": criterion.id, "verdict": told, "evidence": evidence_of(None), "key": "", "reused": False, "seconds": 0.0})
+    state.store.put_verdict(
+        state.name, criterion.id, state.subject, "", json.loads(criterion.to_json()), told, 0.0
+    )
+    state.keep(
+        {
+            "id": criterion.id,
+            "verdict": told,
+            "evidence": evidence_of(None),
+            "key": "",
+            "reused": False,
+            "seconds": 0.0,
+        }
+    )
 
 
 def judge_power(state: Session) -> None:
@@ -47,16 +65,34 @@ def judge_power(state: Session) -> None:
         return
     missed = [0.0 if r["outcome"] == "caught" else 1.0 for r in state.sabotaged]
     plain: dict[str, Any] = {
-        "values": {"defect_missed": missed}, "unit": {"defect_missed": "count"}, "sampling_unit": "defect",
+        "values": {"defect_missed": missed},
+        "unit": {"defect_missed": "count"},
+        "sampling_unit": "defect",
         "counts": {"planted": len(missed), "missed": sum(missed)},
-        "findings": [f"{r['defect']} at {r['criterion']}: {r['outcome']}" for r in state.sabotaged if r["outcome"] != "caught"],
-    }  # fmt: skip
+        "findings": [
+            f"{r['defect']} at {r['criterion']}: {r['outcome']}"
+            for r in state.sabotaged
+            if r["outcome"] != "caught"
+        ],
+    }
     planted = sum(state.planted.get(system, 0) for system in state.systems)
     if len(missed) < planted:
-        plain["vetoes"] = [f"only {len(missed)} of {planted} planted defects were run; select every gate of {', '.join(state.systems)}"]
+        plain["vetoes"] = [
+            f"only {len(missed)} of {planted} planted defects were run; select every gate of {', '.join(state.systems)}"
+        ]
     measurement = Measurement.from_mapping(plain)
     verdict = verdicts.judge(criterion, measurement)
     told = json.loads(verdict.to_json())
-    state.store.put_verdict(state.name, criterion.id, state.subject, "", json.loads(criterion.to_json()), told, 0.0)
-    state.keep({"id": criterion.id, "verdict": told, "evidence": evidence_of(measurement), "key": "",
-                "reused": False, "seconds": 0.0})  # fmt: skip
+    state.store.put_verdict(
+        state.name, criterion.id, state.subject, "", json.loads(criterion.to_json()), told, 0.0
+    )
+    state.keep(
+        {
+            "id": criterion.id,
+            "verdict": told,
+            "evidence": evidence_of(measurement),
+            "key": "",
+            "reused": False,
+            "seconds": 0.0,
+        }
+    )

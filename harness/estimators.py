@@ -31,8 +31,11 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 DIFFERENCES: Mapping[str, Callable[[Sequence[float], Sequence[float], float], Interval]] = {
-    "t": paired_mean_limits, "tango": tango_limits, "bca": bca_difference, "sign-flip": sign_flip_test,
-}  # fmt: skip
+    "t": paired_mean_limits,
+    "tango": tango_limits,
+    "bca": bca_difference,
+    "sign-flip": sign_flip_test,
+}
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,13 @@ class Sample:
     def arms(self) -> tuple[Floats, Floats]:
         """Both arms as (seeds, items). Raises ValueError unless the two are laid out alike."""
         if self.layout.get("axes") != ["seed", "item"]:
-            raise ValueError("the values do not say which seed and item each belongs to; let the measure give their `layout`")
+            raise ValueError(
+                "the values do not say which seed and item each belongs to; let the measure give their `layout`"
+            )
         if self.reference is not None and dict(self.layout) != dict(self.reference_layout):
-            raise ValueError("the two arms are not laid out alike, so they are not paired; use the same seeds, items and clusters in both")
+            raise ValueError(
+                "the two arms are not laid out alike, so they are not paired; use the same seeds, items and clusters in both"
+            )
         return _grid(self.values, self.layout), _grid(self.reference or (), self.layout)
 
 
@@ -74,7 +81,9 @@ def contrast(part: Part, sample: Sample) -> Floats:
 
 def _check_share(part: Part, theirs: Floats) -> None:
     if part.margin_relative is not None and not float(theirs.mean()) > 0:
-        raise ValueError(f"the reference {part.reference} is {float(theirs.mean()):g} on average, and a share of it is no margin")
+        raise ValueError(
+            f"the reference {part.reference} is {float(theirs.mean()):g} on average, and a share of it is no margin"
+        )
 
 
 def _grid(values: Sequence[float], layout: Mapping[str, Any]) -> Floats:
@@ -111,7 +120,11 @@ def _quantile(part: Part, sample: Sample) -> Interval:
 
 def _difference(part: Part, sample: Sample) -> Interval:
     if part.interval in CROSSED:
-        return _equivalence(part, sample) if part.rule == "equivalent" and part.margin_relative else _over_seeds(part, contrast(part, sample), sample)
+        return (
+            _equivalence(part, sample)
+            if part.rule == "equivalent" and part.margin_relative
+            else _over_seeds(part, contrast(part, sample), sample)
+        )
     values, other = sample.values, sample.reference or ()
     if part.interval == "clustered":
         return _clustered(part, sample)
@@ -121,14 +134,29 @@ def _difference(part: Part, sample: Sample) -> Interval:
 
 def _clustered(part: Part, sample: Sample) -> Interval:
     if sample.clusters is None:
-        raise ValueError("the values do not say which items lie together; let the measure give the clusters of their `layout`")
-    if sample.layout and sample.reference_layout and dict(sample.layout) != dict(sample.reference_layout):
-        raise ValueError("the two arms are not laid out alike, so they are not paired; score the same items in both")
-    ours, theirs = np.asarray(sample.values, np.float64), np.asarray(sample.reference or (), np.float64)
+        raise ValueError(
+            "the values do not say which items lie together; let the measure give the clusters of their `layout`"
+        )
+    if (
+        sample.layout
+        and sample.reference_layout
+        and dict(sample.layout) != dict(sample.reference_layout)
+    ):
+        raise ValueError(
+            "the two arms are not laid out alike, so they are not paired; score the same items in both"
+        )
+    ours, theirs = (
+        np.asarray(sample.values, np.float64),
+        np.asarray(sample.reference or (), np.float64),
+    )
     if ours.shape != theirs.shape:
-        raise ValueError(f"{len(ours)} values against {len(theirs)} of the reference; both arms must have seen the same items")
+        raise ValueError(
+            f"{len(ours)} values against {len(theirs)} of the reference; both arms must have seen the same items"
+        )
     if not np.any(ours - theirs) and not (ours.min() >= 0 and ours.max() <= 1):
-        raise ValueError("no item differs, and scores outside [0, 1] set no limit to how far one could")
+        raise ValueError(
+            "no item differs, and scores outside [0, 1] set no limit to how far one could"
+        )
     return clustered_limits(ours - theirs, sample.clusters, part.level)
 
 
@@ -147,7 +175,9 @@ def _equivalence(part: Part, sample: Sample) -> Interval:
     _check_share(part, theirs)
     share = number(part.margin_relative)
     shift = share * float(theirs.mean())
-    under, over = (_over_seeds(part, ours - (1 + side * share) * theirs, sample) for side in (-1, 1))
+    under, over = (
+        _over_seeds(part, ours - (1 + side * share) * theirs, sample) for side in (-1, 1)
+    )
     test = {True: under, False: over}
 
     def p(bound: float, above: bool) -> float:
@@ -155,7 +185,12 @@ def _equivalence(part: Part, sample: Sample) -> Interval:
         found = side.p(bound + (shift if above else -shift), above=above)
         return 1.0 if found is None else found
 
-    limits = {"estimate": float((ours - theirs).mean()), "low": under.low - shift, "high": over.high + shift, "test": p}
+    limits = {
+        "estimate": float((ours - theirs).mean()),
+        "low": under.low - shift,
+        "high": over.high + shift,
+        "test": p,
+    }
     return replace(under if isinstance(under, Crossed) else over, **limits)  # type: ignore[arg-type]
 
 
@@ -165,7 +200,9 @@ def _spread(part: Part, sample: Sample) -> Interval:
 
 def correlated(sample: Sample) -> tuple[Floats, Floats]:
     """Score and truth as (seeds, units) each."""
-    return _rows(sample.values, sample.layout), _rows(sample.reference or (), sample.reference_layout)
+    return _rows(sample.values, sample.layout), _rows(
+        sample.reference or (), sample.reference_layout
+    )
 
 
 def _correlation(part: Part, sample: Sample) -> Interval:
@@ -173,11 +210,25 @@ def _correlation(part: Part, sample: Sample) -> Interval:
     spearman = part.statistic == "spearman"
     if part.interval == "permutation":
         return permutation_test(score, truth, sample.clusters, part.level, spearman=spearman)
-    return correlation_limits(score, truth, sample.clusters, part.level, spearman=spearman, ceiling=part.relative_to == "ceiling")
+    return correlation_limits(
+        score,
+        truth,
+        sample.clusters,
+        part.level,
+        spearman=spearman,
+        ceiling=part.relative_to == "ceiling",
+    )
 
 
 ESTIMATORS: Mapping[str, Callable[[Part, Sample], Interval]] = {
-    "at_most": _mean, "at_least": _mean, "proportion": _proportion, "ratio": _ratio, "quantile": _quantile,
-    "superior": _difference, "non_inferior": _difference, "equivalent": _difference, "spread": _spread,
+    "at_most": _mean,
+    "at_least": _mean,
+    "proportion": _proportion,
+    "ratio": _ratio,
+    "quantile": _quantile,
+    "superior": _difference,
+    "non_inferior": _difference,
+    "equivalent": _difference,
+    "spread": _spread,
     "correlates": _correlation,
-}  # fmt: skip
+}

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 
-def gate(criterion: str, *, needs: Sequence[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def gate(
+    criterion: str, *, needs: Sequence[str] = ()
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a test as the gate of `criterion`; `needs` names the runs it looks at, so that the plan can train them.
 
     Stage, system and severity are not stated here: they come from criteria.toml at collection.

@@ -26,19 +26,39 @@ def tracked(records: Iterable[Record]) -> dict[str, dict[str, Any]]:
 
 
 def _told(records: list[Record]) -> dict[str, Any]:
-    newest: Mapping[str, Any] = next((part for record in reversed(records) if (part := deciding(record["verdict"]))), {})
+    newest: Mapping[str, Any] = next(
+        (part for record in reversed(records) if (part := deciding(record["verdict"]))), {}
+    )
     points: list[dict[str, Any]] = []
     for record in records:
-        told = {"outcome": record["verdict"].get("outcome"), "evidence_key": record["evidence_key"], **_seen(record["verdict"], newest)}
-        if points and told == {key: value for key, value in points[-1].items() if key not in ("at", "times")}:
+        told = {
+            "outcome": record["verdict"].get("outcome"),
+            "evidence_key": record["evidence_key"],
+            **_seen(record["verdict"], newest),
+        }
+        if points and told == {
+            key: value for key, value in points[-1].items() if key not in ("at", "times")
+        }:
             points[-1]["times"] += 1
             continue
-        points.append({**told, "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record["created_at"])), "times": 1})
+        points.append(
+            {
+                **told,
+                "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record["created_at"])),
+                "times": 1,
+            }
+        )
     return {"metric": newest.get("metric"), "unit": newest.get("unit"), "points": points}
 
 
 def _seen(verdict: Mapping[str, Any], newest: Mapping[str, Any]) -> dict[str, Any]:
     """What the verdict saw of the metric; nothing where it did not judge it."""
-    alike = [part for part in verdict.get("parts") or [] if (part.get("metric"), part.get("rule")) == (newest.get("metric"), newest.get("rule"))]
-    chosen: Mapping[str, Any] = next((part for part in alike if part.get("bound") == newest.get("bound")), next(iter(alike), {}))
+    alike = [
+        part
+        for part in verdict.get("parts") or []
+        if (part.get("metric"), part.get("rule")) == (newest.get("metric"), newest.get("rule"))
+    ]
+    chosen: Mapping[str, Any] = next(
+        (part for part in alike if part.get("bound") == newest.get("bound")), next(iter(alike), {})
+    )
     return {name: chosen.get(name) for name in SHOWN}

@@ -29,25 +29,44 @@ RAISED = {Outcome.NO_GO: NoGo, Outcome.UNDECIDED: Undecided, Outcome.NOT_RUN: No
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("gonogo")
-    group.addoption("--subject", metavar="FILE", help="the run on the launch pad (default: the embedded one)")
-    group.addoption("--criteria", metavar="FILE", default=str(ROOT / "criteria.toml"), help="thresholds")
+    group.addoption(
+        "--subject", metavar="FILE", help="the run on the launch pad (default: the embedded one)"
+    )
+    group.addoption(
+        "--criteria", metavar="FILE", default=str(ROOT / "criteria.toml"), help="thresholds"
+    )
     group.addoption("--evidence", metavar="URL", help="evidence database, any SQLAlchemy URL")
-    group.addoption("--executor", choices=("local", "ray"), default="local", help="where runs are trained")
+    group.addoption(
+        "--executor", choices=("local", "ray"), default="local", help="where runs are trained"
+    )
     group.addoption("--plan", action="store_true", help="print what would be trained, and stop")
-    group.addoption("--sabotage", action="store_true", help="run each gate against its planted defects")
+    group.addoption(
+        "--sabotage", action="store_true", help="run each gate against its planted defects"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "gate(criterion, needs=[]): the criterion that a test judges")
+    config.addinivalue_line(
+        "markers", "gate(criterion, needs=[]): the criterion that a test judges"
+    )
     config.addinivalue_line("markers", "xdist_group(name): tests that stay on one worker")
     config.addinivalue_line("markers", "harness: what the harness promises of itself")
     if config.getoption("--executor") == "ray":
-        raise pytest.UsageError("--executor ray: not built yet; use --executor local, with -n for more processes")
+        raise pytest.UsageError(
+            "--executor ray: not built yet; use --executor local, with -n for more processes"
+        )
     reports = ROOT / "reports"
     try:
         criteria = load(Path(config.getoption("--criteria")))
-        check_gates(criteria, ROOT / "gates", complete=config.getoption("--criteria") == str(ROOT / "criteria.toml"))
-        store = Store(config.getoption("--evidence") or f"sqlite:///{reports / 'centralized.db'}", reports / "artifacts")
+        check_gates(
+            criteria,
+            ROOT / "gates",
+            complete=config.getoption("--criteria") == str(ROOT / "criteria.toml"),
+        )
+        store = Store(
+            config.getoption("--evidence") or f"sqlite:///{reports / 'centralized.db'}",
+            reports / "artifacts",
+        )
         store.counts()
     except (CriteriaError, EvidenceError) as error:
         raise pytest.UsageError(str(error)) from None
@@ -59,7 +78,9 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if on_controller(session.config):
         LOG.clear()
         try:
-            state.name = state.store.open_session({"command": command_line(), "criteria": state.criteria.digest})
+            state.name = state.store.open_session(
+                {"command": command_line(), "criteria": state.criteria.digest}
+            )
         except EvidenceError as error:
             raise pytest.UsageError(str(error)) from None
     else:
@@ -83,7 +104,11 @@ def command_line() -> str:
 def pytest_collection(session: pytest.Session) -> None:
     """A bare `pytest` judges nothing: it names the stages, before anything is collected, fetched or trained."""
     config = session.config
-    if not config.option.markexpr and not config.option.keyword and config.args_source.name != "ARGS":
+    if (
+        not config.option.markexpr
+        and not config.option.keyword
+        and config.args_source.name != "ARGS"
+    ):
         raise pytest.UsageError(stages(config.stash[STATE].criteria))
 
 
@@ -110,7 +135,9 @@ def judged_by(item: pytest.Item, marker: pytest.Mark, criteria: Criteria) -> Cri
     id_ = marker.args[0] if marker.args else None
     if isinstance(id_, str) and id_ in criteria:
         return criteria[id_]
-    raise pytest.UsageError(f"{item.nodeid}: gate {id_!r} has no entry in {criteria.path.name}; add it or mend the id")
+    raise pytest.UsageError(
+        f"{item.nodeid}: gate {id_!r} has no entry in {criteria.path.name}; add it or mend the id"
+    )
 
 
 def defect_of(item: pytest.Item) -> str | None:
@@ -136,7 +163,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     for item in session.items:
         if (marker := item.get_closest_marker("gate")) and marker.args:
             state.selected.add(marker.args[0])
-    stage = {state.criteria[id_].stage for id_ in state.selected} - {"B", "C"} or {state.criteria[i].stage for i in state.selected}
+    stage = {state.criteria[id_].stage for id_ in state.selected} - {"B", "C"} or {
+        state.criteria[i].stage for i in state.selected
+    }
     state.stage = min(stage, default="A")
 
 
@@ -159,7 +188,9 @@ def judge(request: pytest.FixtureRequest) -> Callable[[Measurement], Verdict]:
 
 
 @pytest.fixture
-def judge_composite(request: pytest.FixtureRequest) -> Callable[[Mapping[str, Callable[[], Measurement]]], Verdict]:
+def judge_composite(
+    request: pytest.FixtureRequest,
+) -> Callable[[Mapping[str, Callable[[], Measurement]]], Verdict]:
     """`judge_composite({id: measure})`: each named criterion is judged on what its measure gives, then the whole. A part
     that cannot be measured was not run."""
     __tracebackhide__ = True
@@ -190,39 +221,71 @@ def expected(error: BaseException) -> bool:
     return type(error).__name__ in ("NotObservable", "ChildError", "EvidenceError", "StoreError")
 
 
-def deliver(item: pytest.Item, state: Session, verdict: Verdict, measurement: Measurement | None, source: Any) -> None:
+def deliver(
+    item: pytest.Item,
+    state: Session,
+    verdict: Verdict,
+    measurement: Measurement | None,
+    source: Any,
+) -> None:
     """Store the verdict, hand it to the controller with the report, then raise what pytest should see."""
     __tracebackhide__ = True
     plain = writable(strict(plain_of(verdict)))
     seconds = getattr(source, "seconds", 0.0)
     key, reused = getattr(source, "last_key", ""), getattr(source, "reused", False)
     defect = defect_of(item)
-    row = {"id": verdict.criterion_id, "verdict": plain, "evidence": writable(evidence_of(measurement)), "key": key,
-           "reused": reused, "seconds": seconds, "defect": defect}  # fmt: skip
+    row = {
+        "id": verdict.criterion_id,
+        "verdict": plain,
+        "evidence": writable(evidence_of(measurement)),
+        "key": key,
+        "reused": reused,
+        "seconds": seconds,
+        "defect": defect,
+    }
     item.user_properties.append(("gonogo", row))
     if defect:
         settle_defect(state, verdict, row)
         return
     criterion = state.criteria[verdict.criterion_id]
-    state.store.put_verdict(state.name, criterion.id, state.subject, key, plain_of(criterion), plain, seconds)
+    state.store.put_verdict(
+        state.name, criterion.id, state.subject, key, plain_of(criterion), plain, seconds
+    )
     state.keep(row)
     if allure.active():
         allure.attach(state.row(criterion))
     if verdict.outcome is not Outcome.GO:
-        raise RAISED[verdict.outcome](f"{verdict.outcome} {criterion.id}: {neutral(criterion.claim)}\n{neutral(verdict.reason)}")
+        raise RAISED[verdict.outcome](
+            f"{verdict.outcome} {criterion.id}: {neutral(criterion.claim)}\n{neutral(verdict.reason)}"
+        )
 
 
 def settle_defect(state: Session, verdict: Verdict, row: dict[str, Any]) -> None:
     __tracebackhide__ = True
     refusal = state.refusals.get(row["defect"])
     told = [verdict.reason, *(part.reason for part in verdict.parts)]
-    refused = refusal is not None and verdict.outcome is Outcome.UNDECIDED and any(refusal in reason for reason in told)
+    refused = (
+        refusal is not None
+        and verdict.outcome is Outcome.UNDECIDED
+        and any(refusal in reason for reason in told)
+    )
     caught = verdict.outcome is Outcome.NO_GO or refused
     outcome = "caught" if caught else "error" if verdict.outcome is Outcome.NOT_RUN else "MISSED"
     row["sabotage"], wanted = outcome, f"UNDECIDED: {refusal}" if refusal else "NO-GO"
-    state.store.put_sabotage(row["defect"], verdict.criterion_id, state.subject, outcome, wanted, row["seconds"], verdict.reason[:500], row["key"])
+    state.store.put_sabotage(
+        row["defect"],
+        verdict.criterion_id,
+        state.subject,
+        outcome,
+        wanted,
+        row["seconds"],
+        verdict.reason[:500],
+        row["key"],
+    )
     if outcome != "caught":
-        raise NoGo(f"NO-GO {POWER}: {row['defect']} was {outcome} by {verdict.criterion_id}: {verdict.outcome}, {verdict.reason}")
+        raise NoGo(
+            f"NO-GO {POWER}: {row['defect']} was {outcome} by {verdict.criterion_id}: {verdict.outcome}, {verdict.reason}"
+        )
 
 
 @pytest.hookimpl(wrapper=True)
@@ -251,7 +314,13 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
         reason = str(error) if known else f"broken: {type(error).__name__}: {error}"
         cause = error if tame(reason) else None  # what steers a terminal is not shown as it came
     try:
-        deliver(item, state, verdicts.not_run(state.criteria[marker.args[0]], neutral(reason)), None, None)
+        deliver(
+            item,
+            state,
+            verdicts.not_run(state.criteria[marker.args[0]], neutral(reason)),
+            None,
+            None,
+        )
     except NotRun as verdict:
         raise verdict from cause
     except EvidenceError as error:
@@ -269,7 +338,9 @@ def stand_by(item: pytest.Item) -> None:
     row: Any = min(verdicts_of(item), key=badness)
     outcome = Outcome(row["verdict"]["outcome"])
     if outcome is not Outcome.GO and not row["defect"]:
-        raise RAISED[outcome](f"{outcome} {row['id']}: the gate went on after this verdict\n{neutral(row['verdict']['reason'])}")
+        raise RAISED[outcome](
+            f"{outcome} {row['id']}: the gate went on after this verdict\n{neutral(row['verdict']['reason'])}"
+        )
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -278,9 +349,21 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
         LOG.extend(row for name, row in report.user_properties if name == "gonogo")  # type: ignore[misc]
     elif not report.passed:
         said = getattr(report.longrepr, "reprcrash", None)
-        words = said.message if said else report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
-        reason = neutral(f"{'skipped' if report.skipped else 'broken'} at {report.when}: {words}".splitlines()[0])
-        LOG.extend({"id": id_, "unjudged": reason} for name, id_ in report.user_properties if name == "gonogo-gate")
+        words = (
+            said.message
+            if said
+            else report.longrepr[2]
+            if isinstance(report.longrepr, tuple)
+            else str(report.longrepr)
+        )
+        reason = neutral(
+            f"{'skipped' if report.skipped else 'broken'} at {report.when}: {words}".splitlines()[0]
+        )
+        LOG.extend(
+            {"id": id_, "unjudged": reason}
+            for name, id_ in report.user_properties
+            if name == "gonogo-gate"
+        )
 
 
 LOG: list[dict[str, Any]] = []
@@ -306,7 +389,11 @@ def conclude(config: pytest.Config, state: Session, by_pytest: int) -> int:
     gather(state, LOG)
     if state.told_plan and by_pytest == pytest.ExitCode.NO_TESTS_COLLECTED:
         by_pytest = int(pytest.ExitCode.OK)
-    expected = state.selected and not state.told_plan and by_pytest in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    expected = (
+        state.selected
+        and not state.told_plan
+        and by_pytest in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    )
     if not state.rows and not state.sabotaged and not expected:
         state.store.close_session(state.name, {"exit": by_pytest})
         return by_pytest
@@ -323,11 +410,15 @@ def conclude(config: pytest.Config, state: Session, by_pytest: int) -> int:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """The controller collects nothing itself: what was selected comes with the workers."""
-    node.config.stash[STATE].selected.update(getattr(node, "workeroutput", {}).get("gonogo_selected", ()))
+    node.config.stash[STATE].selected.update(
+        getattr(node, "workeroutput", {}).get("gonogo_selected", ())
+    )
 
 
 def report(config: pytest.Config, state: Session) -> None:
-    checklist = state.checklist(command_line(), environment_facts(getattr(config, "gonogo_versions", {})))
+    checklist = state.checklist(
+        command_line(), environment_facts(getattr(config, "gonogo_versions", {}))
+    )
     config.gonogo_checklist = checklist  # type: ignore[attr-defined]
     write_all(checklist, state.reports)
     allure.write_session(config.getoption("--alluredir", None), checklist["session"])
@@ -338,7 +429,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if state.trouble:
         terminalreporter.section("launch checklist")
         stopped = Outcome.NO_GO in state.outcomes()
-        terminalreporter.write_line(f"LAUNCH: {Outcome.NO_GO if stopped else Outcome.UNDECIDED}   {state.trouble}")
+        terminalreporter.write_line(
+            f"LAUNCH: {Outcome.NO_GO if stopped else Outcome.UNDECIDED}   {state.trouble}"
+        )
         return
     if checklist is None:
         return

@@ -12,7 +12,9 @@ from gonogo.harness.evidence import Measurement, Store, content_key
 NAME = "registration"
 
 
-def register(store: Store, subject: str, fixed: Mapping[str, Any], kept: Measurement | None = None) -> dict[str, Any]:
+def register(
+    store: Store, subject: str, fixed: Mapping[str, Any], kept: Measurement | None = None
+) -> dict[str, Any]:
     """Keep `fixed` if nothing is registered for this subject yet. `kept` is a registration that came with records.
 
     Answers {"digest", "at", "changes", "fixed"}; `changes` says of every item that is not what was registered what it was.
@@ -25,8 +27,11 @@ def register(store: Store, subject: str, fixed: Mapping[str, Any], kept: Measure
     else:
         first = stored[0]
     then = dict(first.digests)
-    changes = [f"{name}: {then.get(name, 'nothing')} → {now.get(name, 'nothing')}" for name in sorted(then.keys() | now.keys())
-               if then.get(name) != now.get(name)]  # fmt: skip
+    changes = [
+        f"{name}: {then.get(name, 'nothing')} → {now.get(name, 'nothing')}"
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name)
+    ]
     at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(first.counts["at"]))
     return {"digest": content_key(then), "at": at, "changes": changes, "fixed": then}
 
@@ -38,9 +43,14 @@ def registration_key(subject: str) -> str:
 
 def measurement(texts: Mapping[str, str]) -> Measurement:
     """A registration as it is stored: every item with its text."""
-    return Measurement.from_mapping({
-        "values": {"items": [float(len(texts))]}, "unit": {"items": "count"}, "digests": dict(texts), "counts": {"at": time.time()},
-    })  # fmt: skip
+    return Measurement.from_mapping(
+        {
+            "values": {"items": [float(len(texts))]},
+            "unit": {"items": "count"},
+            "digests": dict(texts),
+            "counts": {"at": time.time()},
+        }
+    )
 
 
 def flat(fixed: Mapping[str, Any], stem: str = "") -> dict[str, str]:

@@ -10,10 +10,33 @@ DIRECTIONS = ("at_most", "at_least")
 COMPOUND = ("all_of", "any_of")
 COMPOSITE = "composite"
 UNITS = (
-    "1", "count", "tensors", "rows", "parameters", "bytes", "logits", "nats", "nats/token", "steps", "seconds",
-    "FLOPs", "%", "accuracy", "hits", "ratio", "modules", "checks", "answers", "arms", "blocks",
-    "cells", "decisions", "lines", "paths", "stages",
-)  # fmt: skip
+    "1",
+    "count",
+    "tensors",
+    "rows",
+    "parameters",
+    "bytes",
+    "logits",
+    "nats",
+    "nats/token",
+    "steps",
+    "seconds",
+    "FLOPs",
+    "%",
+    "accuracy",
+    "hits",
+    "ratio",
+    "modules",
+    "checks",
+    "answers",
+    "arms",
+    "blocks",
+    "cells",
+    "decisions",
+    "lines",
+    "paths",
+    "stages",
+)
 
 # rule -> (keys it needs, keys it may have); `metric`, `unit` and `rule` always, `level` always allowed
 RULES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -31,9 +54,15 @@ RULES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 # which way is good where the file does not say
 GOOD = {
-    "at_most": "at_most", "at_least": "at_least", "ratio": "at_most", "quantile": "at_most", "superior": "at_least",
-    "non_inferior": "at_least", "spread": "at_most", "correlates": "at_least",
-}  # fmt: skip
+    "at_most": "at_most",
+    "at_least": "at_least",
+    "ratio": "at_most",
+    "quantile": "at_most",
+    "superior": "at_least",
+    "non_inferior": "at_least",
+    "spread": "at_most",
+    "correlates": "at_least",
+}
 _DIFFERENCE = ("t", "tango", "bca", "clustered", "two-way", "hierarchical")
 INTERVALS = {
     "at_most": ("t", "bca"),
@@ -45,7 +74,11 @@ INTERVALS = {
     "correlates": ("fisher-z", "permutation"),
 }
 CROSSED = ("two-way", "hierarchical")
-STATISTICS = {"at_most": ("each", "mean"), "at_least": ("each", "mean"), "correlates": ("pearson", "spearman")}
+STATISTICS = {
+    "at_most": ("each", "mean"),
+    "at_least": ("each", "mean"),
+    "correlates": ("pearson", "spearman"),
+}
 RELATIVE_TO = ("ceiling",)
 NUMBERS = ("bound", "margin", "margin_relative", "quantile", "floor_times", "level")
 TEXTS = ("reference", "floor")
@@ -64,8 +97,14 @@ def out_of_range(rule: str, key: str, value: int | float) -> str | None:
     good = {
         "level": (0.5 < value < 1, "a number above 0.5 and below 1, such as 0.95"),
         "quantile": (0 < value < 1, "a number above 0 and below 1, such as 0.95"),
-        "margin": (value > 0 or (value == 0 and rule != "equivalent"), f"a number {'above 0' if rule == 'equivalent' else 'of 0 or more'}"),
-        "margin_relative": (0 < value < 1, "a share of the reference above 0 and below 1, such as 0.03"),
+        "margin": (
+            value > 0 or (value == 0 and rule != "equivalent"),
+            f"a number {'above 0' if rule == 'equivalent' else 'of 0 or more'}",
+        ),
+        "margin_relative": (
+            0 < value < 1,
+            "a share of the reference above 0 and below 1, such as 0.03",
+        ),
         "floor_times": (value > 0, "a number above 0, such as 2"),
         "bound": _bound_range(rule, value),
     }[key]
@@ -97,19 +136,41 @@ def disagreements(table: Mapping[str, object], rule: str) -> list[str]:
     if rule == "superior" and "bound" in table and "margin" in table:
         found.append("has `bound` and `margin`; keep one, the difference that must be exceeded")
     if "margin_relative" in table:
-        found += [f"has `{key}` and `margin_relative`; keep one" for key in ("margin", "bound") if key in table]
+        found += [
+            f"has `{key}` and `margin_relative`; keep one"
+            for key in ("margin", "bound")
+            if key in table
+        ]
         if table.get("interval") not in CROSSED:
-            found.append('has `margin_relative`, which is judged item by item over seeds; add `interval = "two-way"`')
+            found.append(
+                'has `margin_relative`, which is judged item by item over seeds; add `interval = "two-way"`'
+            )
     if rule in ("at_most", "at_least") and "interval" in table and table.get("statistic") != "mean":
-        found.append('has `interval`, but each value is judged on its own; add `statistic = "mean"` or take it away')
-    if table.get("interval") == "permutation" and (table.get("bound") != 0 or "relative_to" in table):
-        found.append('`interval` is "permutation", which knows no bound but 0 and no ceiling; write `bound = 0` or `interval = "fisher-z"`')
-    if rule == "superior" and table.get("interval") == "sign-flip" and (table.get("margin") or table.get("bound")):
-        found.append('`interval` is "sign-flip", which is exact for a difference of 0 only; take the margin away or write `interval = "t"`')
+        found.append(
+            'has `interval`, but each value is judged on its own; add `statistic = "mean"` or take it away'
+        )
+    if table.get("interval") == "permutation" and (
+        table.get("bound") != 0 or "relative_to" in table
+    ):
+        found.append(
+            '`interval` is "permutation", which knows no bound but 0 and no ceiling; write `bound = 0` or `interval = "fisher-z"`'
+        )
+    if (
+        rule == "superior"
+        and table.get("interval") == "sign-flip"
+        and (table.get("margin") or table.get("bound"))
+    ):
+        found.append(
+            '`interval` is "sign-flip", which is exact for a difference of 0 only; take the margin away or write `interval = "t"`'
+        )
     if "floor_times" in table and "floor" not in table:
         found.append("has `floor_times` and no `floor`; name the metric that is the floor")
     if "floor" in table and "floor_times" not in table:
-        found.append("has `floor` and no `floor_times`; say how many times the floor the reference must be, such as 2")
+        found.append(
+            "has `floor` and no `floor_times`; say how many times the floor the reference must be, such as 2"
+        )
     if "floor" in table and "reference" not in table:
-        found.append("has `floor` and no `reference`; the reference is what must rise above the floor")
+        found.append(
+            "has `floor` and no `reference`; the reference is what must rise above the floor"
+        )
     return found

@@ -16,11 +16,20 @@ def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
         if id_ not in criteria:
             near = nearest(id_, criteria)
             hint = f"; did you mean {near}?" if near else ""
-            problems.append(f"{path.name}: gate {id_!r} has no entry in {criteria.path.name}; add it or mend the id{hint}")
+            problems.append(
+                f"{path.name}: gate {id_!r} has no entry in {criteria.path.name}; add it or mend the id{hint}"
+            )
     ids = [id_ for _, id_ in claimed]
-    problems += [f"gates: {id_} is judged by two gates; keep one" for id_ in sorted({i for i in ids if ids.count(i) > 1})]
+    problems += [
+        f"gates: {id_} is judged by two gates; keep one"
+        for id_ in sorted({i for i in ids if ids.count(i) > 1})
+    ]
     if complete:
-        problems += [f"{criteria.path.name}: no gate judges {id_}; write it or delete the entry" for id_ in criteria if id_ not in ids]
+        problems += [
+            f"{criteria.path.name}: no gate judges {id_}; write it or delete the entry"
+            for id_ in criteria
+            if id_ not in ids
+        ]
     if problems:
         raise CriteriaError("\n".join(problems))
 
@@ -31,12 +40,24 @@ def gate_ids(path: Path) -> list[str]:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError) as error:
         where = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-        raise CriteriaError(f"{path.name}{where}: cannot be read as Python ({error}); mend the file") from None
-    return [_id(path, node) for node in ast.walk(tree) if isinstance(node, ast.Call) and _name(node.func) == "gate"]
+        raise CriteriaError(
+            f"{path.name}{where}: cannot be read as Python ({error}); mend the file"
+        ) from None
+    return [
+        _id(path, node)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and _name(node.func) == "gate"
+    ]
 
 
 def _name(function: ast.expr) -> str:
-    return function.id if isinstance(function, ast.Name) else function.attr if isinstance(function, ast.Attribute) else ""
+    return (
+        function.id
+        if isinstance(function, ast.Name)
+        else function.attr
+        if isinstance(function, ast.Attribute)
+        else ""
+    )
 
 
 def _id(path: Path, call: ast.Call) -> str:
@@ -44,4 +65,6 @@ def _id(path: Path, call: ast.Call) -> str:
     first = call.args[0] if call.args else None
     if isinstance(first, ast.Constant) and isinstance(first.value, str):
         return first.value
-    raise CriteriaError(f'{path.name} line {call.lineno}: a gate\'s id must stand there as text, as in @gate("core.parity.merge")')
+    raise CriteriaError(
+        f'{path.name} line {call.lineno}: a gate\'s id must stand there as text, as in @gate("core.parity.merge")'
+    )

@@ -32,10 +32,14 @@ class Session:
         self.warnings: list[str] = []
         self.sabotaged: list[dict[str, Any]] = []
         self.planted: Mapping[str, int] = {}  # system → defects that its whole power table has
-        self.refusals: Mapping[str, str] = {}  # defect → words of the UNDECIDED that it must bring about instead of NO-GO
+        self.refusals: Mapping[
+            str, str
+        ] = {}  # defect → words of the UNDECIDED that it must bring about instead of NO-GO
         self.stage = "A"
         self.told_plan = False  # --plan was asked for and answered
-        self.registration: dict[str, Any] | None = None  # what was fixed before a study's first measurement
+        self.registration: dict[str, Any] | None = (
+            None  # what was fixed before a study's first measurement
+        )
         self.trouble = ""  # why the record of this session is not whole
 
     def keep(self, row: dict[str, Any]) -> None:
@@ -65,39 +69,82 @@ class Session:
     def row(self, criterion: Criterion) -> dict[str, Any]:
         """One line of the checklist."""
         plain = {
-            "id": criterion.id, "system": criterion.system, "stage": criterion.stage, "severity": criterion.severity,
-            "claim": criterion.claim, "why": criterion.why,
-        }  # fmt: skip
+            "id": criterion.id,
+            "system": criterion.system,
+            "stage": criterion.stage,
+            "severity": criterion.severity,
+            "claim": criterion.claim,
+            "why": criterion.why,
+        }
         seen = self.rows.get(criterion.id)
         if seen is None:
             outcome = "NOT RUN" if criterion.id in self.selected else "NOT SELECTED"
             reason = "the session ended before it was judged" if outcome == "NOT RUN" else ""
-            return {**plain, "outcome": outcome, "reason": reason, "seconds": 0.0, "reused": False, "parts": [],
-                    "p": None, "findings": [], "counts": {}, "not_scored": {}, "arrays": {}, "digests": {}, "evidence_key": ""}  # fmt: skip
+            return {
+                **plain,
+                "outcome": outcome,
+                "reason": reason,
+                "seconds": 0.0,
+                "reused": False,
+                "parts": [],
+                "p": None,
+                "findings": [],
+                "counts": {},
+                "not_scored": {},
+                "arrays": {},
+                "digests": {},
+                "evidence_key": "",
+            }
         verdict, evidence = seen["verdict"], seen["evidence"]
-        return {**plain, "outcome": verdict["outcome"], "reason": verdict["reason"], "p": verdict.get("p"), "parts": verdict["parts"],
-                "seconds": seen["seconds"], "reused": seen["reused"], "evidence_key": seen["key"], **evidence}  # fmt: skip
+        return {
+            **plain,
+            "outcome": verdict["outcome"],
+            "reason": verdict["reason"],
+            "p": verdict.get("p"),
+            "parts": verdict["parts"],
+            "seconds": seen["seconds"],
+            "reused": seen["reused"],
+            "evidence_key": seen["key"],
+            **evidence,
+        }
 
     def checklist(self, command: str, environment: Mapping[str, Any]) -> dict[str, Any]:
         launch = self.launch()
         due = {c.id: c for c in self.applicable()}
-        shown = [*due.values(), *(c for c in self.criteria.values() if c.id in self.rows and c.id not in due)]
-        history = tracked(record for record in self.store.past(self.subject) if record["criterion_id"] in self.rows)
+        shown = [
+            *due.values(),
+            *(c for c in self.criteria.values() if c.id in self.rows and c.id not in due),
+        ]
+        history = tracked(
+            record
+            for record in self.store.past(self.subject)
+            if record["criterion_id"] in self.rows
+        )
         return {
             "schema": 1,
             "session": {
-                "id": self.name, "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
-                "subject": self.subject, "stage": self.stage, "command": command, **git_state(self.root),
-                "seconds": time.time() - self.started, "environment": dict(environment), "warnings": self.warnings,
+                "id": self.name,
+                "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self.started)),
+                "subject": self.subject,
+                "stage": self.stage,
+                "command": command,
+                **git_state(self.root),
+                "seconds": time.time() - self.started,
+                "environment": dict(environment),
+                "warnings": self.warnings,
             },
-            "launch": {"outcome": str(launch.outcome), "reasons": list(launch.reasons), "judged": launch.judged,
-                       "total": launch.total},
+            "launch": {
+                "outcome": str(launch.outcome),
+                "reasons": list(launch.reasons),
+                "judged": launch.judged,
+                "total": launch.total,
+            },
             "rows": [self.row(criterion) for criterion in shown],
             "curves": self.curves,
             "sabotage": self.power(),
             **({"registration": self.registration} if self.registration else {}),
             **({"history": history} if history else {}),
-        }  # fmt: skip
+        }
 
     def power(self) -> dict[str, Any] | None:
         """The newest stored power table of this subject."""
@@ -105,13 +152,24 @@ class Session:
         if not rows:
             return None
         shown = [
-            {"defect": r["defect"], "criterion": r["criterion_id"], "outcome": r["outcome"], "seconds": r["seconds"],
-             "what": r["detail"]}
+            {
+                "defect": r["defect"],
+                "criterion": r["criterion_id"],
+                "outcome": r["outcome"],
+                "seconds": r["seconds"],
+                "what": r["detail"],
+            }
             for r in rows
-        ]  # fmt: skip
+        ]
         caught = sum(r["outcome"] == "caught" for r in rows)
         oldest = max(r["age_s"] for r in rows) / 86400
-        return {"stored": True, "age_days": oldest, "caught": caught, "planted": len(rows), "rows": shown}
+        return {
+            "stored": True,
+            "age_days": oldest,
+            "caught": caught,
+            "planted": len(rows),
+            "rows": shown,
+        }
 
 
 def badness(row: Mapping[str, Any]) -> int:
@@ -123,26 +181,44 @@ def evidence_of(measurement: Measurement | None) -> dict[str, Any]:
     """The part of a measurement that a reader of the checklist wants."""
     if measurement is None:
         return {"findings": [], "counts": {}, "not_scored": {}, "arrays": {}, "digests": {}}
-    return {name: strict(getattr(measurement, name), name) for name in ("findings", "counts", "not_scored", "arrays", "digests")}
+    return {
+        name: strict(getattr(measurement, name), name)
+        for name in ("findings", "counts", "not_scored", "arrays", "digests")
+    }
 
 
 def plain_of(record: Any) -> Any:
     """A frozen record, and those inside it, as mappings and lists; the store and the checklist take it from there."""
     if isinstance(record, list | tuple):
         return [plain_of(item) for item in record]
-    return {name: plain_of(item) for name, item in vars(record).items()} if is_dataclass(record) else record
+    return (
+        {name: plain_of(item) for name, item in vars(record).items()}
+        if is_dataclass(record)
+        else record
+    )
 
 
 def git_state(root: Path) -> dict[str, Any]:
     """Commit and dirty flag of the checkout; empty outside one."""
+
     def ask(*words: str) -> str:
         try:
-            return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=10).stdout.strip()
+            return subprocess.run(
+                ["git", *words], cwd=root, capture_output=True, text=True, timeout=10
+            ).stdout.strip()
         except (OSError, subprocess.TimeoutExpired):
             return ""
 
-    return {"commit": ask("rev-parse", "--short=12", "HEAD"), "dirty": bool(ask("status", "--porcelain", "-uno"))}
+    return {
+        "commit": ask("rev-parse", "--short=12", "HEAD"),
+        "dirty": bool(ask("status", "--porcelain", "-uno")),
+    }
 
 
 def environment_facts(versions: Mapping[str, Any]) -> dict[str, Any]:
-    return {"python": platform.python_version(), "machine": platform.machine(), "system": platform.system(), **versions}
+    return {
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "system": platform.system(),
+        **versions,
+    }

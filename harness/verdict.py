@@ -31,14 +31,22 @@ class Verdict:
 
     def to_json(self) -> str:
         """Strict JSON; numbers that are not finite become the texts "nan", "inf" and "-inf"."""
-        return json.dumps(_strict(asdict(self)), allow_nan=False, sort_keys=True, ensure_ascii=False)
+        return json.dumps(
+            _strict(asdict(self)), allow_nan=False, sort_keys=True, ensure_ascii=False
+        )
 
     @classmethod
     def from_json(cls, text: str | Mapping[str, Any]) -> "Verdict":
         plain = json.loads(text) if isinstance(text, str) else text
         parts = tuple(_part_from(part) for part in plain["parts"])
         p = plain.get("p")
-        return cls(plain["criterion_id"], Outcome(plain["outcome"]), parts, plain["reason"], None if p is None else float(p))
+        return cls(
+            plain["criterion_id"],
+            Outcome(plain["outcome"]),
+            parts,
+            plain["reason"],
+            None if p is None else float(p),
+        )
 
 
 @dataclass(frozen=True)
@@ -55,9 +63,17 @@ TOLD = 4  # vetoes that a reason lists
 def judge(criterion: Criterion, measurement: Measured) -> Verdict:
     """The verdict on one criterion. A veto or a number that was not measured can take a GO away, never give one."""
     if criterion.rule == COMPOSITE:
-        raise ValueError(f"{criterion.id} is decided from the verdicts on other criteria; use judge_composite")
-    before = tuple(one for part in criterion.parts if part.precondition for one in _judged(part, measurement))
-    groups = [_judged(_at_level(criterion, part), measurement) for part in criterion.parts if not part.precondition]
+        raise ValueError(
+            f"{criterion.id} is decided from the verdicts on other criteria; use judge_composite"
+        )
+    before = tuple(
+        one for part in criterion.parts if part.precondition for one in _judged(part, measurement)
+    )
+    groups = [
+        _judged(_at_level(criterion, part), measurement)
+        for part in criterion.parts
+        if not part.precondition
+    ]
     parts = (*before, *(part for group in groups for part in group))
     unmet = [part.reason for part in before if part.outcome is not Outcome.GO]
     refused = _vetoes(measurement)
@@ -65,17 +81,31 @@ def judge(criterion: Criterion, measurement: Measured) -> Verdict:
         reason = "nothing can be said before this holds: " + "; ".join(unmet)
         return Verdict(criterion.id, Outcome.UNDECIDED, parts, _besides(reason, refused), 1.0)
     wholes = [_together("all_of", group) for group in groups]
-    outcome, reason = _joined("any_of", wholes) if criterion.rule == "any_of" else _together("all_of", parts)
+    outcome, reason = (
+        _joined("any_of", wholes) if criterion.rule == "any_of" else _together("all_of", parts)
+    )
     against = refused + [part.reason for part in parts if _broken(part, measurement)]
     if outcome is Outcome.GO and against:
-        return Verdict(criterion.id, Outcome.UNDECIDED, parts, "would be GO, but " + "; ".join(against), 1.0)
-    return Verdict(criterion.id, outcome, parts, reason if outcome is Outcome.GO else _besides(reason, refused), _p(criterion.rule, outcome, groups))
+        return Verdict(
+            criterion.id, Outcome.UNDECIDED, parts, "would be GO, but " + "; ".join(against), 1.0
+        )
+    return Verdict(
+        criterion.id,
+        outcome,
+        parts,
+        reason if outcome is Outcome.GO else _besides(reason, refused),
+        _p(criterion.rule, outcome, groups),
+    )
 
 
 def _besides(reason: str, refused: Sequence[str]) -> str:
     """A verdict that is not GO still tells what speaks against its evidence: that is looked at first."""
     more = [f"and {len(refused) - TOLD} more"] if len(refused) > TOLD else []
-    return f"the evidence is refused: {'; '.join([*refused[:TOLD], *more])}. {reason}" if refused else reason
+    return (
+        f"the evidence is refused: {'; '.join([*refused[:TOLD], *more])}. {reason}"
+        if refused
+        else reason
+    )
 
 
 def _judged(part: Part, measurement: Measured) -> tuple[PartVerdict, ...]:
@@ -88,18 +118,32 @@ def judge_composite(criterion: Criterion, verdicts: Mapping[str, Verdict]) -> Ve
     A part that is vetoed, UNDECIDED or NOT RUN enters with p = 1. NO-GO where one of `all` is, or every one of `any`.
     """
     alpha, among = 1 - criterion.level, len(criterion.any)
-    every = [_entry(id_, f"≤ {alpha:.4g}, all of {len(criterion.all)}", alpha, verdicts.get(id_)) for id_ in criterion.all]
-    one = [_entry(id_, f"≤ {alpha / among:.4g}, one of {among}", alpha / among, verdicts.get(id_)) for id_ in criterion.any]
+    every = [
+        _entry(id_, f"≤ {alpha:.4g}, all of {len(criterion.all)}", alpha, verdicts.get(id_))
+        for id_ in criterion.all
+    ]
+    one = [
+        _entry(id_, f"≤ {alpha / among:.4g}, one of {among}", alpha / among, verdicts.get(id_))
+        for id_ in criterion.any
+    ]
     parts = (*every, *one)
     if not parts:
-        return Verdict(criterion.id, Outcome.UNDECIDED, (), "the composite names no criterion; nothing was shown", 1.0)
+        return Verdict(
+            criterion.id,
+            Outcome.UNDECIDED,
+            (),
+            "the composite names no criterion; nothing was shown",
+            1.0,
+        )
     p = composite_p([_p_of(part) for part in every], [_p_of(part) for part in one])
     red = [part.outcome is Outcome.NO_GO for part in one]
     if any(part.outcome is Outcome.NO_GO for part in every) or (red and all(red)):
         outcome = Outcome.NO_GO
     else:
         outcome = Outcome.GO if p <= alpha else Outcome.UNDECIDED
-    told = "; ".join(f"{part.metric} {part.outcome}, p = {part.p:.3g}, wanted {part.bound}" for part in parts)
+    told = "; ".join(
+        f"{part.metric} {part.outcome}, p = {part.p:.3g}, wanted {part.bound}" for part in parts
+    )
     return Verdict(criterion.id, outcome, parts, f"p = {p:.3g}, wanted ≤ {alpha:.4g}: {told}", p)
 
 
@@ -109,7 +153,21 @@ def _entry(id_: str, bound: str, alpha: float, verdict: Verdict | None) -> PartV
     p = 1.0 if verdict is None or outcome in (Outcome.UNDECIDED, Outcome.NOT_RUN) else verdict.p
     entered = (0.0 if outcome is Outcome.GO else 1.0) if p is None else p
     reason = "it was not run" if verdict is None else verdict.reason
-    return PartVerdict(id_, "1", COMPOSITE, bound, entered, None, None, 1, alpha - entered, outcome, f"{id_}: {reason}", None, entered)
+    return PartVerdict(
+        id_,
+        "1",
+        COMPOSITE,
+        bound,
+        entered,
+        None,
+        None,
+        1,
+        alpha - entered,
+        outcome,
+        f"{id_}: {reason}",
+        None,
+        entered,
+    )
 
 
 def _p(rule: str, outcome: Outcome, groups: Sequence[Sequence[PartVerdict]]) -> float | None:
@@ -132,13 +190,26 @@ def not_run(criterion: Criterion, reason: str) -> Verdict:
     return Verdict(criterion.id, Outcome.NOT_RUN, (), reason, 1.0)
 
 
-def roll_up(criteria_of_stage: Sequence[Criterion], verdicts: Mapping[str, Verdict], not_selected: Collection[str]) -> Launch:
+def roll_up(
+    criteria_of_stage: Sequence[Criterion],
+    verdicts: Mapping[str, Verdict],
+    not_selected: Collection[str],
+) -> Launch:
     """The launch over every criterion of the stage, whatever was selected; GO only when each one is GO."""
     if not criteria_of_stage:
-        return Launch(Outcome.UNDECIDED, ("no criterion applies to this stage and subject; nothing was shown",), 0, 0)
+        return Launch(
+            Outcome.UNDECIDED,
+            ("no criterion applies to this stage and subject; nothing was shown",),
+            0,
+            0,
+        )
     ids = [criterion.id for criterion in criteria_of_stage]
     left_out = [name for name in ids if name in not_selected]
-    found = {name: verdicts[name] for name in ids if name in verdicts and verdicts[name].criterion_id == name}
+    found = {
+        name: verdicts[name]
+        for name in ids
+        if name in verdicts and verdicts[name].criterion_id == name
+    }
     missing = [name for name in ids if name not in found and name not in not_selected]
     judged = sum(verdict.outcome is not Outcome.NOT_RUN for verdict in found.values())
     red = [name for name in found if found[name].outcome is Outcome.NO_GO]
@@ -161,10 +232,12 @@ def exit_status(outcomes: Iterable[Outcome]) -> int:
 
 
 def _at_level(criterion: Criterion, part: Part) -> Part:
-    """"Any of k" has k chances to be wrong, so each part gets a k-th of the error (Bonferroni); "all of" needs none."""
+    """ "Any of k" has k chances to be wrong, so each part gets a k-th of the error (Bonferroni); "all of" needs none."""
     if criterion.rule != "any_of":
         return part
-    return replace(part, level=1 - (1 - part.level) / sum(not other.precondition for other in criterion.parts))
+    return replace(
+        part, level=1 - (1 - part.level) / sum(not other.precondition for other in criterion.parts)
+    )
 
 
 def _together(rule: str, parts: Sequence[PartVerdict]) -> tuple[Outcome, str]:
@@ -175,7 +248,11 @@ def _joined(rule: str, parts: Sequence[tuple[Outcome, str]]) -> tuple[Outcome, s
     """The outcome of the whole and the reasons of the parts that made it so."""
     if not parts:
         return Outcome.UNDECIDED, "the criterion has no part; nothing was shown"
-    order = [Outcome.GO, Outcome.UNDECIDED, Outcome.NO_GO] if rule == "any_of" else [Outcome.NO_GO, Outcome.UNDECIDED, Outcome.GO]
+    order = (
+        [Outcome.GO, Outcome.UNDECIDED, Outcome.NO_GO]
+        if rule == "any_of"
+        else [Outcome.NO_GO, Outcome.UNDECIDED, Outcome.GO]
+    )
     outcome = next(outcome for outcome in order if any(one is outcome for one, _ in parts))
     return outcome, "; ".join(reason for one, reason in parts if one is outcome)
 
@@ -183,7 +260,9 @@ def _joined(rule: str, parts: Sequence[tuple[Outcome, str]]) -> tuple[Outcome, s
 def _vetoes(measurement: Measured) -> list[str]:
     against = list(measurement.vetoes)
     if measurement.provenance != "measured":
-        against.append(f"the numbers are {measurement.provenance or 'of unknown origin'}, not measured; measure them on a real run")
+        against.append(
+            f"the numbers are {measurement.provenance or 'of unknown origin'}, not measured; measure them on a real run"
+        )
     return against
 
 
@@ -206,6 +285,13 @@ def _strict(value: Any) -> Any:
 
 def _part_from(plain: Mapping[str, Any]) -> PartVerdict:
     """A stored part; one from before p-values were kept has none."""
-    numbers = {key: float(plain[key]) for key in ("estimate", "low", "high", "margin", "p") if plain.get(key) is not None}
-    known: dict[str, Any] = {field.name: plain.get(field.name) if field.name in OPTIONAL else plain[field.name] for field in fields(PartVerdict)}
+    numbers = {
+        key: float(plain[key])
+        for key in ("estimate", "low", "high", "margin", "p")
+        if plain.get(key) is not None
+    }
+    known: dict[str, Any] = {
+        field.name: plain.get(field.name) if field.name in OPTIONAL else plain[field.name]
+        for field in fields(PartVerdict)
+    }
     return PartVerdict(**{**known, **numbers, "outcome": Outcome(plain["outcome"])})

@@ -28,7 +28,11 @@ def add(folder: Path, **more: Any) -> None:
 
 
 def against_one_batch(
-    model: nn.Module, seen: Mapping[str, Tensor], micro: Sequence[Micro], row_label: Mapping[tuple[float, ...], Any], task: str
+    model: nn.Module,
+    seen: Mapping[str, Tensor],
+    micro: Sequence[Micro],
+    row_label: Mapping[tuple[float, ...], Any],
+    task: str,
 ) -> dict[str, Any]:
     """The content of `gradients.json`.
 
@@ -47,8 +51,16 @@ def against_one_batch(
         return reference_loss(model(**inputs).logits, batch["labels"], task)
 
     with without_hooks(model):
-        wanted = dict(zip(named, torch.autograd.grad(loss(), list(named.values()), allow_unused=True), strict=True))
-    return compare(seen, wanted, len(micro)) | {"slopes": [str(slope(loss, named, seen, STEP / n)) for n in (1, 2)]}
+        wanted = dict(
+            zip(
+                named,
+                torch.autograd.grad(loss(), list(named.values()), allow_unused=True),
+                strict=True,
+            )
+        )
+    return compare(seen, wanted, len(micro)) | {
+        "slopes": [str(slope(loss, named, seen, STEP / n)) for n in (1, 2)]
+    }
 
 
 @contextmanager
@@ -70,7 +82,12 @@ def without_hooks(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def slope(loss: Callable[[], Tensor], named: Mapping[str, nn.Parameter], seen: Mapping[str, Tensor], step: float) -> float:
+def slope(
+    loss: Callable[[], Tensor],
+    named: Mapping[str, nn.Parameter],
+    seen: Mapping[str, Tensor],
+    step: float,
+) -> float:
     """Change of the loss along the gradient, central difference over ±`step` nats, as a share of what it promises.
 
     Every tensor is moved so that its own gradient promises an equal part: a head's large one hides no adapter's small one.
@@ -81,22 +98,30 @@ def slope(loss: Callable[[], Tensor], named: Mapping[str, nn.Parameter], seen: M
     heights = []
     for sign in (1.0, -1.0):
         for name in moving:
-            named[name].copy_(kept[name] + (sign * step / len(moving) / sizes[name]) * seen[name].to(kept[name]))
+            named[name].copy_(
+                kept[name] + (sign * step / len(moving) / sizes[name]) * seen[name].to(kept[name])
+            )
         heights.append(float(loss().double()))
     for name, parameter in named.items():
         parameter.copy_(kept[name])
     return (heights[0] - heights[1]) / (2 * step) if moving else float("nan")
 
 
-def compare(seen: Mapping[str, Tensor], wanted: Mapping[str, Tensor | None], micro_batches: int) -> dict[str, Any]:
+def compare(
+    seen: Mapping[str, Tensor], wanted: Mapping[str, Tensor | None], micro_batches: int
+) -> dict[str, Any]:
     """Norm ratio ‖seen‖/‖wanted‖, cosine, and the worst tensor's relative error; sums in float64."""
     pairs = {
-        n: (g.double(), (torch.zeros_like(g) if (w := wanted[n]) is None else w).double()) for n, g in seen.items()
+        n: (g.double(), (torch.zeros_like(g) if (w := wanted[n]) is None else w).double())
+        for n, g in seen.items()
     }
     dot = sum(float((g * w).sum()) for g, w in pairs.values())
     norm_seen = sum(float((g * g).sum()) for g, _ in pairs.values()) ** 0.5
     norm_wanted = sum(float((w * w).sum()) for _, w in pairs.values()) ** 0.5
-    errors = {n: float((g - w).norm() / max(float(w.norm()), 1e-3 * norm_wanted, 1e-30)) for n, (g, w) in pairs.items()}
+    errors = {
+        n: float((g - w).norm() / max(float(w.norm()), 1e-3 * norm_wanted, 1e-30))
+        for n, (g, w) in pairs.items()
+    }
     worst = max(errors, key=errors.__getitem__)
     safe = norm_seen * norm_wanted
     return {
@@ -109,10 +134,15 @@ def compare(seen: Mapping[str, Tensor], wanted: Mapping[str, Tensor | None], mic
     }
 
 
-def one_batch(micro: Sequence[Micro], row_label: Mapping[tuple[float, ...], Any]) -> dict[str, Tensor]:
+def one_batch(
+    micro: Sequence[Micro], row_label: Mapping[tuple[float, ...], Any]
+) -> dict[str, Tensor]:
     """The micro-batches' rows as one right-padded batch (B, T) with their labels; images as one batch (B, C, H, W)."""
     if "pixel_values" in micro[0]:
-        return {"pixel_values": torch.cat([m["pixel_values"] for m in micro]), "labels": torch.cat([labels_of(m, 0, row_label) for m in micro])}
+        return {
+            "pixel_values": torch.cat([m["pixel_values"] for m in micro]),
+            "labels": torch.cat([labels_of(m, 0, row_label) for m in micro]),
+        }
     width = max(m["input_ids"].shape[1] for m in micro)
     out: dict[str, Tensor] = {}
     for name, fill in (("input_ids", 0), ("attention_mask", 0), ("token_type_ids", 0)):
@@ -136,7 +166,9 @@ def labels_of(micro: Micro, width: int, row_label: Mapping[tuple[float, ...], An
     for ids, mask in zip(seen, masks, strict=True):
         key = tuple(ids[mask.bool()].tolist())
         if key not in row_label:
-            raise NotObservable("a row that entered forward is no row of the training split; labels unknown")
+            raise NotObservable(
+                "a row that entered forward is no row of the training split; labels unknown"
+            )
         rows.append(row_label[key])
     if isinstance(rows[0], int):
         return torch.tensor(rows)

@@ -53,17 +53,43 @@ def promises(given: Mapping[str, Any]) -> dict[str, bool]:
 
 def schedule(chosen: Adalora, steps: int) -> dict[str, int]:
     """peft's own words for the schedule of `steps` optimizer steps."""
-    return {"total_step": steps, "tinit": int(chosen.warm_up * steps), "tfinal": int(chosen.final * steps), "deltaT": max(1, min(chosen.every, steps // 20 or 1))}
+    return {
+        "total_step": steps,
+        "tinit": int(chosen.warm_up * steps),
+        "tfinal": int(chosen.final * steps),
+        "deltaT": max(1, min(chosen.every, steps // 20 or 1)),
+    }
 
 
-def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None, steps: int = 1000) -> PeftModel:
+def wrap(
+    model: nn.Module, given: Mapping[str, Any], seed: int | None = None, steps: int = 1000
+) -> PeftModel:
     """The model with fresh triplets, eval mode throughout; `begin` tells it how many steps it will be trained."""
     if seed is not None:
         torch.manual_seed(seed)
     chosen = config(given)
     kind = task_type(model) if chosen.task_type == "from the model" else chosen.task_type
-    told = {name: value for name, value in asdict(chosen).items() if name in ("target_r", "init_r", "lora_alpha", "lora_dropout", "target_modules", "modules_to_save", "beta1", "beta2")}
-    return get_peft_model(model, AdaLoraConfig(**told, **schedule(chosen, steps), orth_reg_weight=chosen.orthogonal, task_type=kind)).eval()
+    told = {
+        name: value
+        for name, value in asdict(chosen).items()
+        if name
+        in (
+            "target_r",
+            "init_r",
+            "lora_alpha",
+            "lora_dropout",
+            "target_modules",
+            "modules_to_save",
+            "beta1",
+            "beta2",
+        )
+    }
+    return get_peft_model(
+        model,
+        AdaLoraConfig(
+            **told, **schedule(chosen, steps), orth_reg_weight=chosen.orthogonal, task_type=kind
+        ),
+    ).eval()
 
 
 def begin(model: PeftModel, given: Mapping[str, Any], steps: int) -> None:
@@ -80,12 +106,18 @@ def after_step(model: PeftModel, step: int) -> None:
 
 def penalty(model: PeftModel) -> Tensor:
     """orthogonal · mean over P and Q of ‖PᵀP − I‖_F (paper, equation 4), as peft computes it."""
-    parts = [_apart(p.T @ p if "lora_B" in name else p @ p.T) for name, p in model.named_parameters() if ("lora_A" in name or "lora_B" in name) and p.requires_grad]
+    parts = [
+        _apart(p.T @ p if "lora_B" in name else p @ p.T)
+        for name, p in model.named_parameters()
+        if ("lora_A" in name or "lora_B" in name) and p.requires_grad
+    ]
     return model.peft_config["default"].orth_reg_weight * torch.stack(parts).mean()
 
 
 def _apart(gram: Tensor) -> Tensor:
-    return torch.linalg.matrix_norm(gram - torch.eye(len(gram), device=gram.device, dtype=gram.dtype))
+    return torch.linalg.matrix_norm(
+        gram - torch.eye(len(gram), device=gram.device, dtype=gram.dtype)
+    )
 
 
 def save(model: PeftModel, folder: str | Path) -> None:
@@ -96,4 +128,8 @@ def save(model: PeftModel, folder: str | Path) -> None:
 
 def load(model: nn.Module, folder: str | Path) -> PeftModel:
     """Loaded as trainable, without which peft's forward fails where labels are given; nothing of it requires a gradient."""
-    return PeftModel.from_pretrained(model, str(folder), local_files_only=True, is_trainable=True).requires_grad_(False).eval()
+    return (
+        PeftModel.from_pretrained(model, str(folder), local_files_only=True, is_trainable=True)
+        .requires_grad_(False)
+        .eval()
+    )

@@ -17,7 +17,13 @@ from torch import nn
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
 TENSORS, CONFIG = "bottleneck.safetensors", "bottleneck_config.json"
-ATTENTION = ("attention.output.dense", "self_attn.o_proj", "attn.c_proj", "attention.out_lin", "attention.o_proj")
+ATTENTION = (
+    "attention.output.dense",
+    "self_attn.o_proj",
+    "attn.c_proj",
+    "attention.out_lin",
+    "attention.o_proj",
+)
 FORWARD = ("mlp.down_proj", "mlp.c_proj", "ffn.lin2", "output.dense", "mlp.fc2")
 HEADS = ("classifier", "score", "span_head")
 
@@ -47,9 +53,9 @@ class Adapter(nn.Module):
         hidden = self.layer(hidden)
         if not self.enabled:
             return hidden
-        return hidden + self.dropout(self.up(nn.functional.gelu(self.down(hidden.to(self.down.weight.dtype))))).to(
-            hidden.dtype
-        )
+        return hidden + self.dropout(
+            self.up(nn.functional.gelu(self.down(hidden.to(self.down.weight.dtype))))
+        ).to(hidden.dtype)
 
 
 def config(given: Mapping[str, Any]) -> Bottleneck:
@@ -77,7 +83,9 @@ def places(model: nn.Module, style: str) -> list[str]:
         if forward or (attention and style == "houlsby"):
             found.append(name)
     if not found:
-        raise ValueError(f"adapter (bottleneck): {type(model).__name__} has no layer named {ATTENTION + FORWARD}")
+        raise ValueError(
+            f"adapter (bottleneck): {type(model).__name__} has no layer named {ATTENTION + FORWARD}"
+        )
     return found
 
 
@@ -97,7 +105,11 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
     for name in places(model, chosen.style):
         parent, _, child = name.rpartition(".")
         layer = model.get_submodule(name)
-        setattr(model.get_submodule(parent), child, Adapter(layer, chosen).to(next(layer.parameters()).device))
+        setattr(
+            model.get_submodule(parent),
+            child,
+            Adapter(layer, chosen).to(next(layer.parameters()).device),
+        )
     if task_type(model) != "CAUSAL_LM":
         for name in heads(model):
             model.get_submodule(name).requires_grad_(True)

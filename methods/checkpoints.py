@@ -57,7 +57,9 @@ def kept_trace(checkpoint: Path, trace: Path) -> bytes:
     if hashlib.sha256(kept).hexdigest() != facts["trace"]["sha256"]:
         raise NotResumable(f"{trace}: not what it was at {checkpoint.name}")
     if facts["unkept"]:
-        raise NotResumable(f"{checkpoint.name}: {facts['unkept'][0]} had changed and is in no checkpoint")
+        raise NotResumable(
+            f"{checkpoint.name}: {facts['unkept'][0]} had changed and is in no checkpoint"
+        )
     return kept
 
 

@@ -43,25 +43,41 @@ def dropout(input: Tensor, p: float = 0.5, training: bool = True, inplace: bool 
 
 
 def attention(
-    query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, dropout_p: float = 0.0,
-    is_causal: bool = False, scale: float | None = None, **more: Any,
-) -> Tensor:  # fmt: skip
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    scale: float | None = None,
+    **more: Any,
+) -> Tensor:
     """`torch.nn.functional.scaled_dot_product_attention`; with dropout on a CPU softmax(q kᵀ · scale) · mask · v, (…, T, d).
 
     Boolean masks that leave every query a key; anything else goes to torch.
     """
-    plain = not is_causal and not any(more.values()) and (attn_mask is None or open_to_all(attn_mask))
+    plain = (
+        not is_causal and not any(more.values()) and (attn_mask is None or open_to_all(attn_mask))
+    )
     if not plain or not drawn_here(query, dropout_p):
-        return OWN_ATTENTION(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **more)
+        return OWN_ATTENTION(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, **more
+        )
     scores = (query * (scale or 1 / math.sqrt(query.shape[-1]))) @ key.transpose(-2, -1)
     if attn_mask is not None:
-        scores = scores + torch.zeros_like(attn_mask, dtype=scores.dtype).masked_fill_(~attn_mask, -math.inf)
+        scores = scores + torch.zeros_like(attn_mask, dtype=scores.dtype).masked_fill_(
+            ~attn_mask, -math.inf
+        )
     weights = scores.softmax(-1)
     return (weights * mask(weights, dropout_p)).to(value.dtype) @ value
 
 
 def drawn_here(tensor: Tensor, p: float) -> bool:
-    return tensor.device.type == "cpu" and tensor.is_floating_point() and 0 < round(p * LEVELS) < LEVELS
+    return (
+        tensor.device.type == "cpu"
+        and tensor.is_floating_point()
+        and 0 < round(p * LEVELS) < LEVELS
+    )
 
 
 def open_to_all(attn_mask: Tensor) -> bool:

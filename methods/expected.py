@@ -9,7 +9,11 @@ import torch
 from gonogo.methods.bottleneck import places
 from torch import nn
 
-HEADS = {"classification": ("classifier", "score"), "span": ("span_head",), "image": ("classifier",)}
+HEADS = {
+    "classification": ("classifier", "score"),
+    "span": ("span_head",),
+    "image": ("classifier",),
+}
 WRAPPERS = ("base_layer.", "original_module.")
 IN_MODULE = re.compile(r"(^|\.)(lora_\w+|modules_to_save|prompt_encoder)\.[^.]+(?=\.)")
 IN_TABLE = re.compile(r"\.(lora_embedding_[AB]|lora_[ABE](?=\.(?!weight$|bias$)))\.[^.]+$")
@@ -96,7 +100,11 @@ def head_modules(recipe: dict, base: nn.Module) -> tuple[str, ...]:
     wanted = tuple(config.get("modules_to_save") or ()) + HEADS.get(recipe["task"], ())
     if recipe["method"]["name"] == "head":
         wanted = tuple(config.get("modules") or ()) or wanted or ("lm_head",)
-    found = [name for name, _ in base.named_modules() if any(name.endswith(item) for item in wanted) and name]
+    found = [
+        name
+        for name, _ in base.named_modules()
+        if any(name.endswith(item) for item in wanted) and name
+    ]
     return tuple(name for name in found if not any(name.startswith(other + ".") for other in found))
 
 
@@ -109,7 +117,9 @@ def target_modules(recipe: dict, base: nn.Module) -> dict[str, nn.Module]:
     for name, module in base.named_modules():
         if not name or any(name == head or name.startswith(head + ".") for head in heads):
             continue
-        wanted = is_inner_linear(base, module) if targets == "all-linear" else matches(name, targets)
+        wanted = (
+            is_inner_linear(base, module) if targets == "all-linear" else matches(name, targets)
+        )
         if wanted and not matches(name, config.get("exclude_modules")) and in_layers(name, config):
             chosen[name] = module
     return chosen
@@ -150,7 +160,10 @@ def dimensions(module: nn.Module) -> tuple[int, int]:
 def adapter_tensors(name: str, module: nn.Module, rank: int, config: dict) -> dict[str, int]:
     inputs, outputs = dimensions(module)
     if isinstance(module, nn.Embedding):
-        return {f"{name}.lora_embedding_A": rank * inputs, f"{name}.lora_embedding_B": rank * outputs}
+        return {
+            f"{name}.lora_embedding_A": rank * inputs,
+            f"{name}.lora_embedding_B": rank * outputs,
+        }
     tensors = {f"{name}.lora_A.weight": rank * inputs, f"{name}.lora_B.weight": rank * outputs}
     if config.get("use_dora"):
         tensors[f"{name}.lora_magnitude_vector.weight"] = outputs
@@ -169,7 +182,15 @@ def strength(config: dict, module: str) -> tuple[int, float, float]:
 def promise(recipe: dict, base: nn.Module) -> Promise:
     """The allow-list of the recipe on this base. Raises KeyError for a method that is not known here."""
     heads = head_modules(recipe, base)
-    makers = {"full": full, "head": head_only, "lora": lora, "prefix": prefix, "bottleneck": bottleneck, "layerlens": layerlens, "adalora": adalora}
+    makers = {
+        "full": full,
+        "head": head_only,
+        "lora": lora,
+        "prefix": prefix,
+        "bottleneck": bottleneck,
+        "layerlens": layerlens,
+        "adalora": adalora,
+    }
     return makers[recipe["method"]["name"]](recipe, base, heads)
 
 
@@ -180,7 +201,11 @@ def full(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
 
 
 def head_only(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
-    tensors = {n: p.numel() for n, p in base.named_parameters() if any(n.startswith(head + ".") for head in heads)}
+    tensors = {
+        n: p.numel()
+        for n, p in base.named_parameters()
+        if any(n.startswith(head + ".") for head in heads)
+    }
     return Promise(tensors, {wrapped_head(name, heads) for name in tensors}, heads=heads)
 
 
@@ -190,7 +215,10 @@ def wrapped_head(name: str, heads: tuple[str, ...]) -> str:
 
 
 def saved_heads(base: nn.Module, heads: tuple[str, ...]) -> dict[str, int]:
-    return {wrapped_head(name, heads): numel for name, numel in head_only({}, base, heads).trainable.items()}
+    return {
+        wrapped_head(name, heads): numel
+        for name, numel in head_only({}, base, heads).trainable.items()
+    }
 
 
 def lora(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
@@ -216,7 +244,11 @@ def biases(kind: str, base: nn.Module, modules: dict, heads: tuple[str, ...]) ->
     }
     if kind == "all":
         return named
-    return {n: size for n, size in named.items() if kind == "lora_only" and n.removesuffix(".bias") in modules}
+    return {
+        n: size
+        for n, size in named.items()
+        if kind == "lora_only" and n.removesuffix(".bias") in modules
+    }
 
 
 def prefix(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
@@ -224,11 +256,22 @@ def prefix(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
     config = recipe["method"].get("config", {})
     tensors = saved_heads(base, heads)
     if config.get("prefix_projection"):
-        return Promise(tensors, in_place(base, heads), heads=heads, open_names=re.compile(r"(^|\.)prompt_encoder\."))
+        return Promise(
+            tensors,
+            in_place(base, heads),
+            heads=heads,
+            open_names=re.compile(r"(^|\.)prompt_encoder\."),
+        )
     plan = base.config
-    width = plan.hidden_size // plan.num_attention_heads * getattr(plan, "num_key_value_heads", plan.num_attention_heads)
+    width = (
+        plan.hidden_size
+        // plan.num_attention_heads
+        * getattr(plan, "num_key_value_heads", plan.num_attention_heads)
+    )
     size = config.get("num_virtual_tokens", 8) * plan.num_hidden_layers * 2 * width
-    return Promise(tensors | {"prompt_encoder.embedding.weight": size}, in_place(base, heads), heads=heads)
+    return Promise(
+        tensors | {"prompt_encoder.embedding.weight": size}, in_place(base, heads), heads=heads
+    )
 
 
 def bottleneck(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
@@ -246,23 +289,44 @@ def layerlens(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
     config, layout = recipe["method"].get("config", {}), dict(base.named_modules())
     sites = list(config.get("sites", ()))
     ranked = any(site["method"] == "lora" for site in sites)
-    tensors, modules = saved_heads(base, heads) if ranked else dict(head_only(recipe, base, heads).trainable), {}
+    tensors, modules = (
+        saved_heads(base, heads) if ranked else dict(head_only(recipe, base, heads).trainable),
+        {},
+    )
     stem = stack_of(base)
     for site in sites:
         inside = f"{stem}.{site['layer']}."
         if site["method"] == "lora":
             for name in (inside + module for module in site["modules"]):
                 rank = site["rank"]
-                modules[name] = (rank, rank * config.get("alpha_per_rank", 2.0), config.get("alpha_per_rank", 2.0))
+                modules[name] = (
+                    rank,
+                    rank * config.get("alpha_per_rank", 2.0),
+                    config.get("alpha_per_rank", 2.0),
+                )
                 tensors |= adapter_tensors(name, layout[name], rank, {})
         elif site["method"] == "adapter":
-            name, width = [n for n in places(base, "pfeiffer") if n.startswith(inside)][-1], site["width"]
+            name, width = (
+                [n for n in places(base, "pfeiffer") if n.startswith(inside)][-1],
+                site["width"],
+            )
             outputs = dimensions(layout[name])[1]
-            tensors |= {f"{name}.down.weight": outputs * width, f"{name}.down.bias": width, f"{name}.up.weight": outputs * width, f"{name}.up.bias": outputs}
+            tensors |= {
+                f"{name}.down.weight": outputs * width,
+                f"{name}.down.bias": width,
+                f"{name}.up.weight": outputs * width,
+                f"{name}.up.bias": outputs,
+            }
         elif site["method"] == "prefix":
-            value = next(n for n in layout if n.startswith(inside) and re.search(r"\.(value|v_proj|v_lin)$", n))
+            value = next(
+                n
+                for n in layout
+                if n.startswith(inside) and re.search(r"\.(value|v_proj|v_lin)$", n)
+            )
             size = site["tokens"] * dimensions(layout[value])[1]
-            tensors |= {f"{value.rpartition('.')[0]}.prefix.{part}": size for part in ("key", "value")}
+            tensors |= {
+                f"{value.rpartition('.')[0]}.prefix.{part}": size for part in ("key", "value")
+            }
     return Promise(tensors, in_place(base, heads), modules=modules, heads=heads)
 
 
@@ -281,19 +345,27 @@ def adalora(recipe: dict, base: nn.Module, heads: tuple[str, ...]) -> Promise:
     tensors, rank = saved_heads(base, heads), config.get("init_r", 6)
     for name, module in target_modules(recipe, base).items():
         inputs, outputs = dimensions(module)
-        tensors |= {f"{name}.lora_A": rank * inputs, f"{name}.lora_B": rank * outputs, f"{name}.lora_E": rank}
+        tensors |= {
+            f"{name}.lora_A": rank * inputs,
+            f"{name}.lora_B": rank * outputs,
+            f"{name}.lora_E": rank,
+        }
     return Promise(tensors, in_place(base, heads), heads=heads)
 
 
 def promises_identity(recipe: dict) -> bool:
     """Every method starts as the base's own function, but for one with a prefix."""
     sites = recipe["method"].get("config", {}).get("sites", ())
-    return recipe["method"]["name"] != "prefix" and not any(site["method"] == "prefix" for site in sites)
+    return recipe["method"]["name"] != "prefix" and not any(
+        site["method"] == "prefix" for site in sites
+    )
 
 
 def is_mergeable(recipe: dict) -> bool:
     if recipe["method"]["name"] == "layerlens":
-        return {site["method"] for site in recipe["method"].get("config", {}).get("sites", ())} - {"none"} == {"lora"}
+        return {site["method"] for site in recipe["method"].get("config", {}).get("sites", ())} - {
+            "none"
+        } == {"lora"}
     return recipe["method"]["name"] in ("lora", "adalora")
 
 

@@ -41,5 +41,9 @@ def save(model: nn.Module, folder: str | Path) -> None:
 
 def load(model: nn.Module, folder: str | Path) -> nn.Module:
     """A model of the base's class from the artefact alone; of `model` only the class is used."""
-    options = {"local_files_only": True, "use_safetensors": True, "dtype": next(model.parameters()).dtype}
+    options = {
+        "local_files_only": True,
+        "use_safetensors": True,
+        "dtype": next(model.parameters()).dtype,
+    }
     return type(model).from_pretrained(str(folder), **options).eval()

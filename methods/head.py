@@ -35,9 +35,13 @@ def names(model: nn.Module, chosen: Head) -> tuple[str, ...]:
     """Raises ValueError when the model has no such child."""
     children = dict(model.named_children())
     if not chosen.modules:
-        found = tuple(name for name in ("classifier", "score", "span_head", "lm_head") if name in children)[:1]
+        found = tuple(
+            name for name in ("classifier", "score", "span_head", "lm_head") if name in children
+        )[:1]
         if not found:
-            raise ValueError(f"adapter (head): no head among {', '.join(children)}; name it in `modules`")
+            raise ValueError(
+                f"adapter (head): no head among {', '.join(children)}; name it in `modules`"
+            )
         return found
     check_names(chosen.modules, children, f"adapter (head), modules of {type(model).__name__}")
     return chosen.modules
@@ -56,7 +60,9 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
     outside = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
     tied = [name for name in outside if name.split(".")[0] not in chosen]
     if tied:
-        raise ValueError(f"adapter (head): {tied[0]} shares its tensor with the head; untie it or use another method")
+        raise ValueError(
+            f"adapter (head): {tied[0]} shares its tensor with the head; untie it or use another method"
+        )
     return model.eval()
 
 

@@ -44,10 +44,17 @@ def adapters(model: nn.Module) -> list[dict[str, Any]]:
     """One entry per LoRA layer and adapter: rank, alpha, scaling and whether it is active and unmerged."""
     out = []
     for name, module in model.named_modules():
-        if not (isinstance(getattr(module, "scaling", None), dict) and isinstance(getattr(module, "r", None), dict)):
+        if not (
+            isinstance(getattr(module, "scaling", None), dict)
+            and isinstance(getattr(module, "r", None), dict)
+        ):
             continue
         for adapter, rank in module.r.items():
-            dropout = module.lora_dropout[adapter] if adapter in getattr(module, "lora_dropout", {}) else None
+            dropout = (
+                module.lora_dropout[adapter]
+                if adapter in getattr(module, "lora_dropout", {})
+                else None
+            )
             out.append(
                 {
                     "module": name,

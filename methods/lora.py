@@ -70,7 +70,10 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
         kept = {SPAN_HEAD, *(chosen.modules_to_save or ())} - set(CLASSIFIERS)
         values |= {"task_type": None, "modules_to_save": sorted(kept)}
     elif classifies_images(model):  # peft's own class for classifiers hands the model token ids
-        values |= {"task_type": None, "modules_to_save": sorted({"classifier", *(chosen.modules_to_save or ())})}
+        values |= {
+            "task_type": None,
+            "modules_to_save": sorted({"classifier", *(chosen.modules_to_save or ())}),
+        }
     return get_peft_model(model, LoraConfig(**values)).eval()
 
 

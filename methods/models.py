@@ -47,7 +47,12 @@ def load_base(recipe: Mapping[str, Any], head_seed: int | None = None) -> nn.Mod
 def _read(recipe: Mapping[str, Any]) -> nn.Module:
     if recipe.get("factory"):
         return function(recipe["factory"])(dict(recipe))
-    options = {**LOCAL, "use_safetensors": True, "dtype": torch.float32, "attn_implementation": "sdpa"}
+    options = {
+        **LOCAL,
+        "use_safetensors": True,
+        "dtype": torch.float32,
+        "attn_implementation": "sdpa",
+    }
     folder = str(Path(recipe["base"]["path"]))
     if recipe["task"] == "span":
         return SpanModel.on_base(folder, **options)
@@ -62,7 +67,11 @@ def _read(recipe: Mapping[str, Any]) -> nn.Module:
 def _labels(recipe: Mapping[str, Any]) -> dict[str, Any]:
     labels = json.loads((Path(recipe["data"]["path"]) / "meta.json").read_text("utf-8"))["labels"]
     names = {number: str(label) for number, label in enumerate(labels)}
-    return {"num_labels": len(names), "id2label": names, "label2id": {label: n for n, label in names.items()}}
+    return {
+        "num_labels": len(names),
+        "id2label": names,
+        "label2id": {label: n for n, label in names.items()},
+    }
 
 
 def function(dotted: str) -> Any:
@@ -90,7 +99,9 @@ def with_padding(model: nn.Module, recipe: Mapping[str, Any]) -> nn.Module:
     config = getattr(model, "config", None)
     if recipe.get("task") != "image" and getattr(config, "pad_token_id", 0) is None:
         tokenizer = load_tokenizer(recipe)
-        config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        config.pad_token_id = (
+            tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        )
     return model
 
 
@@ -103,13 +114,17 @@ def merged(model: nn.Module) -> nn.Module:
     merge = getattr(model, "merge_and_unload", None)
     kind = getattr(getattr(model, "active_peft_config", None), "peft_type", None)
     if merge is None or kind == "PREFIX_TUNING":
-        raise NotObservable(f'{type(model).__name__} has no merged form; set serve = "unmerged" in the subject')
+        raise NotObservable(
+            f'{type(model).__name__} has no merged form; set serve = "unmerged" in the subject'
+        )
     return merge().eval()
 
 
 def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     """The trainable parameters by name, tied ones once."""
-    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad
+    }
 
 
 def task_type(model: nn.Module) -> str | None:

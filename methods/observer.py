@@ -27,7 +27,10 @@ from gonogo.methods.quiet import draws_dropout, move_on, put_back, without_dropo
 from gonogo.methods.run import NotObservable
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+from torch.optim.optimizer import (
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 AMPLIFIED = 2.0**12
 """Upstream gradient of a `gradients` run: a power of two, so that sums keep their bits and a clip between micro-batches bites."""
@@ -91,8 +94,12 @@ class Observer:
 
     # ── the seams ────────────────────────────────────────────────────────────────────────────────────────────────
     def __enter__(self) -> Observer:
-        self.undo.append(seams.on_calls(lambda: not self.looking, self._sees_forward, self._sees_evaluation))
-        self.undo.append(seams.on_backward(self._before_backward, self._sees_backward, self.amplified))
+        self.undo.append(
+            seams.on_calls(lambda: not self.looking, self._sees_forward, self._sees_evaluation)
+        )
+        self.undo.append(
+            seams.on_backward(self._before_backward, self._sees_backward, self.amplified)
+        )
         before = register_optimizer_step_pre_hook(self._step_begins)
         after = register_optimizer_step_post_hook(self._after_step)
         self.undo += [before.remove, after.remove]
@@ -123,7 +130,9 @@ class Observer:
     def _content(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """What is kept of one forward's inputs."""
         names = TEXT if "input_ids" in inputs else IMAGE
-        return {n: inputs[n].detach().cpu().clone() for n in names if isinstance(inputs.get(n), Tensor)}
+        return {
+            n: inputs[n].detach().cpu().clone() for n in names if isinstance(inputs.get(n), Tensor)
+        }
 
     def _sees_evaluation(self, module: nn.Module) -> None:
         """A forward of the trained model without gradient: the loop evaluates, and its dropout should be at rest."""
@@ -145,13 +154,19 @@ class Observer:
         self.losses.append(float(loss.detach().float().sum()))
         with torch.no_grad():
             for name, tensor in self.trainable().items():
-                if tensor.grad is not None and name not in self.first_grad and bool(tensor.grad.any()):
+                if (
+                    tensor.grad is not None
+                    and name not in self.first_grad
+                    and bool(tensor.grad.any())
+                ):
                     self.first_grad[name] = self.step + 1
         self.grad_norm = total_norm(p.grad for p in self.trainable().values())
         self.watch.after_backward(self.trainable())
         if self.gradients:
             self.last_gradients = {
-                n: p.grad.detach() / self.amplified for n, p in self.trainable().items() if p.grad is not None
+                n: p.grad.detach() / self.amplified
+                for n, p in self.trainable().items()
+                if p.grad is not None
             }
 
     def _step_begins(self, optimizer: Any, *_: Any) -> None:
@@ -187,8 +202,14 @@ class Observer:
         self.step += 1
         self.watch.after_step(self.trainable())
         for name, tensor in self.trainable().items():
-            before = self.initial.get(name)  # None: thawed after the first forward; the digests tell what became of it
-            if name not in self.first_update and before is not None and not torch.equal(tensor.detach().cpu(), before):
+            before = self.initial.get(
+                name
+            )  # None: thawed after the first forward; the digests tell what became of it
+            if (
+                name not in self.first_update
+                and before is not None
+                and not torch.equal(tensor.detach().cpu(), before)
+            ):
                 self.first_update[name] = self.step
         self._write_step()
         self.losses, self.micro = [], []
@@ -202,7 +223,9 @@ class Observer:
             "micro_batches": len(self.losses),
             "rows": sum(len(rows.content(m)) for m in self.micro),
             "tokens": int(sum(int(m.sum()) for m in masks)),
-            "label_tokens": int(sum(int((m["labels"] != -100).sum()) for m in self.micro if "labels" in m)),
+            "label_tokens": int(
+                sum(int((m["labels"] != -100).sum()) for m in self.micro if "labels" in m)
+            ),
             "losses": self.losses,
             "loss": sum(self.losses),
             "grad_norm": self.grad_norm,
@@ -243,7 +266,9 @@ class Observer:
         self.mixed_flags = sorted(name for name, on in flags.items() if on != model.training)
         self.started_in_training = model.training
         self.watch.begin(self.trainable())
-        self.initial = {name: p.detach().cpu().clone().contiguous() for name, p in self.trainable().items()}
+        self.initial = {
+            name: p.detach().cpu().clone().contiguous() for name, p in self.trainable().items()
+        }
         self.tensors = inventory(model)
         self.live["step0"] = self._look(model)
         self.live["step0_off"] = self._look(model, off=True)
@@ -253,7 +278,9 @@ class Observer:
         """Leave in a checkpoint what the observer of a resumed loop could not see any more."""
         observer_memory.remember(self, checkpoint)
 
-    def _look(self, model: nn.Module, *, off: bool = False, train: bool = False, draws: int = 0) -> Tensor | None:
+    def _look(
+        self, model: nn.Module, *, off: bool = False, train: bool = False, draws: int = 0
+    ) -> Tensor | None:
         """Logits on the probe; leaves modes, RNG and `requires_grad` as they were. None: cannot be switched off.
 
         draws: how far the generators are moved on first, so that a second look at a model in which something random is
@@ -316,9 +343,13 @@ class Observer:
         (self.folder / "inventory.json").write_text(json.dumps(listing))
         live = {name: t.contiguous() for name, t in self.live.items() if t is not None}
         save_file(live, self.folder / "live.safetensors")
-        loss = reference_loss(self._full_probe_logits(model), self.probe["labels"], self.recipe["task"])
+        loss = reference_loss(
+            self._full_probe_logits(model), self.probe["labels"], self.recipe["task"]
+        )
         (self.folder / "live.json").write_text(
-            json.dumps({"loss": str(float(loss)), "off_supported": "end_off" in live, "steps": self.step})
+            json.dumps(
+                {"loss": str(float(loss)), "off_supported": "end_off" in live, "steps": self.step}
+            )
         )
         save_file(self.initial, self.folder / "initial.safetensors")
         final = {n: p.detach().cpu().clone().contiguous() for n, p in self.trainable().items()}
@@ -345,7 +376,9 @@ class Observer:
         """Write `gradients.json`; the step that follows gets the gradients in their own size."""
         assert self.model is not None
         self.looking = True
-        told = against_one_batch(self.model, self.last_gradients, self.micro, self.row_label, self.recipe["task"])
+        told = against_one_batch(
+            self.model, self.last_gradients, self.micro, self.row_label, self.recipe["task"]
+        )
         self.looking = False
         (self.folder / accumulated.FILE).write_text(json.dumps(told))
         for parameter in self.trainable().values():

@@ -27,30 +27,43 @@ def untrained(model: nn.Module) -> dict[str, Any]:
     Buffers by digest: batch norm writes its running statistics past torch's version counter. Frozen parameters, which
     may be gigabytes, by place and version counter.
     """
-    frozen = {n: (p.data_ptr(), p._version) for n, p in model.named_parameters() if not p.requires_grad}
+    frozen = {
+        n: (p.data_ptr(), p._version) for n, p in model.named_parameters() if not p.requires_grad
+    }
     return {**frozen, **{name: tensor_digest(buffer) for name, buffer in model.named_buffers()}}
 
 
 def remember(observer: Any, checkpoint: Path) -> None:
     """Write both files into the checkpoint. A tensor outside it that changed makes it one that cannot be resumed."""
     groups = {group: getattr(observer, group) for group in TENSORS}
-    tensors = {f"{group}/{n}": t.contiguous() for group, named in groups.items() for n, t in named.items() if t is not None}
+    tensors = {
+        f"{group}/{n}": t.contiguous()
+        for group, named in groups.items()
+        for n, t in named.items()
+        if t is not None
+    }
     save_file(tensors, checkpoint / "observed.safetensors")
     now = untrained(observer.model)
     inventory = [
         {k: v for k, v in row.items() if k != "data_ptr"}
-        | {"member": row["data_ptr"] in observer.members, "held": observer.held_steps[row["data_ptr"]]}
+        | {
+            "member": row["data_ptr"] in observer.members,
+            "held": observer.held_steps[row["data_ptr"]],
+        }
         for row in observer.tensors.values()
     ]
     trace = (observer.folder / "trace.jsonl").read_bytes()
     facts = {
-        "step": observer.step, "inventory": inventory, "gradient_steps": dict(observer.gradient_steps),
-        "weight_decay": sorted(observer.weight_decay), "kept_ids": observer.kept_ids,
+        "step": observer.step,
+        "inventory": inventory,
+        "gradient_steps": dict(observer.gradient_steps),
+        "weight_decay": sorted(observer.weight_decay),
+        "kept_ids": observer.kept_ids,
         "watched": observer.watch.facts(),
         **{name: getattr(observer, name) for name in FACTS},
         "unkept": sorted(name for name, was in observer.untrained.items() if now.get(name) != was),
         "trace": {"bytes": len(trace), "sha256": hashlib.sha256(trace).hexdigest()},
-    }  # fmt: skip
+    }
     (checkpoint / checkpoints.OBSERVED).write_text(json.dumps(facts), "utf-8")
 
 

@@ -55,20 +55,26 @@ class Watch:
 
     def _computes(self, module: nn.Module, _inputs: Any) -> None:
         kind = next(module.parameters()).device.type
-        self.autocast.add(str(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else "none")
+        self.autocast.add(
+            str(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else "none"
+        )
         self.waiting.remove()
         self.waiting = None
 
     def first_backward(self, trainable: Named) -> None:
         """Before the first backward of a step: the gradients of the last one must be gone."""
-        self.stale_gradients += any(p.grad is not None and bool(p.grad.any()) for p in trainable.values())
+        self.stale_gradients += any(
+            p.grad is not None and bool(p.grad.any()) for p in trainable.values()
+        )
 
     def after_backward(self, trainable: Named) -> None:
         self.accumulated = sketch(trainable)
 
     def steps_with(self, optimizer: Any) -> None:
         names, kind = ("betas", "eps", "momentum"), type(optimizer).__name__
-        self.optimizers |= {(kind, *(number(group.get(name)) for name in names)) for group in optimizer.param_groups}
+        self.optimizers |= {
+            (kind, *(number(group.get(name)) for name in names)) for group in optimizer.param_groups
+        }
 
     def before_step(self, trainable: Named) -> tuple[Sketch, tuple[float, float]]:
         """The gradient that the step gets, and how far it is from the accumulated one times a common factor (`bent`)."""
@@ -90,7 +96,9 @@ class Watch:
     def _compare(self, trainable: Named) -> None:
         """A return to what an earlier step left (the best checkpoint, say) is no new value."""
         now = norms(trainable)
-        moved = self.last is not None and any(now[name] != self.last[name] for name in now.keys() & self.last.keys())
+        moved = self.last is not None and any(
+            now[name] != self.last[name] for name in now.keys() & self.last.keys()
+        )
         self.written_elsewhere += moved and state(now) not in self.known
 
     def facts(self) -> dict[str, Any]:
@@ -122,14 +130,20 @@ def settings(module: nn.Module) -> tuple[Any, ...]:
     """What a loop could turn on a module without touching a tensor: its mode, a dropout's rate, an adapter's scaling."""
     rate = module.p if isinstance(module, nn.modules.dropout._DropoutNd) else None
     scaling = getattr(module, "scaling", None)
-    return module.training, rate, tuple(sorted(scaling.items())) if isinstance(scaling, dict) else None
+    return (
+        module.training,
+        rate,
+        tuple(sorted(scaling.items())) if isinstance(scaling, dict) else None,
+    )
 
 
 @torch.no_grad()
 def norms(named: Named) -> dict[str, float]:
     if not named:
         return {}
-    return dict(zip(named, torch.stack(torch._foreach_norm(list(named.values()))).tolist(), strict=True))
+    return dict(
+        zip(named, torch.stack(torch._foreach_norm(list(named.values()))).tolist(), strict=True)
+    )
 
 
 def state(seen: Mapping[str, float]) -> int:
@@ -139,11 +153,15 @@ def state(seen: Mapping[str, float]) -> int:
 @torch.no_grad()
 def sketch(named: Named) -> Sketch:
     """Norm and sum of every gradient there is."""
-    given: dict[str, Tensor] = {n: p.grad.detach().float() for n, p in named.items() if p.grad is not None}
+    given: dict[str, Tensor] = {
+        n: p.grad.detach().float() for n, p in named.items() if p.grad is not None
+    }
     if not given:
         return {}
     sizes = torch.stack(torch._foreach_norm(list(given.values()))).tolist()
-    return {name: (size, float(g.sum())) for (name, g), size in zip(given.items(), sizes, strict=True)}
+    return {
+        name: (size, float(g.sum())) for (name, g), size in zip(given.items(), sizes, strict=True)
+    }
 
 
 def bent(before: Sketch, after: Sketch) -> tuple[float, float]:

@@ -39,7 +39,9 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
     """The model with a fresh prefix and, for classification, its head trainable; eval mode throughout."""
     if seed is not None:
         torch.manual_seed(seed)
-    return get_peft_model(model, PrefixTuningConfig(**asdict(config(given)), task_type=task_type(model))).eval()
+    return get_peft_model(
+        model, PrefixTuningConfig(**asdict(config(given)), task_type=task_type(model))
+    ).eval()
 
 
 def save(model: PeftModel, folder: str | Path) -> None:

@@ -16,7 +16,9 @@ from gonogo.methods import rows
 from gonogo.methods.span import joint_loss
 from torch import Tensor
 
-POSITIONS_PER_ROW = 4  # of a causal row: enough to see a difference, few enough to store (V = 49,152)
+POSITIONS_PER_ROW = (
+    4  # of a causal row: enough to see a difference, few enough to store (V = 49,152)
+)
 
 
 def probe_batch(recipe: Mapping[str, Any], tokenizer: Any) -> dict[str, Tensor]:
@@ -33,11 +35,15 @@ def probe_logits(model: torch.nn.Module, batch: Mapping[str, Tensor], task: str)
     """Logits of `model` on the probe, float32 on the CPU, (N, C) or (N, V). The caller sets the mode."""
     device = next(model.parameters()).device
     with torch.no_grad():
-        logits = model(**{name: tensor.to(device) for name, tensor in rows.inputs(batch).items()}).logits
+        logits = model(
+            **{name: tensor.to(device) for name, tensor in rows.inputs(batch).items()}
+        ).logits
     return supervised(logits, batch["labels"].to(device), task)[0].float().cpu()
 
 
-def supervised(logits: Tensor, labels: Tensor, task: str, limit: int = POSITIONS_PER_ROW) -> tuple[Tensor, Tensor]:
+def supervised(
+    logits: Tensor, labels: Tensor, task: str, limit: int = POSITIONS_PER_ROW
+) -> tuple[Tensor, Tensor]:
     """The scored logits and their targets: (N, C), (N,). A causal position predicts the NEXT token's label."""
     if task in rows.ROWWISE:
         return logits, labels.view(-1)

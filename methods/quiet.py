@@ -39,7 +39,11 @@ def move_on(draws: int) -> None:
 
 def draws_dropout(model: nn.Module) -> bool:
     """Does a dropout of this model draw in the mode that it is in?"""
-    return any(m.training and m.p > 0 for m in model.modules() if isinstance(m, nn.modules.dropout._DropoutNd))
+    return any(
+        m.training and m.p > 0
+        for m in model.modules()
+        if isinstance(m, nn.modules.dropout._DropoutNd)
+    )
 
 
 def without_dropout() -> Callable[[], None]:

@@ -43,7 +43,9 @@ def read(data_folder: str | Path, split: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in lines if line.strip()]
 
 
-def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
+def encode(
+    rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Mapping[str, Any]
+) -> list[dict[str, Any]]:
     """Rows as `{id, input_ids, attention_mask, labels}`; labels are an int (classification, span) or a list (causal).
 
     A pair also has token_type_ids where its tokenizer gives them; a question over a context is one item per window.
@@ -60,19 +62,29 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, recipe: Mapping[st
     if recipe["task"] == "span":
         return windows.encode(rows, tokenizer, length)
     if tokenizer.chat_template is None:
-        raise ValueError("the tokenizer has no chat template; give the base model folder a chat_template.jinja")
+        raise ValueError(
+            "the tokenizer has no chat template; give the base model folder a chat_template.jinja"
+        )
     return [_conversation(row, tokenizer, length) for row in rows]
 
 
-def _classification(rows: Sequence[Mapping[str, Any]], tokenizer: Any, length: int) -> list[dict[str, Any]]:
+def _classification(
+    rows: Sequence[Mapping[str, Any]], tokenizer: Any, length: int
+) -> list[dict[str, Any]]:
     if any("pair" in row for row in rows):
         return [_paired(row, tokenizer, length) for row in rows]
-    ids = tokenizer([row["text"] for row in rows], truncation=True, max_length=length)["input_ids"] if rows else []
+    ids = (
+        tokenizer([row["text"] for row in rows], truncation=True, max_length=length)["input_ids"]
+        if rows
+        else []
+    )
     return [_item(row, tokens, int(row["label"])) for row, tokens in zip(rows, ids, strict=True)]
 
 
 def _paired(row: Mapping[str, Any], tokenizer: Any, length: int) -> dict[str, Any]:
-    told = tokenizer(row["text"] + windows.separator(tokenizer), row["pair"], truncation=True, max_length=length)
+    told = tokenizer(
+        row["text"] + windows.separator(tokenizer), row["pair"], truncation=True, max_length=length
+    )
     kinds = {"token_type_ids": list(told["token_type_ids"])} if "token_type_ids" in told else {}
     return {**_item(row, told["input_ids"], int(row["label"])), **kinds}
 
@@ -82,11 +94,15 @@ def _image(row: Mapping[str, Any]) -> dict[str, Any]:
     try:
         pixels = torch.tensor(row["pixels"], dtype=torch.float32)
     except (ValueError, TypeError) as error:
-        raise ValueError(f"row {row.get('id')}: pixels are no grid of numbers ({error}); wanted H x W or C x H x W; repair the row") from None
+        raise ValueError(
+            f"row {row.get('id')}: pixels are no grid of numbers ({error}); wanted H x W or C x H x W; repair the row"
+        ) from None
     if pixels.dim() == 2:
         pixels = pixels[None]
     if pixels.dim() != 3 or not pixels.numel():
-        raise ValueError(f"row {row.get('id')}: pixels of shape {tuple(pixels.shape)}; wanted H x W or C x H x W; repair the row")
+        raise ValueError(
+            f"row {row.get('id')}: pixels of shape {tuple(pixels.shape)}; wanted H x W or C x H x W; repair the row"
+        )
     return {"id": row.get("id"), "pixel_values": pixels, "labels": int(row["label"])}
 
 
@@ -97,7 +113,12 @@ def _conversation(row: Mapping[str, Any], tokenizer: Any, length: int) -> dict[s
 
 
 def _item(row: Mapping[str, Any], tokens: list[int], labels: int | list[int]) -> dict[str, Any]:
-    return {"id": row.get("id"), "input_ids": tokens, "attention_mask": [1] * len(tokens), "labels": labels}
+    return {
+        "id": row.get("id"),
+        "input_ids": tokens,
+        "attention_mask": [1] * len(tokens),
+        "labels": labels,
+    }
 
 
 def split_answer(row: Mapping[str, Any], tokenizer: Any) -> tuple[list[int], list[int]]:
@@ -123,11 +144,15 @@ def split_answer(row: Mapping[str, Any], tokenizer: Any) -> tuple[list[int], lis
 
 
 def _template(tokenizer: Any, messages: Sequence[Mapping[str, str]], generation: bool) -> list[int]:
-    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generation)
+    text = tokenizer.apply_chat_template(
+        list(messages), tokenize=False, add_generation_prompt=generation
+    )
     return tokenizer(text, add_special_tokens=False)["input_ids"]
 
 
-def shorten(prompt: list[int], answer: list[int], length: int, bos: int | None) -> tuple[list[int], list[int]]:
+def shorten(
+    prompt: list[int], answer: list[int], length: int, bos: int | None
+) -> tuple[list[int], list[int]]:
     """Cut to `length` tokens: the prompt's oldest go first (a leading BOS stays), the answer keeps at least 3/4."""
     if len(prompt) + len(answer) <= length:
         return prompt, answer
@@ -135,7 +160,10 @@ def shorten(prompt: list[int], answer: list[int], length: int, bos: int | None) 
     room = length - len(answer)
     if bos is not None and prompt[:1] == [bos] and room > 1:
         tail = prompt[len(prompt) - room + 1 :]
-        return [bos, *(tail[1:] if tail[:1] == [bos] else tail)], answer  # a turn may open with the BOS token itself
+        return [
+            bos,
+            *(tail[1:] if tail[:1] == [bos] else tail),
+        ], answer  # a turn may open with the BOS token itself
     return prompt[len(prompt) - room :], answer
 
 
@@ -148,9 +176,16 @@ def collate(
     """
     if "pixel_values" in batch[0]:
         labels = torch.tensor([row["labels"] for row in batch], dtype=torch.long)
-        return {"pixel_values": torch.stack([row["pixel_values"] for row in batch]), "labels": labels}
+        return {
+            "pixel_values": torch.stack([row["pixel_values"] for row in batch]),
+            "labels": labels,
+        }
     width = -(-max(len(row["input_ids"]) for row in batch) // multiple) * multiple
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else (tokenizer.eos_token_id or 0)
+    pad = (
+        tokenizer.pad_token_id
+        if tokenizer.pad_token_id is not None
+        else (tokenizer.eos_token_id or 0)
+    )
 
     def padded(name: str, fill: int) -> torch.Tensor:
         lists = []
@@ -163,11 +198,16 @@ def collate(
     if "token_type_ids" in batch[0]:
         tokens["token_type_ids"] = padded("token_type_ids", 0)
     if isinstance(batch[0]["labels"], int):
-        return {**tokens, "labels": torch.tensor([row["labels"] for row in batch], dtype=torch.long)}
+        return {
+            **tokens,
+            "labels": torch.tensor([row["labels"] for row in batch], dtype=torch.long),
+        }
     return {**tokens, "labels": padded("labels", IGNORED)}
 
 
-def buckets(lengths: Sequence[int], batch: int, seed: int, epoch: int, window: int = 32) -> list[list[int]]:
+def buckets(
+    lengths: Sequence[int], batch: int, seed: int, epoch: int, window: int = 32
+) -> list[list[int]]:
     """Row numbers of one epoch in batches of similar length: shuffled, sorted inside windows of `window` batches,
     the batches shuffled again. `window=1` is a plain shuffle. Draws from no global generator."""
     draw = random.Random(f"{seed}/{epoch}")
@@ -182,7 +222,9 @@ def buckets(lengths: Sequence[int], batch: int, seed: int, epoch: int, window: i
     return batches
 
 
-def stream(lengths: Sequence[int], recipe: Mapping[str, Any], seed: int, position: int = 0) -> Iterator[list[int]]:
+def stream(
+    lengths: Sequence[int], recipe: Mapping[str, Any], seed: int, position: int = 0
+) -> Iterator[list[int]]:
     """Micro-batches of row numbers without end, from micro-batch number `position` on."""
     training = recipe["training"]
     window = 32 if training.get("bucketing", True) else 1

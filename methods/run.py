@@ -54,14 +54,20 @@ class RunFolder:
     def _file(self, name: str) -> Path:
         file = self.path / name
         if not file.is_file():
-            raise NotObservable(f"{self.path} has no {name}; this run did not record it, train it again")
+            raise NotObservable(
+                f"{self.path} has no {name}; this run did not record it, train it again"
+            )
         return file
 
     def json(self, name: str) -> Any:
         return json.loads(self._file(name).read_text("utf-8"))
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self._file(name).read_text("utf-8").splitlines() if line.strip()]
+        return [
+            json.loads(line)
+            for line in self._file(name).read_text("utf-8").splitlines()
+            if line.strip()
+        ]
 
     def tensors(self, name: str) -> dict[str, Any]:
         from safetensors.torch import load_file

@@ -32,7 +32,9 @@ def accuracy(labels: Sequence[int], predictions: Sequence[int]) -> float:
     return float((left == right).mean())
 
 
-def _counts(labels: Sequence[int], predictions: Sequence[int], positive: int) -> tuple[int, int, int]:
+def _counts(
+    labels: Sequence[int], predictions: Sequence[int], positive: int
+) -> tuple[int, int, int]:
     """True positives, predicted positives, actual positives."""
     left, right = _pair(labels, predictions)
     hit, said, was = (left == positive) & (right == positive), right == positive, left == positive
@@ -95,7 +97,9 @@ def _token_f1(truth: str, answer: str) -> float:
 def squad_v2(truths: Sequence[Sequence[str]], answers: Sequence[str]) -> dict[str, float]:
     """`exact` and `f1`, means in [0, 1] over all questions, unanswerable ones included."""
     if len(truths) != len(answers) or not truths:
-        raise ValueError(f"scores: {len(truths)} questions and {len(answers)} answers; give one answer per question")
+        raise ValueError(
+            f"scores: {len(truths)} questions and {len(answers)} answers; give one answer per question"
+        )
     pairs = list(zip(truths, answers, strict=True))
     return {
         "exact": sum(exact_match(t, a) for t, a in pairs) / len(pairs),

@@ -11,7 +11,11 @@ from torch import Tensor, nn
 Undo = Callable[[], None]
 
 
-def on_calls(heard: Callable[[], bool], forward: Callable[[nn.Module, Mapping[str, Any]], None], still: Callable[[nn.Module], None]) -> Undo:
+def on_calls(
+    heard: Callable[[], bool],
+    forward: Callable[[nn.Module, Mapping[str, Any]], None],
+    still: Callable[[nn.Module], None],
+) -> Undo:
     """Call `forward(module, inputs by name)` before every outermost module call that tracks gradients, `still(module)`
     before any call that does not; neither while `heard()` is false. Returns the way back."""
     original, depth = nn.Module.__call__, [0]
@@ -33,7 +37,9 @@ def on_calls(heard: Callable[[], bool], forward: Callable[[nn.Module, Mapping[st
     return lambda: setattr(nn.Module, "__call__", original)
 
 
-def on_backward(before: Callable[[], None], after: Callable[[Tensor], None], amplified: float = 1.0) -> Undo:
+def on_backward(
+    before: Callable[[], None], after: Callable[[Tensor], None], amplified: float = 1.0
+) -> Undo:
     """Call `before()` before and `after(loss)` after every backward, whose upstream gradient is multiplied by `amplified`. Returns the way back."""
     original = torch.autograd.backward
 
@@ -41,8 +47,17 @@ def on_backward(before: Callable[[], None], after: Callable[[Tensor], None], amp
         before()
         ends = [tensors] if isinstance(tensors, Tensor) else list(tensors)
         if amplified != 1:
-            given = [None] * len(ends) if grad_tensors is None else [grad_tensors] if isinstance(grad_tensors, Tensor) else grad_tensors
-            grad_tensors = [amplified * (torch.ones_like(e) if g is None else g) for e, g in zip(ends, given, strict=True)]
+            given = (
+                [None] * len(ends)
+                if grad_tensors is None
+                else [grad_tensors]
+                if isinstance(grad_tensors, Tensor)
+                else grad_tensors
+            )
+            grad_tensors = [
+                amplified * (torch.ones_like(e) if g is None else g)
+                for e, g in zip(ends, given, strict=True)
+            ]
         original(ends, grad_tensors, *args, **kwargs)
         after(ends[0])
 

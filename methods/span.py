@@ -35,7 +35,9 @@ class SpanHead(nn.Module):
     def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
         """hidden (B, T, D), mask (B, T) → logits (B, 2T + 1): starts, ends, answerable."""
         hidden = hidden.to(self.places.weight.dtype)
-        starts, ends = self.places(hidden).masked_fill(mask[..., None] == 0, OUT_OF_REACH).unbind(-1)
+        starts, ends = (
+            self.places(hidden).masked_fill(mask[..., None] == 0, OUT_OF_REACH).unbind(-1)
+        )
         steps = torch.arange(mask.shape[1], device=mask.device)
         rows = torch.arange(mask.shape[0], device=mask.device)
         last, first = (mask * (steps + 1)).argmax(1), (mask * (mask.shape[1] - steps)).argmax(1)
@@ -57,16 +59,22 @@ class SpanModel(nn.Module):
         return next(self.parameters()).device
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor | None = None, token_type_ids: Tensor | None = None,
-        labels: Tensor | None = None, **more: Any,
-    ) -> SequenceClassifierOutput:  # fmt: skip
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        **more: Any,
+    ) -> SequenceClassifierOutput:
         """Logits (B, 2T + 1). `labels` is taken for whoever watches what enters; the loss is `joint_loss`."""
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         kinds = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
         more.pop("return_dict", None)
         answer = self.backbone(input_ids=input_ids, attention_mask=mask, **kinds, **more)
         logits = getattr(self, HEAD)(answer.last_hidden_state, mask)
-        return SequenceClassifierOutput(logits=logits, hidden_states=answer.hidden_states, attentions=answer.attentions)
+        return SequenceClassifierOutput(
+            logits=logits, hidden_states=answer.hidden_states, attentions=answer.attentions
+        )
 
     def get_input_embeddings(self) -> nn.Module:
         return self.backbone.get_input_embeddings()
@@ -81,14 +89,24 @@ class SpanModel(nn.Module):
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.config.save_pretrained(str(folder))
-        save_file({name: tensor.detach().cpu().contiguous().clone() for name, tensor in self.state_dict().items()}, folder / WEIGHTS)
+        save_file(
+            {
+                name: tensor.detach().cpu().contiguous().clone()
+                for name, tensor in self.state_dict().items()
+            },
+            folder / WEIGHTS,
+        )
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, **options: Any) -> "SpanModel":
         """What `save_pretrained` stored. Raises RuntimeError if tensors are missing or left over."""
         dtype = options.get("dtype", torch.float32)
-        config = AutoConfig.from_pretrained(str(folder), local_files_only=True, trust_remote_code=False)
-        model = cls(AutoModel.from_config(config, dtype=dtype, attn_implementation="sdpa")).to(dtype)
+        config = AutoConfig.from_pretrained(
+            str(folder), local_files_only=True, trust_remote_code=False
+        )
+        model = cls(AutoModel.from_config(config, dtype=dtype, attn_implementation="sdpa")).to(
+            dtype
+        )
         model.load_state_dict(load_file(Path(folder) / WEIGHTS))
         return model.eval()
 
@@ -113,10 +131,14 @@ def joint_loss(logits: Tensor, labels: Tensor, reduction: str = "sum") -> Tensor
     starts, ends, answerable = (part.float() for part in parts(logits))
     first, last, held = unpacked(labels)
     if bool(held.any()) and int(torch.maximum(first, last).max()) >= starts.shape[1]:
-        raise ValueError(f"joint_loss: a label points behind the {starts.shape[1]} tokens of its window; labels are packed by gonogo.methods.windows")
+        raise ValueError(
+            f"joint_loss: a label points behind the {starts.shape[1]} tokens of its window; labels are packed by gonogo.methods.windows"
+        )
     cross = nn.functional.cross_entropy
     places = (cross(starts, first, reduction="none") + cross(ends, last, reduction="none")) / 2
     truth = held.to(answerable.dtype)
     losses = torch.where(held, places, torch.zeros_like(places))
-    losses = losses + nn.functional.binary_cross_entropy_with_logits(answerable, truth, reduction="none")
+    losses = losses + nn.functional.binary_cross_entropy_with_logits(
+        answerable, truth, reduction="none"
+    )
     return {"none": losses, "sum": losses.sum(), "mean": losses.mean()}[reduction]

@@ -9,7 +9,17 @@ from typing import Any
 
 from gonogo.methods.run import check_names
 
-CONTENT = ("text", "pair", "pixels", "label", "question", "context", "answers", "answerable", "messages")
+CONTENT = (
+    "text",
+    "pair",
+    "pixels",
+    "label",
+    "question",
+    "context",
+    "answers",
+    "answerable",
+    "messages",
+)
 """What a row says, beside its id: the fields that an evaluation set is known by."""
 
 
@@ -43,8 +53,15 @@ class Task:
         return self.metrics[0]
 
 
-CLASSIFIED = {"classification": "linear layer on the pooled tokens", "causal-lm": "words of the label, by the output layer"}
-SENTENCE, FIRST, SECOND = ("sentence", "text"), ("sentence1", "#1 String"), ("sentence2", "#2 String")
+CLASSIFIED = {
+    "classification": "linear layer on the pooled tokens",
+    "causal-lm": "words of the label, by the output layer",
+}
+SENTENCE, FIRST, SECOND = (
+    ("sentence", "text"),
+    ("sentence1", "#1 String"),
+    ("sentence2", "#2 String"),
+)
 
 TASKS: dict[str, Task] = {
     "sst2": Task(
@@ -113,7 +130,10 @@ def in_words(name: str, row: Mapping[str, Any]) -> list[dict[str, str]]:
     """A classified row as a conversation whose answer is the word of its label."""
     about = task(name)
     question = about.question.format(text=row["text"], pair=row.get("pair", ""))
-    return [{"role": "user", "content": question}, {"role": "assistant", "content": about.words[row["label"]]}]
+    return [
+        {"role": "user", "content": question},
+        {"role": "assistant", "content": about.words[row["label"]]},
+    ]
 
 
 def majority(train: Sequence[Any]) -> Any:

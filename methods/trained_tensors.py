@@ -11,7 +11,11 @@ from torch import nn
 def save_tensors(model: nn.Module, file: Path) -> list[str]:
     """Store every trainable parameter by its name; returns the names."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: p.detach().cpu().contiguous() for name, p in model.named_parameters() if p.requires_grad}
+    tensors = {
+        name: p.detach().cpu().contiguous()
+        for name, p in model.named_parameters()
+        if p.requires_grad
+    }
     save_file(tensors, file)
     return list(tensors)
 

@@ -27,7 +27,10 @@ from transformers import PreTrainedModel
 
 # bf16 kernels are made anew for every shape, and kept: few widths save their time and their memory
 WIDTHS = {"fp32": 1, "bf16": 8}
-EXPECTED_S, EXPECTED_BYTES_PER_S = 0.02, 2e8  # of the first checkpoint; the next are paced by what it took
+EXPECTED_S, EXPECTED_BYTES_PER_S = (
+    0.02,
+    2e8,
+)  # of the first checkpoint; the next are paced by what it took
 
 
 def train(run: Run) -> None:
@@ -44,7 +47,9 @@ def train(run: Run) -> None:
         loop.load(latest(run.resume_from))
     model.train()
     loop.finish()
-    models.method(recipe).save(accelerator.unwrap_model(model, keep_fp32_wrapper=False).eval(), run.output)
+    models.method(recipe).save(
+        accelerator.unwrap_model(model, keep_fp32_wrapper=False).eval(), run.output
+    )
 
 
 def prepare(recipe: Mapping[str, Any]) -> Accelerator:
@@ -85,14 +90,20 @@ def total_steps(recipe: Mapping[str, Any], count: int) -> int:
     training = recipe["training"]
     if training.get("steps") is not None:
         return training["steps"]
-    return math.ceil(math.ceil(count / training["micro_batch"]) * training["epochs"] / training["accumulation"])
+    return math.ceil(
+        math.ceil(count / training["micro_batch"]) * training["epochs"] / training["accumulation"]
+    )
 
 
 def learning_rate(step: int, recipe: Mapping[str, Any]) -> float:
     """Rate of optimizer step `step` (from 0). Warm-up rises to the peak at step `warmup_steps` and never is 0;
     linear and cosine then fall so that they would reach 0 one step after the last."""
     training = recipe["training"]
-    peak, warmup, steps = training["learning_rate"], training.get("warmup_steps", 0), training["steps"]
+    peak, warmup, steps = (
+        training["learning_rate"],
+        training.get("warmup_steps", 0),
+        training["steps"],
+    )
     if step < warmup:
         return peak * (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, steps - warmup)
@@ -141,7 +152,9 @@ def without_own_loss(model: nn.Module) -> Iterator[None]:
 class Loop:
     """State of one training: what a checkpoint holds is what this class restores."""
 
-    def __init__(self, run: Run, accelerator: Accelerator, model: nn.Module, items: list, tokenizer: Any) -> None:
+    def __init__(
+        self, run: Run, accelerator: Accelerator, model: nn.Module, items: list, tokenizer: Any
+    ) -> None:
         training = dict(run.recipe["training"])
         training["steps"] = total_steps(run.recipe, len(items))
         self.recipe = {**run.recipe, "training": training}
@@ -151,9 +164,15 @@ class Loop:
         self.parameters = models.trainable(model)
         fused = accelerator.device.type in ("cpu", "cuda")
         self.optimizer = optimizers.build(self.parameters.values(), training, fused)
-        self.own = models.method(run.recipe)  # what a method asks of the loop beside its parameters: begin, penalty, after_step
+        self.own = models.method(
+            run.recipe
+        )  # what a method asks of the loop beside its parameters: begin, penalty, after_step
         if hasattr(self.own, "begin"):
-            self.own.begin(accelerator.unwrap_model(model), run.recipe["method"].get("config", {}), training["steps"])
+            self.own.begin(
+                accelerator.unwrap_model(model),
+                run.recipe["method"].get("config", {}),
+                training["steps"],
+            )
         self.step, self.position = 0, 0
         self.progress = Progress(run.output.parent, training["steps"])
         size = 3 * sum(p.numel() * p.element_size() for p in self.parameters.values())
@@ -162,7 +181,10 @@ class Loop:
     def finish(self) -> None:
         """Step to the end, or to `max_steps`, with checkpoints on the way."""
         training = self.recipe["training"]
-        last = min(training["steps"], self.run.max_steps if self.run.max_steps is not None else training["steps"])
+        last = min(
+            training["steps"],
+            self.run.max_steps if self.run.max_steps is not None else training["steps"],
+        )
         batches = self.batches()
         self.look()
         while self.step < last:
@@ -174,7 +196,11 @@ class Loop:
 
     def look(self) -> None:
         if self.run.look is not None:
-            self.run.look(self.step, self.recipe["training"]["steps"], self.accelerator.unwrap_model(self.model))
+            self.run.look(
+                self.step,
+                self.recipe["training"]["steps"],
+                self.accelerator.unwrap_model(self.model),
+            )
 
     def due(self, last: int) -> bool:
         """Every `checkpoint_every` steps and at an early end if the recipe declares it, else at the run's own pace.
@@ -190,7 +216,9 @@ class Loop:
     def batches(self) -> Iterator[dict[str, torch.Tensor]]:
         lengths = [rows.size(item) for item in self.items]
         for chosen in rows.stream(lengths, self.recipe, self.run.seed, self.position):
-            batch = rows.collate([self.items[row] for row in chosen], self.tokenizer, multiple=self.multiple)
+            batch = rows.collate(
+                [self.items[row] for row in chosen], self.tokenizer, multiple=self.multiple
+            )
             yield {name: tensor.to(self.accelerator.device) for name, tensor in batch.items()}
 
     def advance(self, micro_batches: list[dict[str, torch.Tensor]]) -> tuple[torch.Tensor, int]:
@@ -201,7 +229,9 @@ class Loop:
         total = max(1, sum(count_items(batch["labels"]) for batch in micro_batches))
         loss = torch.zeros((), device=self.accelerator.device)
         for batch in micro_batches:
-            with quick_masks():  # around the backward too: a checkpointed layer draws its masks again there
+            with (
+                quick_masks()
+            ):  # around the backward too: a checkpointed layer draws its masks again there
                 with without_own_loss(self.model):
                     logits = self.model(**batch).logits
                 part = summed_loss(logits, batch["labels"], self.recipe["task"]) / total
@@ -230,10 +260,18 @@ class Loop:
         scratch = parent / f".{final.name}.{os.getpid()}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        save_file({name: _stored(p) for name, p in self.parameters.items()}, scratch / "parameters.safetensors")
+        save_file(
+            {name: _stored(p) for name, p in self.parameters.items()},
+            scratch / "parameters.safetensors",
+        )
         save_file(self._optimizer_state(), scratch / "optimizer.safetensors")
         save_file(_generators(), scratch / "generators.safetensors")
-        state = {"step": self.step, "position": self.position, "python": random.getstate(), "numpy": _numpy_state()}
+        state = {
+            "step": self.step,
+            "position": self.position,
+            "python": random.getstate(),
+            "numpy": _numpy_state(),
+        }
         (scratch / "state.json").write_text(json.dumps(state), "utf-8")
         if self.run.also_keep is not None:
             self.run.also_keep(scratch)
@@ -249,7 +287,9 @@ class Loop:
     def _optimizer_state(self) -> dict[str, torch.Tensor]:
         state = self.optimizer.state
         return {
-            f"{name}::{key}": _stored(value) for name, p in self.parameters.items() for key, value in state[p].items()
+            f"{name}::{key}": _stored(value)
+            for name, p in self.parameters.items()
+            for key, value in state[p].items()
         }
 
     def load(self, folder: Path) -> None:
@@ -261,7 +301,9 @@ class Loop:
         stored = load_file(folder / "parameters.safetensors")
         if stored.keys() != self.parameters.keys():
             odd = sorted(stored.keys() ^ self.parameters.keys())[0]
-            raise ValueError(f"{folder}: {odd} is in only one of checkpoint and model; train from the start")
+            raise ValueError(
+                f"{folder}: {odd} is in only one of checkpoint and model; train from the start"
+            )
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(stored[name])
@@ -286,7 +328,9 @@ def latest(folder: Path) -> Path:
         return folder
     found = sorted(folder.glob("step-*"))
     if not found:
-        raise FileNotFoundError(f"{folder}: no checkpoint to resume from; set checkpoint_every or train from the start")
+        raise FileNotFoundError(
+            f"{folder}: no checkpoint to resume from; set checkpoint_every or train from the start"
+        )
     return found[-1]
 
 

@@ -40,24 +40,40 @@ def encode(rows: Sequence[Mapping[str, Any]], tokenizer: Any, length: int) -> li
         ValueError: the tokenizer gives no character offsets.
     """
     if not tokenizer.is_fast:
-        raise ValueError(f"{type(tokenizer).__name__} gives no character offsets; save a fast tokenizer (tokenizer.json) with the base")
+        raise ValueError(
+            f"{type(tokenizer).__name__} gives no character offsets; save a fast tokenizer (tokenizer.json) with the base"
+        )
     return [item for row in rows for item in _windows(row, tokenizer, length)]
 
 
 def _windows(row: Mapping[str, Any], tokenizer: Any, length: int) -> list[dict[str, Any]]:
     question = shortened(row["question"], tokenizer, length // QUESTION_SHARE)
     told = tokenizer(
-        question + separator(tokenizer), row["context"], truncation="only_second", max_length=length,
-        stride=int(length * TASKS["squad_v2"].overlap), return_overflowing_tokens=True, return_offsets_mapping=True,
-    )  # fmt: skip
+        question + separator(tokenizer),
+        row["context"],
+        truncation="only_second",
+        max_length=length,
+        stride=int(length * TASKS["squad_v2"].overlap),
+        return_overflowing_tokens=True,
+        return_offsets_mapping=True,
+    )
     items = []
     for number, ids in enumerate(told["input_ids"]):
         parts = told.sequence_ids(number)
-        offsets = [pair if part == 1 else None for pair, part in zip(told["offset_mapping"][number], parts, strict=True)]
+        offsets = [
+            pair if part == 1 else None
+            for pair, part in zip(told["offset_mapping"][number], parts, strict=True)
+        ]
         item = {"id": row["id"], "input_ids": ids, "attention_mask": [1] * len(ids)}
         if "token_type_ids" in told:
             item["token_type_ids"] = told["token_type_ids"][number]
-        items.append({**item, "labels": label(row["answers"] if row["answerable"] else [], offsets), "offsets": offsets})
+        items.append(
+            {
+                **item,
+                "labels": label(row["answers"] if row["answerable"] else [], offsets),
+                "offsets": offsets,
+            }
+        )
     return items
 
 
@@ -86,7 +102,9 @@ def label(answers: Sequence[Mapping[str, Any]], offsets: Sequence[tuple[int, int
     return packed(inside[first], inside[last]) if first <= last else 0
 
 
-def best_span(starts: Tensor, ends: Tensor, offsets: Sequence[tuple[int, int] | None]) -> tuple[int, int, float]:
+def best_span(
+    starts: Tensor, ends: Tensor, offsets: Sequence[tuple[int, int] | None]
+) -> tuple[int, int, float]:
     """(first token, last token, score) of the best span inside the context; score = start + end logit.
 
     starts, ends : (T,) logits of one window. Of equal spans the earliest wins.
@@ -94,7 +112,11 @@ def best_span(starts: Tensor, ends: Tensor, offsets: Sequence[tuple[int, int] | 
     inside = torch.tensor([pair is not None and pair[0] < pair[1] for pair in offsets])
     size = len(offsets)
     score = starts[:size, None].double() + ends[None, :size].double()
-    allowed = torch.ones(size, size, dtype=torch.bool).triu().tril(LONGEST_ANSWER - 1) & inside[:, None] & inside[None, :]
+    allowed = (
+        torch.ones(size, size, dtype=torch.bool).triu().tril(LONGEST_ANSWER - 1)
+        & inside[:, None]
+        & inside[None, :]
+    )
     place = int(score.masked_fill(~allowed, -torch.inf).argmax())
     return place // size, place % size, float(score.flatten()[place])
 

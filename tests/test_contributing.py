@@ -16,8 +16,20 @@ from tests.harness.small_session import as_package
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "CONTRIBUTING.md"
-STEP = re.compile(r"^(?P<indent> *)<!-- (?P<what>write|append|edit|run)(?::? (?P<where>[^>]*))? -->\n(?P=indent)```\w*\n(?P<text>.*?)^(?P=indent)```$", re.M | re.S)
-TREE = ("harness", "methods", "fixtures", "gates", "tests/methods", "conftest.py", "pytest.ini", "criteria.toml")
+STEP = re.compile(
+    r"^(?P<indent> *)<!-- (?P<what>write|append|edit|run)(?::? (?P<where>[^>]*))? -->\n(?P=indent)```\w*\n(?P<text>.*?)^(?P=indent)```$",
+    re.M | re.S,
+)
+TREE = (
+    "harness",
+    "methods",
+    "fixtures",
+    "gates",
+    "tests/methods",
+    "conftest.py",
+    "pytest.ini",
+    "criteria.toml",
+)
 SECTIONS = ("Gate my own run", "Add a criterion", "Add a sabotage", "Add a method")
 
 
@@ -49,12 +61,25 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         copy(ROOT / name, folder / name)
     as_package(folder)
     code = "import sys; from pathlib import Path; from tests.methods import small_models; small_models.write_bert(Path(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", code, str(folder / "mine/model")], env=environment(folder), check=True, timeout=120)
+    subprocess.run(
+        [sys.executable, "-c", code, str(folder / "mine/model")],
+        env=environment(folder),
+        check=True,
+        timeout=120,
+    )
     draw = random.Random(0)
     (folder / "mine/rows").mkdir()
     for split in ("train", "dev", "test"):
-        rows = [{"text": " ".join([split, *(f"w{draw.randrange(40)}" for _ in range(8))]), "label": ("no", "yes")[n % 2]} for n in range(40)]
-        (folder / f"mine/rows/{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+        rows = [
+            {
+                "text": " ".join([split, *(f"w{draw.randrange(40)}" for _ in range(8))]),
+                "label": ("no", "yes")[n % 2],
+            }
+            for n in range(40)
+        ]
+        (folder / f"mine/rows/{split}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows), "utf-8"
+        )
     return folder
 
 
@@ -67,9 +92,14 @@ def take(step: Step, folder: Path) -> None:
     if step.what == "run":
         run(step, folder)
     elif step.what == "edit":
-        old, new = ("\n".join(line[1:] for line in step.text.splitlines() if line[0] == sign) for sign in "-+")
+        old, new = (
+            "\n".join(line[1:] for line in step.text.splitlines() if line[0] == sign)
+            for sign in "-+"
+        )
         before = path.read_text("utf-8")
-        assert before.count(old) == 1, f"{step.where} has {old!r} {before.count(old)} times; mend the example"
+        assert before.count(old) == 1, (
+            f"{step.where} has {old!r} {before.count(old)} times; mend the example"
+        )
         path.write_text(before.replace(old, new), "utf-8")
     elif step.what == "append":
         path.write_text(f"{path.read_text('utf-8')}\n{step.text}", "utf-8")
@@ -84,7 +114,16 @@ def run(step: Step, folder: Path) -> None:
     for line in step.text.splitlines():
         assert line.startswith(".venv/bin/pytest "), f"{line!r}: examples run pytest only"
         command = line.replace(".venv/bin/pytest", f"{sys.executable} -m pytest")
-        done = subprocess.run(command, shell=True, cwd=folder, env=environment(folder), capture_output=True, text=True, timeout=300, check=False)
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            env=environment(folder),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == int(status), f"{line}\n{done.stdout}{done.stderr}"
         assert shows in " ".join(done.stdout.split()), f"{line}\n{done.stdout}"
 

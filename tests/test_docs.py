@@ -14,7 +14,14 @@ from gonogo.harness.reports import criteria_page
 from safetensors.numpy import save_file
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/**/*.md"), ROOT / "reports/README.md"])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/**/*.md"),
+        *ROOT.glob("examples/**/*.md"),
+        ROOT / "reports/README.md",
+    ]
+)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.M | re.S)
 CRITERIA = load(ROOT / "criteria.toml")
@@ -37,7 +44,9 @@ def options() -> list[str]:
 
 
 def missing(words: list[str], text: str) -> list[str]:
-    return [word for word in words if not re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", text)]
+    return [
+        word for word in words if not re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", text)
+    ]
 
 
 def test_the_readme_names_every_option():
@@ -50,7 +59,9 @@ def test_the_check_for_names_sees_one_that_is_missing():
 
 
 def test_the_criteria_page_is_up_to_date():
-    assert criteria_page.PAGE.read_text("utf-8") == criteria_page.render(CRITERIA), "python -m gonogo.harness.reports.criteria_page"
+    assert criteria_page.PAGE.read_text("utf-8") == criteria_page.render(CRITERIA), (
+        "python -m gonogo.harness.reports.criteria_page"
+    )
 
 
 def test_every_criterion_is_on_its_page():
@@ -60,7 +71,9 @@ def test_every_criterion_is_on_its_page():
 
 def test_the_readme_names_every_verb_of_make():
     verbs = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
-    assert missing([f"make {verb}" for verb in verbs], (ROOT / "README.md").read_text("utf-8")) == []
+    assert (
+        missing([f"make {verb}" for verb in verbs], (ROOT / "README.md").read_text("utf-8")) == []
+    )
 
 
 def broken(page: Path) -> list[str]:
@@ -89,7 +102,10 @@ def test_every_link_leads_somewhere(page):
 
 def test_the_link_check_sees_a_dead_link_and_a_dead_heading(tmp_path):
     page = tmp_path / "page.md"
-    page.write_text("# A title\n[a](page.md#a-title) [b](#a-title) [c](none.md) [d](page.md#other) [e](https://x.y/z)\n", "utf-8")
+    page.write_text(
+        "# A title\n[a](page.md#a-title) [b](#a-title) [c](none.md) [d](page.md#other) [e](https://x.y/z)\n",
+        "utf-8",
+    )
     assert broken(page) == ["none.md", "page.md#other"]
 
 
@@ -109,11 +125,18 @@ def test_the_subject_of_the_guide_is_sound(tmp_path):
     (tmp_path / "my_run.toml").write_text(subject, "utf-8")
     model = tmp_path / "models/minilm"
     model.mkdir(parents=True)
-    (model / "config.json").write_text('{"model_type": "bert", "hidden_size": 512, "num_hidden_layers": 1}', "utf-8")
+    (model / "config.json").write_text(
+        '{"model_type": "bert", "hidden_size": 512, "num_hidden_layers": 1}', "utf-8"
+    )
     (model / "tokenizer.json").write_text("{}", "utf-8")
     names = [f"encoder.layer.0.attention.self.{name}.weight" for name in ("query", "key", "value")]
-    save_file({name: np.zeros((512, 512), np.float32) for name in names}, model / "model.safetensors")
+    save_file(
+        {name: np.zeros((512, 512), np.float32) for name in names}, model / "model.safetensors"
+    )
     for split in ("train", "dev", "test"):
-        lines = [f'{{"text": "{split} {label}s", "label": "{label}", "customer": "{split}"}}\n' for label in ("no", "yes")]
+        lines = [
+            f'{{"text": "{split} {label}s", "label": "{label}", "customer": "{split}"}}\n'
+            for label in ("no", "yes")
+        ]
         (tmp_path / f"{split}.jsonl").write_text("".join(lines), "utf-8")
     assert load_subject(tmp_path / "my_run.toml").name == "ticket-triage"

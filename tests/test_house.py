@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-MAY = {"harness": set(), "methods": set(), "fixtures": {"methods", "harness"}, "gates": {"fixtures", "methods", "harness"}}
+MAY = {
+    "harness": set(),
+    "methods": set(),
+    "fixtures": {"methods", "harness"},
+    "gates": {"fixtures", "methods", "harness"},
+}
 
 
 def wrong_arrows(room: str, text: str) -> list[str]:
@@ -24,11 +29,22 @@ def wrong_arrows(room: str, text: str) -> list[str]:
 
 @pytest.mark.parametrize("room", MAY)
 def test_arrows_run_one_way(room):
-    wrong = {str(p): w for p in (ROOT / room).rglob("*.py") if (w := wrong_arrows(room, p.read_text("utf-8")))}
+    wrong = {
+        str(p): w
+        for p in (ROOT / room).rglob("*.py")
+        if (w := wrong_arrows(room, p.read_text("utf-8")))
+    }
     assert not wrong
 
 
-@pytest.mark.parametrize(("room", "line"), [("harness", "import methods"), ("methods", "from gonogo.fixtures.runs import Runs"), ("harness", "def f():\n import gonogo.gates.core")])
+@pytest.mark.parametrize(
+    ("room", "line"),
+    [
+        ("harness", "import methods"),
+        ("methods", "from gonogo.fixtures.runs import Runs"),
+        ("harness", "def f():\n import gonogo.gates.core"),
+    ],
+)
 def test_the_arrow_check_sees_a_wrong_arrow(room, line):
     assert wrong_arrows(room, line)
 

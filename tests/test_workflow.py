@@ -23,11 +23,18 @@ def commands(job: dict[str, Any]) -> str:
 
 def place(word: str) -> int:
     """Which step of the GPU job runs or uses `word`."""
-    return next(n for n, step in enumerate(steps(GPU)) if word in step.get("run", "") + step.get("uses", ""))
+    return next(
+        n for n, step in enumerate(steps(GPU)) if word in step.get("run", "") + step.get("uses", "")
+    )
 
 
 def test_it_runs_on_changes_by_the_clock_and_by_hand():
-    assert set(FLOW[True]) == {"push", "pull_request", "schedule", "workflow_dispatch"}  # YAML reads `on` as true
+    assert set(FLOW[True]) == {
+        "push",
+        "pull_request",
+        "schedule",
+        "workflow_dispatch",
+    }  # YAML reads `on` as true
 
 
 @pytest.mark.parametrize("name", FLOW["jobs"])
@@ -65,7 +72,12 @@ def test_the_gpu_job_judges_the_stage_with_allure_and_its_exit_status_counts():
 
 
 def test_a_red_session_is_reported_and_published_too():
-    after = [place("make report"), place("GITHUB_STEP_SUMMARY"), place("upload-artifact"), place("upload-pages-artifact")]
+    after = [
+        place("make report"),
+        place("GITHUB_STEP_SUMMARY"),
+        place("upload-artifact"),
+        place("upload-pages-artifact"),
+    ]
     assert min(after) > place("-m gate_stageA")
     assert all("always()" in steps(GPU)[n]["if"] for n in after)
     assert "always()" in FLOW["jobs"]["publish"]["if"]

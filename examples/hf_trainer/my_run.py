@@ -3,7 +3,13 @@
 import json
 
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, Trainer, TrainingArguments, set_seed
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    Trainer,
+    TrainingArguments,
+    set_seed,
+)
 
 
 def train(run):
@@ -25,7 +31,13 @@ def make_trainer(run):
     set_seed(run.seed)
     tokenizer = AutoTokenizer.from_pretrained(run.base)
     model = AutoModelForSequenceClassification.from_pretrained(run.base, num_labels=2)
-    adapter = LoraConfig(task_type="SEQ_CLS", r=8, lora_alpha=16, lora_dropout=0.05, target_modules=["query", "value"])
+    adapter = LoraConfig(
+        task_type="SEQ_CLS",
+        r=8,
+        lora_alpha=16,
+        lora_dropout=0.05,
+        target_modules=["query", "value"],
+    )
     every = run.recipe["training"]["checkpoint_every"]
     rows = [json.loads(line) for line in (run.data / "train.jsonl").read_text("utf-8").splitlines()]
     arguments = TrainingArguments(
@@ -47,7 +59,8 @@ def make_trainer(run):
         get_peft_model(model, adapter),
         arguments,
         train_dataset=[
-            {**tokenizer(row["text"], truncation=True, max_length=96), "labels": row["label"]} for row in rows
+            {**tokenizer(row["text"], truncation=True, max_length=96), "labels": row["label"]}
+            for row in rows
         ],
         processing_class=tokenizer,
     )

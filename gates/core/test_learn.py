@@ -19,7 +19,9 @@ def test_every_trainable_tensor_receives_a_gradient_and_moves(pilot, measures, j
 
 
 @gate("core.learn.tiny_overfit", needs=["overfit", "shuffled"])
-def test_a_tiny_split_is_learned_and_shuffled_labels_teach_nothing(overfit, shuffled, measures, judge):
+def test_a_tiny_split_is_learned_and_shuffled_labels_teach_nothing(
+    overfit, shuffled, measures, judge
+):
     judge(measures.learning.overfit(overfit, shuffled))
 
 

@@ -36,8 +36,10 @@ def test_two_servers_of_the_same_model_take_the_same_time(study, judge):
 
 @gate("lora.composite", needs=["study"])
 def test_lora_performs_and_drifts_less_or_is_cheap_to_serve(study, judge_composite):
-    judge_composite({
-        "lora.h1.performance": lambda: evidence.performance(study),
-        "lora.h2.drift": lambda: evidence.drift(study),
-        "lora.h3.deployment": lambda: evidence.deployment(study),
-    })  # fmt: skip
+    judge_composite(
+        {
+            "lora.h1.performance": lambda: evidence.performance(study),
+            "lora.h2.drift": lambda: evidence.drift(study),
+            "lora.h3.deployment": lambda: evidence.deployment(study),
+        }
+    )

@@ -10,10 +10,20 @@ from gonogo.harness.plugin import STATE
 @pytest.fixture
 def asked(pad, request):
     learned = request.config.stash[STATE].criteria.get("safe.policy.skip_rate")
-    constraint = next((part.bound for part in (learned.parts if learned else ()) if part.metric == "upper_least"), 0.0)  # nothing allowed where nothing is said
+    constraint = next(
+        (part.bound for part in (learned.parts if learned else ()) if part.metric == "upper_least"),
+        0.0,
+    )  # nothing allowed where nothing is said
     return {**DEFAULTS["policy"], **pad.subject.raw.get("policy", {}), "constraint": constraint}
 
 
 @pytest.fixture
 def bench(pad, defect):
-    return Once(subject=pad.subject, children=pad.children, store=pad.store, home=pad.home, executor=pad.executor, sabotage=defect)
+    return Once(
+        subject=pad.subject,
+        children=pad.children,
+        store=pad.store,
+        home=pad.home,
+        executor=pad.executor,
+        sabotage=defect,
+    )

@@ -7,7 +7,10 @@ from gonogo.harness.gate import gate
 def heuristic_on_test(measures, pilot, asked):
     dev = evidence.answers(measures, pilot, "dev")
     chosen, skips = evidence.heuristic(dev, asked["allowance"])
-    about = {"threshold": chosen.value, **{f"dev_skip_{name}": skip for name, skip in skips.items()}}
+    about = {
+        "threshold": chosen.value,
+        **{f"dev_skip_{name}": skip for name, skip in skips.items()},
+    }
     return evidence.doubted(evidence.gated(evidence.answers(measures, pilot), chosen, about), dev)
 
 
@@ -19,7 +22,11 @@ def test_a_threshold_skips_audio_at_no_loss(pilot, measures, judge, asked):
 @gate("safe.gating.tradeoff_curve", needs=["pilot"])
 def test_efficiency_and_accuracy_trade_off_along_a_front(pilot, measures, judge):
     dev = evidence.answers(measures, pilot, "dev")
-    judge(evidence.doubted(evidence.curve(evidence.answers(measures, pilot), evidence.sweep(dev)), dev))
+    judge(
+        evidence.doubted(
+            evidence.curve(evidence.answers(measures, pilot), evidence.sweep(dev)), dev
+        )
+    )
 
 
 @gate("safe.irrelevance.false_consultation", needs=["pilot"])

@@ -18,7 +18,9 @@ def test_audio_questions_gain_over_the_base(pilot, measures, judge):
 def test_vision_language_questions_lose_nothing(pilot, measures, judge, asked):
     dev = evidence.answers(measures, pilot, "dev")
     chosen, _ = evidence.heuristic(dev, asked["allowance"])
-    judge(evidence.doubted(evidence.retention(evidence.answers(measures, pilot, "vqa"), chosen), dev))
+    judge(
+        evidence.doubted(evidence.retention(evidence.answers(measures, pilot, "vqa"), chosen), dev)
+    )
 
 
 @gate("safe.pilot.latency", needs=["pilot"])

@@ -11,7 +11,17 @@ from gonogo.harness.evidence.keys import canonical
 from gonogo.harness.evidence.tables import insertion
 
 GENESIS = "0" * 64
-CHAINED = ("seq", "session", "criterion_id", "subject", "evidence_key", "criterion", "verdict", "seconds", "created_at")
+CHAINED = (
+    "seq",
+    "session",
+    "criterion_id",
+    "subject",
+    "evidence_key",
+    "criterion",
+    "verdict",
+    "seconds",
+    "created_at",
+)
 UNSEALED = ("id", "seal", "invalid_reason", "invalid_at")
 _ADD = insertion("verdicts", *CHAINED, "prev_hash", "hash")
 _HEAD = "SELECT value FROM meta WHERE name = 'chain'"
@@ -30,13 +40,19 @@ def append(connection: Connection, row: Mapping[str, Any]) -> None:
 
 
 def chained(prev: str, row: Mapping[str, Any]) -> str:
-    return hashlib.sha256(prev.encode() + canonical({name: row[name] for name in CHAINED})).hexdigest()
+    return hashlib.sha256(
+        prev.encode() + canonical({name: row[name] for name in CHAINED})
+    ).hexdigest()
 
 
 def broken(at: int, prev: str, row: Mapping[str, Any]) -> list[str]:
     """What is wrong with the verdict that should be the `at`-th, behind the hash `prev`."""
     where = f"verdict {row['seq']} ({row['criterion_id']})"
-    problems = [f"{where}: {at} was expected here; a row is missing or was added"] if row["seq"] != at else []
+    problems = (
+        [f"{where}: {at} was expected here; a row is missing or was added"]
+        if row["seq"] != at
+        else []
+    )
     if row["prev_hash"] != prev:
         problems.append(f"{where}: does not follow the row before it")
     try:
@@ -49,6 +65,8 @@ def broken(at: int, prev: str, row: Mapping[str, Any]) -> list[str]:
 def seal(row: Mapping[str, Any]) -> str:
     """SHA-256 over all that a run or measurement was stored with; "unreadable" if its content is no plain data."""
     try:
-        return hashlib.sha256(canonical({n: v for n, v in row.items() if n not in UNSEALED})).hexdigest()
+        return hashlib.sha256(
+            canonical({n: v for n, v in row.items() if n not in UNSEALED})
+        ).hexdigest()
     except (TypeError, ValueError):
         return "unreadable"

@@ -13,7 +13,9 @@ from gonogo.harness.evidence import chain, tables
 from gonogo.harness.evidence.connection import Connection, Driver, StoreError
 from gonogo.harness.evidence.sqlite import sqlite_file
 
-_left_by_fork: list[Any] = []  # closing an inherited SQLite connection could drop the parent's locks
+_left_by_fork: list[
+    Any
+] = []  # closing an inherited SQLite connection could drop the parent's locks
 
 
 class Database:
@@ -63,7 +65,9 @@ class Database:
             yield
         except self.driver.misfit as error:
             do = "open the session, or store the run, before what refers to it"
-            raise StoreError(str(self), _said(error), "a record that fits the ones it refers to", do) from error
+            raise StoreError(
+                str(self), _said(error), "a record that fits the ones it refers to", do
+            ) from error
         except self.driver.failure as error:
             locked = "locked" in _said(error)
             do = (
@@ -113,7 +117,9 @@ def driver_of(url: str) -> Driver:
         return Server(url)
     except ImportError as error:
         do = "pip install 'gonogo[postgres]', or name a SQLite file"
-        raise StoreError(where.split("://")[0], str(error), "SQLAlchemy for a database that is no file", do) from error
+        raise StoreError(
+            where.split("://")[0], str(error), "SQLAlchemy for a database that is no file", do
+        ) from error
     except ValueError as error:
         raise StoreError(where, str(error), "a SQLAlchemy URL or a path", "correct it") from error
 
@@ -144,7 +150,11 @@ def _schema(connection: Connection, name: str) -> int:
         present = connection.table_names()
         if not present:
             return 0
-        schema = connection.value("SELECT value FROM meta WHERE name = 'schema'") if "meta" in present else None
+        schema = (
+            connection.value("SELECT value FROM meta WHERE name = 'schema'")
+            if "meta" in present
+            else None
+        )
     if schema not in {str(known) for known in range(1, tables.SCHEMA + 1)}:
         seen = f"schema {schema}" if schema else "tables of something else"
         do = "use the gonogo that wrote it, or name another --evidence; it was left as it is"
@@ -156,7 +166,10 @@ def _create(connection: Connection, driver: Driver) -> None:
     with _begun(connection, writing=True):
         for statement in tables.creation(driver.types):
             connection.execute(statement)
-        rows = [{"name": "schema", "value": str(tables.SCHEMA)}, {"name": "chain", "value": f"0:{chain.GENESIS}"}]
+        rows = [
+            {"name": "schema", "value": str(tables.SCHEMA)},
+            {"name": "chain", "value": f"0:{chain.GENESIS}"},
+        ]
         connection.execute_each(tables.insertion("meta", "name", "value"), rows)
 
 

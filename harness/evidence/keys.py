@@ -18,13 +18,19 @@ from gonogo.harness.evidence.measurement import EvidenceError
 
 KEY_VERSION = 1
 _IMPORTERS = {"import_module", "__import__"}
-_RUNNERS = {"run_path", "run_module", "spec_from_file_location"}  # their target is never followed, literal or not
+_RUNNERS = {
+    "run_path",
+    "run_module",
+    "spec_from_file_location",
+}  # their target is never followed, literal or not
 _WATCHED = _IMPORTERS | _RUNNERS | {"exec"}
 
 
 def content_key(payload: Any) -> str:
     """SHA-256 of canonical JSON with KEY_VERSION inside; entries named "path" are dropped wherever they occur."""
-    return hashlib.sha256(canonical({"key_version": KEY_VERSION, "payload": _keyed(payload, "payload")})).hexdigest()
+    return hashlib.sha256(
+        canonical({"key_version": KEY_VERSION, "payload": _keyed(payload, "payload")})
+    ).hexdigest()
 
 
 def canonical(plain: Any) -> bytes:
@@ -40,17 +46,29 @@ def _keyed(value: Any, where: str) -> Any:
     if isinstance(value, float) and math.isfinite(value):
         return float(value)
     if isinstance(value, Mapping):
-        return {_name(key, where): _keyed(item, f"{where}.{key}") for key, item in value.items() if key != "path"}
+        return {
+            _name(key, where): _keyed(item, f"{where}.{key}")
+            for key, item in value.items()
+            if key != "path"
+        }
     if isinstance(value, list | tuple):
         return [_keyed(item, f"{where}[{at}]") for at, item in enumerate(value)]
-    do = "give a digest, not a path" if isinstance(value, os.PathLike) else "turn it into plain data first"
-    raise EvidenceError(f"key at {where}", repr(value), "finite numbers, text, lists and mappings", do)
+    do = (
+        "give a digest, not a path"
+        if isinstance(value, os.PathLike)
+        else "turn it into plain data first"
+    )
+    raise EvidenceError(
+        f"key at {where}", repr(value), "finite numbers, text, lists and mappings", do
+    )
 
 
 def _name(key: Any, where: str) -> str:
     if isinstance(key, str):
         return key
-    raise EvidenceError(f"key at {where}", f"the name {key!r}", "names that are text", "write it as a string")
+    raise EvidenceError(
+        f"key at {where}", f"the name {key!r}", "names that are text", "write it as a string"
+    )
 
 
 def file_digest(path: Path | str) -> str:
@@ -59,7 +77,9 @@ def file_digest(path: Path | str) -> str:
         with open(path, "rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
-        raise EvidenceError(f"digest of {path}", str(error.strerror), "a readable file", "check the path") from error
+        raise EvidenceError(
+            f"digest of {path}", str(error.strerror), "a readable file", "check the path"
+        ) from error
 
 
 def tree_digest(folder: Path | str) -> str:
@@ -67,14 +87,18 @@ def tree_digest(folder: Path | str) -> str:
     root = Path(folder)
     if not root.is_dir():
         raise EvidenceError(f"digest of {root}", "no folder", "a folder", "check the path")
-    return hashlib.sha256(canonical([[name, file_digest(root / name)] for name in sorted(_names(root))])).hexdigest()
+    return hashlib.sha256(
+        canonical([[name, file_digest(root / name)] for name in sorted(_names(root))])
+    ).hexdigest()
 
 
 def _names(root: Path) -> Iterator[str]:
     for here, folders, files in os.walk(root):
         for name in folders:
             if (Path(here) / name).is_symlink():
-                raise EvidenceError(f"digest of {root}", f"linked folder {name}", "plain folders", "copy it in")
+                raise EvidenceError(
+                    f"digest of {root}", f"linked folder {name}", "plain folders", "copy it in"
+                )
         yield from ((Path(here) / name).relative_to(root).as_posix() for name in files)
 
 
@@ -82,7 +106,11 @@ def remembered_digest(path: Path | str, cache_path: Path | str) -> str:
     """`file_digest`, remembered by size, times and inode. Good for a plan; before a GO the file is hashed anew."""
     stamp, name, cache = _stamp(path), str(Path(path).resolve()), Path(cache_path)
     entry = _read_cache(cache).get(name)
-    if isinstance(entry, dict) and entry.get("stamp") == stamp and isinstance(entry.get("sha256"), str):
+    if (
+        isinstance(entry, dict)
+        and entry.get("stamp") == stamp
+        and isinstance(entry.get("sha256"), str)
+    ):
         return str(entry["sha256"])
     digest = file_digest(path)
     if _stamp(path) == stamp:
@@ -94,7 +122,9 @@ def _stamp(path: Path | str) -> list[int]:
     try:
         seen = os.stat(path)
     except OSError as error:
-        raise EvidenceError(f"digest of {path}", str(error.strerror), "a readable file", "check the path") from error
+        raise EvidenceError(
+            f"digest of {path}", str(error.strerror), "a readable file", "check the path"
+        ) from error
     return [seen.st_size, seen.st_mtime_ns, seen.st_ctime_ns, seen.st_ino]
 
 
@@ -150,31 +180,43 @@ def source_closure(files: Iterable[Path], root: Path) -> list[Path]:
         seen.add(file)
         waiting += _parents(file, root)
         for module in _imported(file, root):
-            waiting += [hit for base in bases for hit in _resolve(module, base) if hit.is_relative_to(root)]
+            waiting += [
+                hit for base in bases for hit in _resolve(module, base) if hit.is_relative_to(root)
+            ]
     return sorted(seen, key=lambda file: _relative(file, root))
 
 
 def _relative(file: Path, root: Path) -> str:
     file, root = Path(file).resolve(), Path(root).resolve()
-    return file.relative_to(root).as_posix() if file.is_relative_to(root) else f"outside/{file.name}"
+    return (
+        file.relative_to(root).as_posix() if file.is_relative_to(root) else f"outside/{file.name}"
+    )
 
 
 def _parse(file: Path) -> ast.Module:
     try:
         return _tree(file.read_bytes(), file)
     except OSError as error:
-        raise EvidenceError(f"source {file}", str(error), "Python that parses", "mend the file") from error
+        raise EvidenceError(
+            f"source {file}", str(error), "Python that parses", "mend the file"
+        ) from error
 
 
 def _tree(source: bytes, file: Path) -> ast.Module:
     try:
         return ast.parse(source, filename=str(file))
     except (SyntaxError, ValueError) as error:
-        raise EvidenceError(f"source {file}", str(error), "Python that parses", "mend the file") from error
+        raise EvidenceError(
+            f"source {file}", str(error), "Python that parses", "mend the file"
+        ) from error
 
 
 def _parents(file: Path, root: Path) -> list[Path]:
-    above = [folder / "__init__.py" for folder in file.parents if folder.is_relative_to(root) and folder != root]
+    above = [
+        folder / "__init__.py"
+        for folder in file.parents
+        if folder.is_relative_to(root) and folder != root
+    ]
     return [init for init in above if init.is_file()]
 
 
@@ -183,7 +225,9 @@ def _imported(file: Path, root: Path) -> tuple[str, ...]:
     try:
         return _imports_of(file.read_bytes(), file, root)
     except OSError as error:
-        raise EvidenceError(f"source {file}", str(error), "Python that parses", "mend the file") from error
+        raise EvidenceError(
+            f"source {file}", str(error), "Python that parses", "mend the file"
+        ) from error
 
 
 @cache
@@ -192,7 +236,9 @@ def _imports_of(source: bytes, file: Path, root: Path) -> tuple[str, ...]:
 
 
 def _names_imported(tree: ast.Module, file: Path, root: Path) -> Iterator[str]:
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
+    nodes = [
+        node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
+    ]
     renamed = _renamed(nodes)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -229,7 +275,9 @@ def _resolve(module: str, base: Path) -> Iterator[Path]:
 
 def _renamed(nodes: Iterable[ast.AST]) -> dict[str, str]:
     imports = (node for node in nodes if isinstance(node, ast.ImportFrom))
-    return {a.asname: a.name for node in imports for a in node.names if a.asname and a.name in _WATCHED}
+    return {
+        a.asname: a.name for node in imports for a in node.names if a.asname and a.name in _WATCHED
+    }
 
 
 def _called(call: ast.Call, renamed: Mapping[str, str]) -> str:

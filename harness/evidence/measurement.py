@@ -48,11 +48,15 @@ class Measurement:
     def from_mapping(cls, mapping: Mapping[str, Any], provenance: str = "measured") -> Measurement:
         """Check what a measure returned. A `provenance` inside the mapping wins: nothing stored as simulated is promoted."""
         if not isinstance(mapping, Mapping):
-            raise EvidenceError("measurement", _kind(mapping), "a mapping with 'values' and 'unit'", "return a dict")
+            raise EvidenceError(
+                "measurement", _kind(mapping), "a mapping with 'values' and 'unit'", "return a dict"
+            )
         _refuse_strangers(mapping)
         for name in ("values", "unit"):
             if name not in mapping:
-                raise EvidenceError("measurement", f"no '{name}'", "both 'values' and 'unit'", f"add '{name}'")
+                raise EvidenceError(
+                    "measurement", f"no '{name}'", "both 'values' and 'unit'", f"add '{name}'"
+                )
         checked = {name: _CHECKS[name](name, value) for name, value in mapping.items()}
         _match_units(checked["values"], checked["unit"])
         _match_layout(checked["values"], checked.get("layout", {}))
@@ -60,7 +64,11 @@ class Measurement:
 
     def to_json(self) -> str:
         """Strict JSON: the schema first, then sorted fields; non-finite numbers as "nan", "inf", "-inf"; no empty layout."""
-        plain = {name: strict(getattr(self, name), name) for name in sorted(_CHECKS) if name != "layout" or self.layout}
+        plain = {
+            name: strict(getattr(self, name), name)
+            for name in sorted(_CHECKS)
+            if name != "layout" or self.layout
+        }
         return json.dumps({"schema": MEASUREMENT_SCHEMA, **plain}, allow_nan=False)
 
     @classmethod
@@ -69,12 +77,17 @@ class Measurement:
         try:
             plain = json.loads(text)
         except ValueError as error:
-            raise EvidenceError("measurement JSON", str(error), "strict JSON", "measure again") from error
+            raise EvidenceError(
+                "measurement JSON", str(error), "strict JSON", "measure again"
+            ) from error
         schema = plain.pop("schema", None) if isinstance(plain, dict) else None
         if type(schema) is not int or schema > MEASUREMENT_SCHEMA:
             wanted = f"schema {MEASUREMENT_SCHEMA} or older"
             raise EvidenceError(
-                "measurement JSON", f"schema {schema!r}", wanted, "read it with the gonogo that wrote it"
+                "measurement JSON",
+                f"schema {schema!r}",
+                wanted,
+                "read it with the gonogo that wrote it",
             )
         return cls.from_mapping(plain)
 
@@ -88,10 +101,15 @@ def strict(value: Any, where: str = "value") -> Any:
     if isinstance(value, numbers.Real):
         return _finite_or_word(float(value))
     if isinstance(value, Mapping):
-        return {_text(f"{where} key", key): strict(item, f"{where}.{key}") for key, item in value.items()}
+        return {
+            _text(f"{where} key", key): strict(item, f"{where}.{key}")
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [strict(item, where) for item in value]
-    raise EvidenceError(where, _kind(value), "text, numbers, lists and mappings", "turn it into plain data first")
+    raise EvidenceError(
+        where, _kind(value), "text, numbers, lists and mappings", "turn it into plain data first"
+    )
 
 
 def _finite_or_word(number: float) -> float | str:
@@ -111,20 +129,30 @@ def _refuse_strangers(mapping: Mapping[str, Any]) -> None:
         if name not in known:
             near = get_close_matches(str(name), known, n=1)
             do = f"did you mean '{near[0]}'?" if near else "remove it"
-            raise EvidenceError("measurement", f"unknown field {name!r}", "one of " + ", ".join(known), do)
+            raise EvidenceError(
+                "measurement", f"unknown field {name!r}", "one of " + ", ".join(known), do
+            )
 
 
 def _match_units(values: Mapping[str, Any], unit: Mapping[str, str]) -> None:
     for metric in values:
         if metric not in unit:
             raise EvidenceError(
-                f"measurement unit of '{metric}'", "none", "a unit for each metric", f"add unit['{metric}']"
+                f"measurement unit of '{metric}'",
+                "none",
+                "a unit for each metric",
+                f"add unit['{metric}']",
             )
     for metric in unit:
         if metric not in values:
             near = get_close_matches(metric, list(values), n=1)
             do = f"did you mean '{near[0]}'?" if near else "remove it or add its values"
-            raise EvidenceError(f"measurement unit of '{metric}'", "no values of that name", "a metric in 'values'", do)
+            raise EvidenceError(
+                f"measurement unit of '{metric}'",
+                "no values of that name",
+                "a metric in 'values'",
+                do,
+            )
 
 
 def _match_layout(values: Mapping[str, Any], layout: Mapping[str, Any]) -> None:
@@ -132,31 +160,65 @@ def _match_layout(values: Mapping[str, Any], layout: Mapping[str, Any]) -> None:
     for metric, placed in layout.items():
         where = f"measurement layout['{metric}']"
         if metric not in values:
-            raise EvidenceError(where, "no values of that name", "a metric in 'values'", "remove it or add its values")
+            raise EvidenceError(
+                where,
+                "no values of that name",
+                "a metric in 'values'",
+                "remove it or add its values",
+            )
         held, seen = math.prod(placed["shape"]), len(values[metric])
         if held != seen:
-            raise EvidenceError(f"{where}['shape']", f"{placed['shape']}", f"{seen} values in all", "give one value for each place")
+            raise EvidenceError(
+                f"{where}['shape']",
+                f"{placed['shape']}",
+                f"{seen} values in all",
+                "give one value for each place",
+            )
 
 
 def _layout(where: str, value: Any) -> dict[str, list[Any]]:
     """{"axes", "shape"} and, where given, "clusters": a whole number for each item."""
     if not isinstance(value, Mapping):
-        raise EvidenceError(where, _kind(value), "a mapping with 'axes' and 'shape'", "name the axes")
+        raise EvidenceError(
+            where, _kind(value), "a mapping with 'axes' and 'shape'", "name the axes"
+        )
     for name in value:
         if name not in ("axes", "shape", "clusters"):
-            raise EvidenceError(where, f"unknown key {name!r}", "'axes', 'shape', 'clusters'", "remove it")
-    axes = [_text(f"{where}['axes']", axis) for axis in _items(f"{where}['axes']", value.get("axes"))]
+            raise EvidenceError(
+                where, f"unknown key {name!r}", "'axes', 'shape', 'clusters'", "remove it"
+            )
+    axes = [
+        _text(f"{where}['axes']", axis) for axis in _items(f"{where}['axes']", value.get("axes"))
+    ]
     if axes not in AXES:
         wanted = " or ".join(map(str, AXES))
-        raise EvidenceError(f"{where}['axes']", f"{axes}", wanted, "lay the values out row by row, one row a seed")
-    shape = [_tally(f"{where}['shape']", size) for size in _items(f"{where}['shape']", value.get("shape"))]
+        raise EvidenceError(
+            f"{where}['axes']", f"{axes}", wanted, "lay the values out row by row, one row a seed"
+        )
+    shape = [
+        _tally(f"{where}['shape']", size)
+        for size in _items(f"{where}['shape']", value.get("shape"))
+    ]
     if len(shape) != len(axes):
-        raise EvidenceError(f"{where}['shape']", f"{shape}", f"{len(axes)} sizes, one an axis", "give the size of each axis")
+        raise EvidenceError(
+            f"{where}['shape']",
+            f"{shape}",
+            f"{len(axes)} sizes, one an axis",
+            "give the size of each axis",
+        )
     placed: dict[str, list[Any]] = {"axes": axes, "shape": shape}
     if value.get("clusters") is not None:
-        placed["clusters"] = [_whole(f"{where}['clusters']", one) for one in _items(f"{where}['clusters']", value["clusters"])]
+        placed["clusters"] = [
+            _whole(f"{where}['clusters']", one)
+            for one in _items(f"{where}['clusters']", value["clusters"])
+        ]
         if len(placed["clusters"]) != shape[-1]:
-            raise EvidenceError(f"{where}['clusters']", f"{len(placed['clusters'])} numbers", f"{shape[-1]}, one an item", "number the cluster of each item")
+            raise EvidenceError(
+                f"{where}['clusters']",
+                f"{len(placed['clusters'])} numbers",
+                f"{shape[-1]}, one an item",
+                "number the cluster of each item",
+            )
     return placed
 
 
@@ -170,7 +232,9 @@ def _number(where: str, value: Any) -> float:
     if isinstance(value, str) and value in _WORDS:
         return _WORDS[value]
     if not isinstance(value, numbers.Real):
-        raise EvidenceError(where, _kind(value), "a real number", "leave the row out and count it in 'not_scored'")
+        raise EvidenceError(
+            where, _kind(value), "a real number", "leave the row out and count it in 'not_scored'"
+        )
     try:
         return float(value)
     except OverflowError as error:
@@ -219,15 +283,22 @@ def _count(where: str, value: Any) -> float:
 
 def _tally(where: str, value: Any) -> int:
     if not isinstance(value, numbers.Integral) or value < 0:
-        raise EvidenceError(where, _kind(value), "a whole number of at least 0", "count what was left out")
+        raise EvidenceError(
+            where, _kind(value), "a whole number of at least 0", "count what was left out"
+        )
     return int(value)
 
 
 def _each(check: Callable[[str, Any], Any]) -> Callable[[str, Any], dict[str, Any]]:
     def mapping(where: str, value: Any) -> dict[str, Any]:
         if not isinstance(value, Mapping):
-            raise EvidenceError(f"measurement {where}", _kind(value), "a mapping by name", "name each entry")
-        return {_text(f"{where} key", key): check(f"measurement {where}['{key}']", item) for key, item in value.items()}
+            raise EvidenceError(
+                f"measurement {where}", _kind(value), "a mapping by name", "name each entry"
+            )
+        return {
+            _text(f"{where} key", key): check(f"measurement {where}['{key}']", item)
+            for key, item in value.items()
+        }
 
     return mapping
 

@@ -14,7 +14,9 @@ from gonogo.harness.evidence.measurement import strict
 
 def dump(plain: Mapping[str, Any]) -> str:
     """Strict JSON of a record; a path on its first level becomes text."""
-    paths = {name: str(item) if isinstance(item, os.PathLike) else item for name, item in plain.items()}
+    paths = {
+        name: str(item) if isinstance(item, os.PathLike) else item for name, item in plain.items()
+    }
     return json.dumps(strict(paths, "record"), sort_keys=True, allow_nan=False)
 
 
@@ -33,7 +35,9 @@ def point(row: Mapping[str, Any]) -> dict[str, Any]:
     rate = row.get("lr")
     scalars = {**row, "lr": rate[0] if isinstance(rate, list | tuple) and rate else rate}
     numbers = {name: scalars.get(name) for name in ("step", "loss", "lr", "grad_norm")}
-    return {n: v if isinstance(v, int | float) else None for n, v in numbers.items()} | {"row": dump(row)}
+    return {n: v if isinstance(v, int | float) else None for n, v in numbers.items()} | {
+        "row": dump(row)
+    }
 
 
 def finite(value: Any) -> float:

@@ -57,7 +57,11 @@ class ServerConnection:
 
     def __init__(self, connection: sa.Connection) -> None:
         self.sa = connection
-        self.commit, self.rollback, self.close = connection.commit, connection.rollback, connection.close
+        self.commit, self.rollback, self.close = (
+            connection.commit,
+            connection.rollback,
+            connection.close,
+        )
 
     def begin(self, writing: bool = False) -> None:
         self.sa.begin()

@@ -15,7 +15,9 @@ from gonogo.harness.evidence.locks import exclusive
 
 BUSY_S = 30.0
 _PRAGMAS = ("foreign_keys = ON", "synchronous = NORMAL", "wal_autocheckpoint = 4000")
-_NAMES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+_NAMES = (
+    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite~_%' ESCAPE '~'"
+)
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,9 @@ class SqliteFile:
     def open(self) -> Connection:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)
         # without an isolation level the driver starts no transactions of its own
-        raw = sqlite3.connect(self.path, timeout=self.timeout_s, check_same_thread=False, isolation_level=None)
+        raw = sqlite3.connect(
+            self.path, timeout=self.timeout_s, check_same_thread=False, isolation_level=None
+        )
         try:
             for pragma in _PRAGMAS:
                 raw.execute(f"PRAGMA {pragma}")
@@ -49,7 +53,9 @@ class SqliteFile:
     def alone(self, connection: Connection) -> Iterator[None]:
         with exclusive(Path(self.path + ".lock"), BUSY_S):
             if not connection.table_names():
-                connection.execute("PRAGMA journal_mode = WAL")  # kept in the file; no transaction may be open
+                connection.execute(
+                    "PRAGMA journal_mode = WAL"
+                )  # kept in the file; no transaction may be open
             yield
 
 
@@ -100,14 +106,20 @@ def sqlite_file(url: str) -> SqliteFile | None:
     host, _, name = place.partition("/")
     path, options = unquote(name), dict(parse_qsl(query))
     if host:
-        raise StoreError(where, f"the host {host}", "a file of this machine", "write sqlite:///PATH")
+        raise StoreError(
+            where, f"the host {host}", "a file of this machine", "write sqlite:///PATH"
+        )
     if path in ("", ":memory:") or "memory" in options.get("mode", ""):
         do = "name a file: sqlite:///reports/centralized.db"
         raise StoreError(where, "a database in memory", "one that outlives this process", do)
     if path.startswith("file:"):
-        raise StoreError(where, "a SQLite file: URI", "a plain path", "write sqlite:///PATH without file:")
+        raise StoreError(
+            where, "a SQLite file: URI", "a plain path", "write sqlite:///PATH without file:"
+        )
     if options.keys() - {"timeout"}:
-        raise StoreError(where, f"options {sorted(options)}", "timeout or none", "leave the others out")
+        raise StoreError(
+            where, f"options {sorted(options)}", "timeout or none", "leave the others out"
+        )
     try:
         return SqliteFile(path, float(options.get("timeout", BUSY_S)))
     except ValueError as error:

@@ -48,23 +48,44 @@ class Store:
     def open_session(self, info: Mapping[str, Any]) -> str:
         name = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + "-" + uuid.uuid4().hex[:8]
         with self._database.writing() as connection:
-            _insert(connection, "sessions", {"id": name, "opened_at": time.time(), "info": dump(info)})
+            _insert(
+                connection, "sessions", {"id": name, "opened_at": time.time(), "info": dump(info)}
+            )
         return name
 
     def close_session(self, session: str, info: Mapping[str, Any]) -> None:
         """Add the ending, with the head of the verdict chain as it then was; a session is closed once."""
         with self._database.writing() as connection:
-            ending = {"closed_at": time.time(), "closing": dump(info), "chain": chain.head(connection)}
+            ending = {
+                "closed_at": time.time(),
+                "closing": dump(info),
+                "chain": chain.head(connection),
+            }
             closing = change("sessions", *ending) + " WHERE id = :id AND closed_at IS NULL"
             if not connection.execute(closing, {**ending, "id": session}):
-                raise StoreError("close_session", f"no open session {session!r}", "an open one", "open_session first")
+                raise StoreError(
+                    "close_session",
+                    f"no open session {session!r}",
+                    "an open one",
+                    "open_session first",
+                )
 
     # --- measurements and runs
 
     def put_measurement(
-        self, key: str, name: str, measurement: Measurement, inputs: Mapping[str, Any], seconds: float
+        self,
+        key: str,
+        name: str,
+        measurement: Measurement,
+        inputs: Mapping[str, Any],
+        seconds: float,
     ) -> None:
-        row = {"name": name, "measurement": measurement.to_json(), "inputs": dump(inputs), "seconds": finite(seconds)}
+        row = {
+            "name": name,
+            "measurement": measurement.to_json(),
+            "inputs": dump(inputs),
+            "seconds": finite(seconds),
+        }
         with self._database.writing() as connection:
             _add(connection, "measurements", {"key": key, **row})
 
@@ -74,9 +95,14 @@ class Store:
         return row and (Measurement.from_json(row["measurement"]), row["seconds"])  # type: ignore[return-value]
 
     def put_run(
-        self, key: str, kind: str, recipe: Mapping[str, Any], folder: Path, summary: Mapping[str, Any],
+        self,
+        key: str,
+        kind: str,
+        recipe: Mapping[str, Any],
+        folder: Path,
+        summary: Mapping[str, Any],
         curve: Iterable[Mapping[str, Any]] = (),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Add a run with its curve, its base model and its data, all or nothing; a key that is there already stays.
 
         A stored run whose folder is gone gives way to the new one.
@@ -84,18 +110,27 @@ class Store:
         base, data = part(recipe, "base"), part(recipe, "data")
         spent = summary.get("wall_s", summary.get("seconds"))
         row = {
-            "key": key, "kind": kind, "recipe": dump(recipe), "folder": self._shorten(folder), "summary": dump(summary),
-            "subject": str(recipe.get("subject") or ""), "method": str(part(recipe, "method").get("name") or ""),
-            "base_digest": str(base.get("digest") or ""), "data_digest": str(data.get("digest") or ""),
+            "key": key,
+            "kind": kind,
+            "recipe": dump(recipe),
+            "folder": self._shorten(folder),
+            "summary": dump(summary),
+            "subject": str(recipe.get("subject") or ""),
+            "method": str(part(recipe, "method").get("name") or ""),
+            "base_digest": str(base.get("digest") or ""),
+            "data_digest": str(data.get("digest") or ""),
             "seconds": None if spent is None else finite(spent),
-        }  # fmt: skip
+        }
         old = self.get_run(key)
         if old and not old["folder"].exists() and Path(folder).exists():
             self.invalidate("runs", key, "its folder is gone")
         with self._database.writing() as connection:
             _add(connection, "runs", row)
             _add_curve(connection, key, curve)
-            for table, digest, place in (("models", row["base_digest"], base), ("datasets", row["data_digest"], data)):
+            for table, digest, place in (
+                ("models", row["base_digest"], base),
+                ("datasets", row["data_digest"], data),
+            ):
                 role = {"role": "base"} if table == "models" else {}
                 if digest:
                     more = {"place": str(place.get("path") or ""), "info": dump({}), **role}
@@ -108,7 +143,11 @@ class Store:
 
     def put_model(self, digest: str, role: str, place: str, info: Mapping[str, Any]) -> None:
         with self._database.writing() as connection:
-            _add(connection, "models", {"key": digest, "role": role, "place": place, "info": dump(info)})
+            _add(
+                connection,
+                "models",
+                {"key": digest, "role": role, "place": place, "info": dump(info)},
+            )
 
     def put_dataset(self, digest: str, place: str, info: Mapping[str, Any]) -> None:
         with self._database.writing() as connection:
@@ -126,22 +165,37 @@ class Store:
     def invalidate(self, table: str, key: str, reason: str) -> int:
         """Mark every valid record of this key; returns how many. Verdicts go by their evidence key."""
         if table not in KEYS:
-            raise StoreError("invalidate", f"table {table!r}", f"one of {', '.join(KEYS)}", "name one of these")
+            raise StoreError(
+                "invalidate", f"table {table!r}", f"one of {', '.join(KEYS)}", "name one of these"
+            )
         mark = {"invalid_reason": reason, "invalid_at": time.time()}
         with self._database.writing() as connection:
-            return connection.execute(f"{change(table, *mark)} WHERE {is_valid(table)}", {**mark, "key": key})
+            return connection.execute(
+                f"{change(table, *mark)} WHERE {is_valid(table)}", {**mark, "key": key}
+            )
 
     # --- verdicts
 
     def put_verdict(
-        self, session: str, criterion_id: str, subject: str, evidence_key: str,
-        criterion_json: Mapping[str, Any], verdict_json: Mapping[str, Any], seconds: float,
-    ) -> str:  # fmt: skip
+        self,
+        session: str,
+        criterion_id: str,
+        subject: str,
+        evidence_key: str,
+        criterion_json: Mapping[str, Any],
+        verdict_json: Mapping[str, Any],
+        seconds: float,
+    ) -> str:
         """Append to the chain and return the row's hash. On return the verdict outlives a kill of this process."""
         row: dict[str, Any] = {
-            "session": session, "criterion_id": criterion_id, "subject": subject, "evidence_key": evidence_key,
-            "criterion": dump(criterion_json), "verdict": dump(verdict_json), "seconds": finite(seconds),
-        }  # fmt: skip
+            "session": session,
+            "criterion_id": criterion_id,
+            "subject": subject,
+            "evidence_key": evidence_key,
+            "criterion": dump(criterion_json),
+            "verdict": dump(verdict_json),
+            "seconds": finite(seconds),
+        }
         with self._database.writing() as connection:
             count, prev = chain.head(connection).split(":")
             row |= {"seq": int(count) + 1, "created_at": time.time(), "prev_hash": prev}
@@ -151,7 +205,9 @@ class Store:
 
     def verdicts(self, session: str) -> list[dict[str, Any]]:
         with self._database.reading() as connection:
-            rows = connection.rows("SELECT * FROM verdicts WHERE session = :session ORDER BY seq", {"session": session})
+            rows = connection.rows(
+                "SELECT * FROM verdicts WHERE session = :session ORDER BY seq", {"session": session}
+            )
         return [load(row, "criterion", "verdict") for row in rows]
 
     def past(self, subject: str, most: int = 64) -> list[dict[str, Any]]:
@@ -169,7 +225,9 @@ class Store:
             rows = connection.rows("SELECT * FROM verdicts ORDER BY seq")
             head = chain.head(connection)
             closed = connection.rows("SELECT id, chain FROM sessions WHERE chain IS NOT NULL")
-            altered = [problem for table in _SEALED for problem in _unlike_their_seals(connection, table)]
+            altered = [
+                problem for table in _SEALED for problem in _unlike_their_seals(connection, table)
+            ]
         problems, prev, heads = [], chain.GENESIS, {f"0:{chain.GENESIS}"}
         for at, row in enumerate(rows, start=1):
             problems += chain.broken(at, prev, row)
@@ -180,19 +238,35 @@ class Store:
                 f"chain head: the store wrote {head.split(':')[0]} verdicts, {len(rows)} are there, or the last changed"
             )
         lost = [session["id"] for session in closed if session["chain"] not in heads]
-        problems += [f"session {name}: the verdict that was last at its end is gone or changed" for name in lost]
+        problems += [
+            f"session {name}: the verdict that was last at its end is gone or changed"
+            for name in lost
+        ]
         return problems + altered
 
     # --- sabotage and summaries
 
     def put_sabotage(
-        self, defect: str, criterion_id: str, subject: str, outcome: str, expected: str,
-        seconds: float, detail: str, key: str,
-    ) -> None:  # fmt: skip
+        self,
+        defect: str,
+        criterion_id: str,
+        subject: str,
+        outcome: str,
+        expected: str,
+        seconds: float,
+        detail: str,
+        key: str,
+    ) -> None:
         row = {
-            "defect": defect, "criterion_id": criterion_id, "subject": subject, "outcome": outcome,
-            "expected": expected, "detail": detail, "key": key, "seconds": finite(seconds),
-        }  # fmt: skip
+            "defect": defect,
+            "criterion_id": criterion_id,
+            "subject": subject,
+            "outcome": outcome,
+            "expected": expected,
+            "detail": detail,
+            "key": key,
+            "seconds": finite(seconds),
+        }
         with self._database.writing() as connection:
             _insert(connection, "sabotage", {**row, "created_at": time.time()})
 
@@ -230,7 +304,9 @@ class Store:
                 "restore a copy of the database, or have it made anew: "
                 f"UPDATE {table} SET invalid_reason = 'altered' WHERE key = '{key}'"
             )
-            raise StoreError(f"{self._database}, {table} {key}", f"content {seen}", f"{found} as stored", do)
+            raise StoreError(
+                f"{self._database}, {table} {key}", f"content {seen}", f"{found} as stored", do
+            )
         return rows[0]
 
     def _shorten(self, folder: Path) -> str:
@@ -246,7 +322,9 @@ def _insert(connection: Connection, table: str, row: Mapping[str, Any]) -> None:
 
 
 def _id_of(connection: Connection, table: str, key: str) -> int | None:
-    found: int | None = connection.value(f"SELECT id FROM {table} WHERE {is_valid(table)}", {"key": key})
+    found: int | None = connection.value(
+        f"SELECT id FROM {table} WHERE {is_valid(table)}", {"key": key}
+    )
     return found
 
 
@@ -269,7 +347,11 @@ def _add_curve(connection: Connection, run_key: str, rows: Iterable[Mapping[str,
 
 def _unlike_their_seals(connection: Connection, table: str) -> list[str]:
     rows = connection.rows(f"SELECT * FROM {table} WHERE invalid_reason IS NULL ORDER BY id")
-    return [f"{table} {row['key']}: its content is not what was stored" for row in rows if chain.seal(row) != row["seal"]]
+    return [
+        f"{table} {row['key']}: its content is not what was stored"
+        for row in rows
+        if chain.seal(row) != row["seal"]
+    ]
 
 
 __all__ = ["VIEWS", "Store", "StoreError"]

@@ -37,7 +37,9 @@ TABLES = {
     ' "row" TEXT NOT NULL, PRIMARY KEY (run_id, at), FOREIGN KEY(run_id) REFERENCES runs (id)',
     "verdicts": "seq INTEGER NOT NULL, session TEXT NOT NULL, criterion_id TEXT NOT NULL, subject TEXT NOT NULL,"
     " evidence_key TEXT NOT NULL, criterion TEXT NOT NULL, verdict TEXT NOT NULL, seconds {double} NOT NULL,"
-    " created_at {double} NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL, " + _MARKS + ", PRIMARY KEY (seq),"
+    " created_at {double} NOT NULL, prev_hash TEXT NOT NULL, hash TEXT NOT NULL, "
+    + _MARKS
+    + ", PRIMARY KEY (seq),"
     " FOREIGN KEY(session) REFERENCES sessions (id)",
 }
 INDEXES = (
@@ -50,9 +52,22 @@ INDEXES = (
     "CREATE INDEX ix_verdicts_evidence_key ON verdicts (evidence_key)",
     "CREATE INDEX verdicts_session ON verdicts (session)",
 )
-RECORDS = ("sessions", "runs", "curves", "measurements", "verdicts", "sabotage", "models", "datasets")
+RECORDS = (
+    "sessions",
+    "runs",
+    "curves",
+    "measurements",
+    "verdicts",
+    "sabotage",
+    "models",
+    "datasets",
+)
 # The column that a record goes by, of the tables whose records can be marked invalid.
-KEYS = {name: "evidence_key" if name == "verdicts" else "key" for name in RECORDS if name not in ("sessions", "curves")}
+KEYS = {
+    name: "evidence_key" if name == "verdicts" else "key"
+    for name in RECORDS
+    if name not in ("sessions", "curves")
+}
 
 _RUN_COSTS = "SELECT 'run' AS what, kind AS name, subject, seconds, created_at FROM runs WHERE invalid_reason IS NULL"
 _METRICS = (
@@ -68,15 +83,23 @@ VIEWS = {
     "training_metrics_grit": _METRICS.format("grit"),
     "model_artifacts": "SELECT key AS digest, role, place, info, created_at, invalid_reason FROM models",
     "aqi_scores": _NAMED.format("name LIKE '%aqi%'"),
-    "behavioral_metrics": _NAMED.format("name LIKE '%refusal%' OR name LIKE '%safety%' OR name LIKE '%help%'"),
-    "inference_benchmarks": _NAMED.format("name LIKE '%latency%' OR name LIKE '%throughput%' OR name LIKE '%backend%'"),
+    "behavioral_metrics": _NAMED.format(
+        "name LIKE '%refusal%' OR name LIKE '%safety%' OR name LIKE '%help%'"
+    ),
+    "inference_benchmarks": _NAMED.format(
+        "name LIKE '%latency%' OR name LIKE '%throughput%' OR name LIKE '%backend%'"
+    ),
     "statistical_tests": _JUDGED + " WHERE invalid_reason IS NULL",
-    "comparative_analysis": _NAMED.format("name LIKE '%compar%' OR name LIKE '%against%' OR name LIKE '%paired%'"),
-    "cost_analysis": _RUN_COSTS + " UNION ALL SELECT 'measurement', name, '', seconds, created_at FROM measurements"
+    "comparative_analysis": _NAMED.format(
+        "name LIKE '%compar%' OR name LIKE '%against%' OR name LIKE '%paired%'"
+    ),
+    "cost_analysis": _RUN_COSTS
+    + " UNION ALL SELECT 'measurement', name, '', seconds, created_at FROM measurements"
     " WHERE invalid_reason IS NULL",
-    "recommendations": _JUDGED + " WHERE seq IN (SELECT MAX(seq) FROM verdicts WHERE invalid_reason IS NULL"
+    "recommendations": _JUDGED
+    + " WHERE seq IN (SELECT MAX(seq) FROM verdicts WHERE invalid_reason IS NULL"
     " GROUP BY criterion_id, subject)",
-}  # fmt: skip
+}
 
 
 def creation(types: Mapping[str, str]) -> Iterator[str]:

@@ -51,7 +51,10 @@ class Bare:
 
 def active() -> bool:
     """Whether this process writes Allure results (`--alluredir` was given)."""
-    return any(isinstance(plugin, AllureFileLogger) for plugin in allure_commons.plugin_manager.get_plugins())
+    return any(
+        isinstance(plugin, AllureFileLogger)
+        for plugin in allure_commons.plugin_manager.get_plugins()
+    )
 
 
 def asked(config: pytest.Config) -> bool:
@@ -91,7 +94,12 @@ def attach(row: Row) -> None:
 
 def _parameters(row: Row) -> dict[str, str]:
     part = deciding(row) or {}
-    found = {"verdict": row["outcome"], "bound": part.get("bound"), "margin": margin(part), "time": duration(row)}
+    found = {
+        "verdict": row["outcome"],
+        "bound": part.get("bound"),
+        "margin": margin(part),
+        "time": duration(row),
+    }
     for each in row.get("parts") or []:
         found[f"seen: {each['metric']}"] = seen(each)
     return {neutral(name): neutral(value) for name, value in found.items() if value}
@@ -122,7 +130,11 @@ def write_environment(folder: str | Path | None, session: Mapping[str, Any]) -> 
         "command": session.get("command"),
         **(session.get("environment") or {}),
     }
-    lines = [f"{_key(name)} = {_value(value)}" for name, value in sorted(facts.items()) if value is not None]
+    lines = [
+        f"{_key(name)} = {_value(value)}"
+        for name, value in sorted(facts.items())
+        if value is not None
+    ]
     _write(folder, "environment.properties", "\n".join(lines) + "\n")
 
 
@@ -146,7 +158,11 @@ def write_categories(folder: str | Path | None) -> None:
         },
         {"name": "NOT RUN", "matchedStatuses": failed, "messageRegex": BEGINS.format("NOT RUN")},
         {"name": "NOT RUN: skipped, which is no pass", "matchedStatuses": ["skipped"]},
-        {"name": "Broken: the gate itself failed", "matchedStatuses": ["broken"], "messageRegex": _none_of_ours()},
+        {
+            "name": "Broken: the gate itself failed",
+            "matchedStatuses": ["broken"],
+            "messageRegex": _none_of_ours(),
+        },
     ]
     _write(folder, "categories.json", json.dumps(verdicts, indent=1) + "\n")
 
@@ -157,7 +173,9 @@ def _none_of_ours() -> str:
 
 def write_executor(folder: str | Path | None, session: Mapping[str, Any]) -> None:
     """`executor.json`: who ran the session, a person's machine or a CI job."""
-    server, repository, job = (os.environ.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID"))
+    server, repository, job = (
+        os.environ.get(f"GITHUB_{name}", "") for name in ("SERVER_URL", "REPOSITORY", "RUN_ID")
+    )
     executor = {
         "name": "gonogo",
         "type": "local",

@@ -31,7 +31,9 @@ def validate(checklist: Checklist) -> None:
         ChecklistError: says where, what was seen and what was wanted.
     """
     if checklist.get("schema") != SCHEMA:
-        raise ChecklistError(f"schema: seen {checklist.get('schema')!r}, wanted {SCHEMA}; use the gonogo that wrote it")
+        raise ChecklistError(
+            f"schema: seen {checklist.get('schema')!r}, wanted {SCHEMA}; use the gonogo that wrote it"
+        )
     session = _typed(checklist, "", "session", dict)
     for key in ("id", "started", "subject", "stage"):
         _typed(session, "session.", key, str)
@@ -41,7 +43,9 @@ def validate(checklist: Checklist) -> None:
     rows = _typed(checklist, "", "rows", list)
     for index, row in enumerate(rows):
         _validate_row(row, f"rows[{index}]")
-    _validate_launch(launch, [row for row in rows if str(row.get("stage") or "") in session["stage"]])
+    _validate_launch(
+        launch, [row for row in rows if str(row.get("stage") or "") in session["stage"]]
+    )
     _validate_sabotage(checklist.get("sabotage"))
 
 
@@ -65,7 +69,13 @@ def _validate_row(row: Any, where: str) -> None:
     identity = _typed(row, f"{where}.", "id", str)
     where = f"{where} ({identity})"
     outcome = _one_of(row, f"{where}.", "outcome", OUTCOMES)
-    for key, kind in (("parts", list), ("findings", list), ("counts", dict), ("not_scored", dict), ("arrays", dict)):
+    for key, kind in (
+        ("parts", list),
+        ("findings", list),
+        ("counts", dict),
+        ("not_scored", dict),
+        ("arrays", dict),
+    ):
         if row.get(key) is not None:
             _typed(row, f"{where}.", key, kind)
     parts = row.get("parts") or []
@@ -79,7 +89,9 @@ def _validate_part(part: Any, where: str) -> None:
     _typed(part, f"{where}.", "metric", str)
     for key in ("estimate", "low", "high", "margin"):
         if part.get(key) is not None and real(part[key]) is None:
-            raise ChecklistError(f"{where}.{key}: seen {part[key]!r:.80}, wanted a number, 'nan' or 'inf'")
+            raise ChecklistError(
+                f"{where}.{key}: seen {part[key]!r:.80}, wanted a number, 'nan' or 'inf'"
+            )
     estimate = real(part.get("estimate"))
     if part.get("outcome") == "GO" and estimate is not None and math.isnan(estimate):
         raise ChecklistError(f"{where}: GO on an estimate that is not a number")
@@ -93,7 +105,9 @@ def _validate_launch(launch: Mapping[str, Any], rows: list[Any]) -> None:
     if launch["outcome"] == "GO" and short is not None:
         raise ChecklistError(f"launch.outcome: GO, but {short['id']} is {short['outcome']}")
     if launch["outcome"] == "GO" and (judged < total or not total):
-        raise ChecklistError(f"launch.outcome: GO, but only {judged} of {total} criteria were judged")
+        raise ChecklistError(
+            f"launch.outcome: GO, but only {judged} of {total} criteria were judged"
+        )
     stopped = next((row for row in rows if row["outcome"] == "NO-GO"), None)
     if launch["outcome"] == "UNDECIDED" and stopped is not None:
         raise ChecklistError(f"launch.outcome: UNDECIDED, but {stopped['id']} is NO-GO")
@@ -132,13 +146,18 @@ def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
         "md": markdown.render(content),
         "html": html.render(content, _beside(content)),
     }
-    paths = {kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text) for kind, text in texts.items()}
+    paths = {
+        kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text)
+        for kind, text in texts.items()
+    }
     if study.held(content):
         paths["study"] = write_atomically(Path(folder) / STUDY, study.render(content))
         paper = printing.printed(paths["study"], Path(folder) / "lora-study.pdf")
         paths |= {"study_pdf": paper} if paper else {}
     if safe.held(content):
-        paths["safe"] = write_atomically(Path(folder) / SAFE, safe.render(content, safe_facts.kept_in(Path(folder))))
+        paths["safe"] = write_atomically(
+            Path(folder) / SAFE, safe.render(content, safe_facts.kept_in(Path(folder)))
+        )
     if lens.held(content):
         paths["lens"] = write_atomically(Path(folder) / LENS, lens.render(content))
     return paths
@@ -147,15 +166,25 @@ def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
 def _beside(content: Checklist) -> dict[str, str]:
     """The pages that tell more, by file."""
     told = {STUDY: "The LoRA study: estimates, trajectories, layers"} if study.held(content) else {}
-    told |= {SAFE: "SAFE: launch lines, costs, when audio is consulted, items to look at"} if safe.held(content) else {}
-    return told | ({LENS: "LayerLens: importance by layer, plans, solo gains, trained arms"} if lens.held(content) else {})
+    told |= (
+        {SAFE: "SAFE: launch lines, costs, when audio is consulted, items to look at"}
+        if safe.held(content)
+        else {}
+    )
+    return told | (
+        {LENS: "LayerLens: importance by layer, plans, solo gains, trained arms"}
+        if lens.held(content)
+        else {}
+    )
 
 
 def _lines(content: Checklist) -> str:
     """Strict JSON with a line for each key, and for each row; an indent at every level costs twenty times as much."""
     told = {key: _json(value) for key, value in content.items()}
     told["rows"] = "[\n" + ",\n".join(map(_json, content["rows"])) + "\n]"
-    return "{\n" + ",\n".join(f"{_json(key)}: {text}" for key, text in sorted(told.items())) + "\n}\n"
+    return (
+        "{\n" + ",\n".join(f"{_json(key)}: {text}" for key, text in sorted(told.items())) + "\n}\n"
+    )
 
 
 def _json(value: Any) -> str:

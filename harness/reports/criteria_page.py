@@ -23,7 +23,9 @@ def render(criteria: Criteria) -> str:
     for stage, when in WHEN.items():
         of_stage = [{"id": each.id} for each in criteria.values() if each.stage == stage]
         if of_stage:
-            found.append(f"## Stage {stage}: {when} ({len(of_stage)})\n\n`pytest -m gate_stage{stage}`\n")
+            found.append(
+                f"## Stage {stage}: {when} ({len(of_stage)})\n\n`pytest -m gate_stage{stage}`\n"
+            )
         for family, rows in families(of_stage).items():
             found.append(f"### {family}\n")
             found += [_criterion(criteria[row["id"]]) for row in rows]
@@ -33,14 +35,20 @@ def render(criteria: Criteria) -> str:
 def _criterion(criterion: Criterion) -> str:
     joined = f" {JOINED[criterion.rule]}:" if criterion.rule in JOINED else ""
     named = [("all of these hold", criterion.all), ("at least one of these holds", criterion.any)]
-    lines = [_part(part) for part in criterion.parts] + [f"{words}: {', '.join(f'`{id_}`' for id_ in ids)}" for words, ids in named if ids]
+    lines = [_part(part) for part in criterion.parts] + [
+        f"{words}: {', '.join(f'`{id_}`' for id_ in ids)}" for words, ids in named if ids
+    ]
     parts = "\n".join(f"  * {line}" for line in lines)
     return f"* **`{criterion.id}`** ({criterion.severity}): {neutral(criterion.claim)}{joined}\n{parts}\n  * why: {neutral(criterion.why)}\n"
 
 
 def _part(part: Part) -> str:
     unit = "" if part.unit == "1" else f", in {part.unit}"
-    against = f", against `{part.reference}`" if part.reference and part.reference not in bound_text(part) else ""
+    against = (
+        f", against `{part.reference}`"
+        if part.reference and part.reference not in bound_text(part)
+        else ""
+    )
     return f"`{part.metric}` {bound_text(part)} ({part.rule}{against}{unit})"
 
 

@@ -97,9 +97,15 @@ def _prose(text: object) -> str:
 def _header(checklist: Mapping[str, Any], beside: Mapping[str, str]) -> str:
     session, launch = checklist["session"], checklist["launch"]
     counts = tally(checklist["rows"])
-    bar = "".join(f'<i class="{_kind(outcome)}" style="flex:{count}"></i>' for outcome, count in counts.items())
+    bar = "".join(
+        f'<i class="{_kind(outcome)}" style="flex:{count}"></i>'
+        for outcome, count in counts.items()
+    )
     told = "".join(f"<li>{_verdict(outcome)} {count}</li>" for outcome, count in counts.items())
-    pages = "".join(f'<p class="beside"><a href="{_t(file)}">{_t(title)}</a></p>' for file, title in beside.items())
+    pages = "".join(
+        f'<p class="beside"><a href="{_t(file)}">{_t(title)}</a></p>'
+        for file, title in beside.items()
+    )
     return (
         f'<header class="launch {_kind(launch["outcome"])}"><p class="what">Launch checklist · stage {_t(session["stage"])}</p>'
         f'<h1 id="launch"><span aria-hidden="true">{SYMBOLS[launch["outcome"]]}</span> {_t(launch["outcome"])}</h1>'
@@ -120,13 +126,21 @@ def _obstacles(rows: list[Row]) -> str:
     """What stands in the way, on top and the worst first: a reader of a red page looks for nothing else."""
     places = {id(row): index for index, row in enumerate(rows)}
     told = "".join(_card(row, places[id(row)]) for row in blocking(rows))
-    return f'<section class="obstacles"><h2>What stands in the way</h2>{told}</section>' if told else ""
+    return (
+        f'<section class="obstacles"><h2>What stands in the way</h2>{told}</section>'
+        if told
+        else ""
+    )
 
 
 def _card(row: Row, place: int) -> str:
     parts = [part for part in row.get("parts") or [] if part.get("outcome") == row["outcome"]]
     severity = f"<small>{_t(row['severity'])}</small>" if row.get("severity") else ""
-    needs = "".join(f'<p class="needs"><b>To decide:</b> {_t(part["needs"])}.</p>' for part in parts if part.get("needs"))
+    needs = "".join(
+        f'<p class="needs"><b>To decide:</b> {_t(part["needs"])}.</p>'
+        for part in parts
+        if part.get("needs")
+    )
     why = f'<p class="why"><b>Why this bound.</b> {_t(row["why"])}</p>' if row.get("why") else ""
     return (
         f'<article class="card {_kind(row["outcome"])}"><p class="head">{_verdict(row["outcome"])} '
@@ -137,13 +151,24 @@ def _card(row: Row, place: int) -> str:
 
 def _reasons(row: Row) -> str:
     """Why, where the parts do not say it: a part whose number is there speaks for itself."""
-    spoken = "; ".join(str(part.get("reason")) for part in row.get("parts") or [] if part.get("estimate") is not None)
-    return f'<p class="reason">{_prose(row["reason"])}</p>' if row.get("reason") and row["reason"] not in spoken else ""
+    spoken = "; ".join(
+        str(part.get("reason"))
+        for part in row.get("parts") or []
+        if part.get("estimate") is not None
+    )
+    return (
+        f'<p class="reason">{_prose(row["reason"])}</p>'
+        if row.get("reason") and row["reason"] not in spoken
+        else ""
+    )
 
 
 def _table(rows: list[Row]) -> str:
     places = {id(row): index for index, row in enumerate(rows)}
-    head = "".join(f"<span>{name}</span>" for name in ("Verdict", "Claim", "Seen", "Bound", "Seen against bound", "Time"))
+    head = "".join(
+        f"<span>{name}</span>"
+        for name in ("Verdict", "Claim", "Seen", "Bound", "Seen against bound", "Time")
+    )
     groups = "".join(
         f"<h3>{_t(name)} <small>{sum(row['outcome'] == 'GO' for row in group)} of {len(group)} GO</small></h3>"
         + "".join(_row(row, places[id(row)]) for row in group)
@@ -160,10 +185,16 @@ def _row(row: Row, index: int) -> str:
     cells = {
         "seen": metric + _t(seen(part)) + more if part else "",
         "bound": _t(part.get("bound") or ""),
-        "strip": "" if part.get("rule", "exact") == "exact" else pictures.drawn(pictures.strip, part, False),
+        "strip": ""
+        if part.get("rule", "exact") == "exact"
+        else pictures.drawn(pictures.strip, part, False),
         "time": _t(duration(row)),
     }
-    shown = "".join(f'<span class="{name}" data-name="{name}">{cell}</span>' for name, cell in cells.items() if cell)
+    shown = "".join(
+        f'<span class="{name}" data-name="{name}">{cell}</span>'
+        for name, cell in cells.items()
+        if cell
+    )
     return (
         f'<details id="row-{index}" class="row {_kind(row["outcome"])}"><summary>{_verdict(row["outcome"])}'
         f'<span class="claim">{_t(row.get("claim") or row["id"])}<code>{_t(row["id"])}</code></span>{shown}</summary>'
@@ -179,10 +210,13 @@ def _inside(row: Row) -> str:
         "Not scored": _pairs(row.get("not_scored")),
         "Evidence": row.get("evidence_key"),
     }
-    listed = "".join(f"<dt>{name}</dt><dd>{_t(value)}</dd>" for name, value in facts.items() if value)
+    listed = "".join(
+        f"<dt>{name}</dt><dd>{_t(value)}</dd>" for name, value in facts.items() if value
+    )
     why = f'<p class="why"><b>Why this bound.</b> {_t(row["why"])}</p>' if row.get("why") else ""
     arrays = "".join(
-        pictures.drawn(pictures.array, name, value) for name, value in list((row.get("arrays") or {}).items())[:6]
+        pictures.drawn(pictures.array, name, value)
+        for name, value in list((row.get("arrays") or {}).items())[:6]
     )
     drawn = f'<div class="arrays">{arrays}</div>' if arrays else ""
     parts = "".join(map(_part, row.get("parts") or []))
@@ -200,7 +234,11 @@ def _findings(row: Row, most: int) -> str:
 
 
 def _part(part: Part) -> str:
-    told = [f"{number(part['n'])} {'value' if part['n'] == 1 else 'values'}"] if part.get("n") is not None else []
+    told = (
+        [f"{number(part['n'])} {'value' if part['n'] == 1 else 'values'}"]
+        if part.get("n") is not None
+        else []
+    )
     told += [RULES.get(part["rule"], str(part["rule"]))] if part.get("rule") else []
     told += [f"margin {margin(part)}"] if margin(part) else []
     if part.get("outcome") != "GO" and part.get("reason"):
@@ -215,13 +253,19 @@ def _part(part: Part) -> str:
 def _pictures(checklist: Mapping[str, Any]) -> str:
     curves = checklist.get("curves") or {}
     drawn = {
-        "Training loss": pictures.drawn(pictures.loss_curves, {n: c for n, c in curves.items() if n not in TINY}),
+        "Training loss": pictures.drawn(
+            pictures.loss_curves, {n: c for n, c in curves.items() if n not in TINY}
+        ),
         "A tiny split learned by heart, and its control with shuffled labels": pictures.drawn(
             pictures.loss_curves, {n: c for n, c in curves.items() if n in TINY}
         ),
         "Parity": pictures.drawn(pictures.parity_matrix, checklist["rows"]),
     }
-    shown = "".join(f"<figure><figcaption>{name}</figcaption>{svg}</figure>" for name, svg in drawn.items() if svg)
+    shown = "".join(
+        f"<figure><figcaption>{name}</figcaption>{svg}</figure>"
+        for name, svg in drawn.items()
+        if svg
+    )
     return f'<section class="pictures"><h2>Pictures</h2>{shown}</section>' if shown else ""
 
 
@@ -233,7 +277,10 @@ def _sabotage(checklist: Mapping[str, Any]) -> str:
             "<code>pytest --sabotage -m gate_stageA</code> plants known defects and makes one.</p></section>"
         )
     order = [neutral(row["id"]) for row in rows]
-    tried = sorted(power(sabotage.get("rows") or []).items(), key=lambda gate: order.index(gate[0]) if gate[0] in order else -1)
+    tried = sorted(
+        power(sabotage.get("rows") or []).items(),
+        key=lambda gate: order.index(gate[0]) if gate[0] in order else -1,
+    )
     gates = "".join(_gate(name, planted) for name, planted in tried)
     left = untried(rows, sabotage)
     told = f"<p><b>Not tried: {len(left)} of {len(rows)}.</b> No stored defect shows that these can fail: {_t(', '.join(left))}.</p>"
@@ -263,6 +310,8 @@ def _footer(session: Mapping[str, Any]) -> str:
         **(session.get("environment") or {}),
     }
     listed = "".join(
-        f"<dt>{_t(name)}</dt><dd>{_t(value)}</dd>" for name, value in facts.items() if value not in (None, "")
+        f"<dt>{_t(name)}</dt><dd>{_t(value)}</dd>"
+        for name, value in facts.items()
+        if value not in (None, "")
     )
     return f"<footer><h2>Session</h2><dl>{listed}</dl></footer>"

@@ -44,7 +44,10 @@ def render(checklist: Mapping[str, Any]) -> str:
 
 def _why(row: Row, part: Part) -> str:
     """Why it is no GO, and in small print why the criterion is what it is."""
-    reason, needs, small = (neutral(one or "", page.MOST_SAID) for one in (row.get("reason"), part.get("needs"), row.get("why")))
+    reason, needs, small = (
+        neutral(one or "", page.MOST_SAID)
+        for one in (row.get("reason"), part.get("needs"), row.get("why"))
+    )
     wanted = f"; wanted: {needs}" if needs and needs not in reason else ""
     said = text(reason + wanted) if reason and row["outcome"] != "GO" else page.said(row, part)
     return f"{said} <small>{text(small)}</small>" if small else said

@@ -11,23 +11,59 @@ from gonogo.harness.reports.page_facts import Lines, PageFacts, numbers, with_ot
 from gonogo.harness.reports.words import finite, neutral, number, real
 
 PREFIX: Final = "layerlens."
-VARIATION, GRADIENT, FISHER, TRUTH = (f"layerlens.utility.{name}" for name in ("variation", "gradient_correlation", "fisher_correlation", "ground_truth"))
-COMPATIBLE, DIVERSITY, PAYS, CONSTRAINTS = (f"layerlens.method.{name}" for name in ("compatibility", "diversity", "diversity_pays", "constraints"))
-RANKS, USED, RANGE = (f"layerlens.rank.{name}" for name in ("utility_correlation", "utilisation", "range"))
-QUALITY, TIME, MEMORY = (f"layerlens.task.{name}" for name in ("quality", "training_time", "training_memory"))
+VARIATION, GRADIENT, FISHER, TRUTH = (
+    f"layerlens.utility.{name}"
+    for name in ("variation", "gradient_correlation", "fisher_correlation", "ground_truth")
+)
+COMPATIBLE, DIVERSITY, PAYS, CONSTRAINTS = (
+    f"layerlens.method.{name}"
+    for name in ("compatibility", "diversity", "diversity_pays", "constraints")
+)
+RANKS, USED, RANGE = (
+    f"layerlens.rank.{name}" for name in ("utility_correlation", "utilisation", "range")
+)
+QUALITY, TIME, MEMORY = (
+    f"layerlens.task.{name}" for name in ("quality", "training_time", "training_memory")
+)
 GENERALISE, SUSPICIOUS = "layerlens.models.generalise", "layerlens.monitor.suspicious"
 LINES: Final[Lines] = {
-    "Utility": ("Layers differ, and utility ranks them as fine-tuning them alone does.", (VARIATION, TRUTH, GRADIENT, FISHER)),
-    "Methods": ("Every layer gets a method that can act there, within the budgets, and mixing methods costs nothing.", (COMPATIBLE, CONSTRAINTS, DIVERSITY, PAYS)),
-    "Ranks": ("Rank follows utility, and the budget is used to the last useful unit.", (RANKS, USED, RANGE)),
-    "Task": ("The accuracy of full fine-tuning at a fraction of its parameters, time and memory.", (QUALITY, TIME, MEMORY)),
+    "Utility": (
+        "Layers differ, and utility ranks them as fine-tuning them alone does.",
+        (VARIATION, TRUTH, GRADIENT, FISHER),
+    ),
+    "Methods": (
+        "Every layer gets a method that can act there, within the budgets, and mixing methods costs nothing.",
+        (COMPATIBLE, CONSTRAINTS, DIVERSITY, PAYS),
+    ),
+    "Ranks": (
+        "Rank follows utility, and the budget is used to the last useful unit.",
+        (RANKS, USED, RANGE),
+    ),
+    "Task": (
+        "The accuracy of full fine-tuning at a fraction of its parameters, time and memory.",
+        (QUALITY, TIME, MEMORY),
+    ),
     "Models": ("On encoder, decoder and vision models, over several tasks.", (GENERALISE,)),
     "Monitor": ("Nothing is too tidy to be true.", (SUSPICIOUS,)),
-}  # fmt: skip
-SCORES: Final = {"utility": "utility", "fisher": "Fisher trace", "gradient": "gradient norm", "taylor": "Taylor", "lora_b": "gradient of B", "energy": "output energy"}
+}
+SCORES: Final = {
+    "utility": "utility",
+    "fisher": "Fisher trace",
+    "gradient": "gradient norm",
+    "taylor": "Taylor",
+    "lora_b": "gradient of B",
+    "energy": "output energy",
+}
 CIRCULAR: Final = ("fisher", "gradient", "taylor", "lora_b")
 """Scores that are worked out from the gradients that utility is worked out from; their agreement with it is no evidence of worth."""
-ARMS: Final = {"full": "full fine-tuning", "uniform": "uniform LoRA", "adalora": "AdaLoRA", "adapter": "adapters alone", "prefix": "prefixes alone", "layerlens": "LayerLens' plan"}
+ARMS: Final = {
+    "full": "full fine-tuning",
+    "uniform": "uniform LoRA",
+    "adalora": "AdaLoRA",
+    "adapter": "adapters alone",
+    "prefix": "prefixes alone",
+    "layerlens": "LayerLens' plan",
+}
 METHODS: Final = {"lora": "LoRA", "adapter": "adapter", "prefix": "prefix", "none": "nothing"}
 SIZES: Final = ("rank", "width", "tokens")
 COUNTED: Final = re.compile(r"(\w{1,40})@(.{1,120}) (mean|stored|cpu_s|peak_bytes)")
@@ -95,13 +131,24 @@ def by_module(found: PageFacts, name: str) -> list[list[float]]:
 
 def summed(grid: Sequence[Sequence[float]]) -> list[float]:
     """Per layer the sum over modules; NaN where one of them has no number."""
-    return [sum(line[at] if at < len(line) else math.nan for line in grid) for at in range(max((len(line) for line in grid), default=0))]
+    return [
+        sum(line[at] if at < len(line) else math.nan for line in grid)
+        for at in range(max((len(line) for line in grid), default=0))
+    ]
 
 
 def plan(found: PageFacts, identity: str) -> list[Given]:
     held = told(found, identity, "plan")
-    some = [one for one in held[:MOST_SITES] if isinstance(one, Mapping)] if isinstance(held, list) else []
-    return [_given(one, int(layer)) for one in some if (layer := finite(one.get("layer"))) is not None and 0 <= layer < MOST_LAYERS]
+    some = (
+        [one for one in held[:MOST_SITES] if isinstance(one, Mapping)]
+        if isinstance(held, list)
+        else []
+    )
+    return [
+        _given(one, int(layer))
+        for one in some
+        if (layer := finite(one.get("layer"))) is not None and 0 <= layer < MOST_LAYERS
+    ]
 
 
 def _given(one: Mapping[str, Any], layer: int) -> Given:
@@ -113,12 +160,21 @@ def _given(one: Mapping[str, Any], layer: int) -> Given:
 def truths(found: PageFacts) -> list[str]:
     """Cells with solo gains."""
     held = (found.row(TRUTH) or {}).get("arrays") or {}
-    return [str(name).removeprefix("gain@") for name in held if str(name).startswith("gain@")][:MOST_CELLS]
+    return [str(name).removeprefix("gain@") for name in held if str(name).startswith("gain@")][
+        :MOST_CELLS
+    ]
 
 
 def truth(found: PageFacts, cell: str) -> Truth:
-    gain, utility = (found.line(TRUTH, f"{name}@{cell}")[:MOST_SITES] for name in ("gain", "utility"))
-    return Truth(names(told(found, TRUTH, f"sites@{cell}"), MOST_SITES), utility, gain, [line[:MOST_SITES] for line in found.grid(TRUTH, f"gain by seed@{cell}")])
+    gain, utility = (
+        found.line(TRUTH, f"{name}@{cell}")[:MOST_SITES] for name in ("gain", "utility")
+    )
+    return Truth(
+        names(told(found, TRUTH, f"sites@{cell}"), MOST_SITES),
+        utility,
+        gain,
+        [line[:MOST_SITES] for line in found.grid(TRUTH, f"gain by seed@{cell}")],
+    )
 
 
 def layer_of(site: str) -> str:
@@ -150,7 +206,10 @@ def arms(found: PageFacts) -> dict[str, Arms]:
             if match := COUNTED.fullmatch(str(name)):
                 row, counts = seen.setdefault(match[2], {}).setdefault(match[1], (identity, {}))
                 counts |= {match[3]: real(value)} if row == identity else {}
-    return {cell: dict(sorted(held.items(), key=lambda one: _order(one[0]))) for cell, held in list(seen.items())[:MOST_CELLS]}
+    return {
+        cell: dict(sorted(held.items(), key=lambda one: _order(one[0])))
+        for cell, held in list(seen.items())[:MOST_CELLS]
+    }
 
 
 def _order(arm: str) -> int:
@@ -164,7 +223,11 @@ def arm_name(arm: str) -> str:
 def by_seed(found: PageFacts, cell: str, arm: str) -> list[float]:
     """Accuracy of an arm's seeds, of the row over all models."""
     held = told(found, GENERALISE, "table")
-    rows = [row for row in held[:MOST_COUNTS] if isinstance(row, list) and len(row) == 5] if isinstance(held, list) else []
+    rows = (
+        [row for row in held[:MOST_COUNTS] if isinstance(row, list) and len(row) == 5]
+        if isinstance(held, list)
+        else []
+    )
     return numbers([row[3] for row in rows if row[:2] == [cell, arm]])
 
 
@@ -179,7 +242,12 @@ def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
 
 def cells(found: PageFacts) -> list[str]:
     """Every cell that some figure belongs to, in the order of their first sight."""
-    correlated = [str(name).partition("@")[2] for identity in (GRADIENT, FISHER) for name in found.counts(identity) if str(name).startswith("r@")]
+    correlated = [
+        str(name).partition("@")[2]
+        for identity in (GRADIENT, FISHER)
+        for name in found.counts(identity)
+        if str(name).startswith("r@")
+    ]
     return list(dict.fromkeys([*arms(found), *truths(found), *correlated]))[:MOST_CELLS]
 
 

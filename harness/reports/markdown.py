@@ -44,7 +44,9 @@ def render(checklist: Mapping[str, Any]) -> str:
 def _t(value: object) -> str:
     """Plain words: no mark-up, no HTML, no mention of a person."""
     text = SPECIAL.sub(r"\\\1", neutral(value))
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "@\u2060")
+    return (
+        text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("@", "@\u2060")
+    )
 
 
 def _code(value: object) -> str:
@@ -83,7 +85,10 @@ def about(row: Row) -> str:
 
 def _reasons(row: Row) -> str:
     part = deciding(row) or {}
-    reasons = [row.get("reason") or part.get("reason"), *(row.get("findings") or [])[:MOST_FINDINGS]]
+    reasons = [
+        row.get("reason") or part.get("reason"),
+        *(row.get("findings") or [])[:MOST_FINDINGS],
+    ]
     told = [f"* {_t(reason)}" for reason in reasons if reason]
     if part.get("needs") and row["outcome"] == "UNDECIDED":
         told.append(f"* to decide: {_t(part['needs'])}")
@@ -98,6 +103,10 @@ def _sabotage(checklist: Mapping[str, Any]) -> str:
     missed = [row for planted in gates.values() for row in planted if row["outcome"] != "caught"]
     told = f"Sabotage: {sum(map(caught, gates.values()))} of {sum(map(len, gates.values()))} planted defects caught"
     left = untried(rows, sabotage)
-    lines = [f"* {row['outcome']}: {_t(row['defect'])} at {_code(row['criterion'])}" for row in missed]
-    lines += [f"* not tried, {len(left)} of {len(rows)}: {', '.join(map(_code, left))}"] if left else []
+    lines = [
+        f"* {row['outcome']}: {_t(row['defect'])} at {_code(row['criterion'])}" for row in missed
+    ]
+    lines += (
+        [f"* not tried, {len(left)} of {len(rows)}: {', '.join(map(_code, left))}"] if left else []
+    )
     return "\n".join([f"{told}{age(sabotage.get('age_days'))}.", "", *lines])

@@ -46,12 +46,16 @@ def svg(width: float, height: float, title: str, body: Iterable[str]) -> str:
     )
 
 
-def text(x: float, y: float, text: object, colour: str = INK, anchor: str = "start", style: str = "") -> str:
+def text(
+    x: float, y: float, text: object, colour: str = INK, anchor: str = "start", style: str = ""
+) -> str:
     words = escape(neutral(text))
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" style="fill:{colour};{style}">{words}</text>'
 
 
-def stroke(x1: float, y1: float, x2: float, y2: float, colour: str = LINE, wide: float = 1, dash: str = "") -> str:
+def stroke(
+    x1: float, y1: float, x2: float, y2: float, colour: str = LINE, wide: float = 1, dash: str = ""
+) -> str:
     dashed = f";stroke-dasharray:{dash}" if dash else ""
     ends = f'x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"'
     return f'<line {ends} style="stroke:{colour};stroke-width:{wide:g}{dashed}"/>'
@@ -60,9 +64,7 @@ def stroke(x1: float, y1: float, x2: float, y2: float, colour: str = LINE, wide:
 def polyline(points: Sequence[Point], colour: str, dash: str = "") -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dashed = f";stroke-dasharray:{dash}" if dash else ""
-    return (
-        f'<polyline points="{path}" style="fill:none;stroke:{colour};stroke-width:1.8;stroke-linejoin:round{dashed}"/>'
-    )
+    return f'<polyline points="{path}" style="fill:none;stroke:{colour};stroke-width:1.8;stroke-linejoin:round{dashed}"/>'
 
 
 def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
@@ -92,8 +94,14 @@ def scale(low: float, high: float, start: float, end: float) -> Any:
 
 def loss_curves(curves: Mapping[str, Any] | None) -> str:
     """Training loss of the pilot with its shuffled-label control; "" when there is no curve."""
-    lines = {name: _points(curve) for name, curve in (curves or {}).items() if isinstance(curve, Mapping)}
-    lines = {name: points for name, points in lines.items() if any(finite(y) is not None for _, y in points)}
+    lines = {
+        name: _points(curve) for name, curve in (curves or {}).items() if isinstance(curve, Mapping)
+    }
+    lines = {
+        name: points
+        for name, points in lines.items()
+        if any(finite(y) is not None for _, y in points)
+    }
     values = [point for points in lines.values() for point in points if math.isfinite(point[1])]
     if not values:
         return ""
@@ -103,13 +111,21 @@ def loss_curves(curves: Mapping[str, Any] | None) -> str:
     at_y = scale(min(*ys, 0.0), max(ys), 210, top)
     body = [stroke(44, at_y(tick), 500, at_y(tick)) for tick in ticks(min(*ys, 0.0), max(ys))]
     body += [
-        text(38, at_y(tick) + 4, number(round(tick, 12)), FAINT, "end") for tick in ticks(min(*ys, 0.0), max(ys))
+        text(38, at_y(tick) + 4, number(round(tick, 12)), FAINT, "end")
+        for tick in ticks(min(*ys, 0.0), max(ys))
     ]
-    body += [text(at_x(tick), 228, number(round(tick, 12)), FAINT, "middle") for tick in ticks(min(xs), max(xs), 5)]
+    body += [
+        text(at_x(tick), 228, number(round(tick, 12)), FAINT, "middle")
+        for tick in ticks(min(xs), max(xs), 5)
+    ]
     body += [text(44, 12, "training loss", FAINT), text(500, 244, "optimizer step", FAINT, "end")]
     for index, (name, points) in enumerate(lines.items()):
         body += _curve(name, points, at_x, at_y, index)
-        body += [text(at_x(x), top, "✗", COLOURS["NO-GO"], "middle") for x, y in points if not math.isfinite(y)][:20]
+        body += [
+            text(at_x(x), top, "✗", COLOURS["NO-GO"], "middle")
+            for x, y in points
+            if not math.isfinite(y)
+        ][:20]
     body += _legend(lines)
     return svg(520, 250, f"Training loss by step: {', '.join(lines)}", body)
 
@@ -119,7 +135,9 @@ def _points(curve: Mapping[str, Any]) -> list[Point]:
     steps = curve.get("step") or list(range(len(losses)))
     pairs = zip(steps, losses, strict=False)
     return [
-        (x, math.nan if (y := real(loss)) is None else y) for step, loss in pairs if (x := finite(step)) is not None
+        (x, math.nan if (y := real(loss)) is None else y)
+        for step, loss in pairs
+        if (x := finite(step)) is not None
     ]
 
 
@@ -170,8 +188,15 @@ def strip(part: Part, labelled: bool = True) -> str:
     start, end = (4 if ends[0] is None else at(ends[0])), (216 if ends[1] is None else at(ends[1]))
     if part.get("low") is not None or part.get("high") is not None:
         body.append(stroke(start, 14, end, 14, colour, 5))
-    body.append(f'<circle cx="{at(estimate):.1f}" cy="14" r="5" style="fill:{colour};stroke:var(--paper,#fff)"/>')
-    return svg(220, 42 if labelled else 28, f"{part.get('metric')}: {seen(part)}; bound {part.get('bound')}; {part.get('outcome')}", body)
+    body.append(
+        f'<circle cx="{at(estimate):.1f}" cy="14" r="5" style="fill:{colour};stroke:var(--paper,#fff)"/>'
+    )
+    return svg(
+        220,
+        42 if labelled else 28,
+        f"{part.get('metric')}: {seen(part)}; bound {part.get('bound')}; {part.get('outcome')}",
+        body,
+    )
 
 
 def _strip_scale(shown: Sequence[float]) -> Any:
@@ -201,9 +226,17 @@ def _passing(part: Part, bounds: list[float], at: Any) -> tuple[float, float]:
 def parity_matrix(rows: Iterable[Row]) -> str:
     """Every difference of the parity family on one logarithmic axis, each with the bound it had to stay under."""
     parts = [
-        (row, part) for row in rows if str(row["id"]).startswith("core.parity.") for part in row.get("parts") or []
+        (row, part)
+        for row in rows
+        if str(row["id"]).startswith("core.parity.")
+        for part in row.get("parts") or []
     ]
-    sizes = [v for _, p in parts for v in (finite(p.get("estimate")), *edges(p)) if v is not None and v > 0]
+    sizes = [
+        v
+        for _, p in parts
+        for v in (finite(p.get("estimate")), *edges(p))
+        if v is not None and v > 0
+    ]
     if not parts or not sizes:
         return ""
     low, high = math.floor(math.log10(min(sizes))) - 1, math.ceil(math.log10(max(sizes))) + 1
@@ -211,10 +244,17 @@ def parity_matrix(rows: Iterable[Row]) -> str:
     height = 30 + 34 * len(parts)
     every = max(1, math.ceil((high - low) / 6))
     body = [stroke(at(tick), 8, at(tick), height - 14) for tick in range(low, high + 1, every)]
-    body += [text(at(tick), height, f"1e{tick}", FAINT, "middle") for tick in range(low, high + 1, every)]
+    body += [
+        text(at(tick), height, f"1e{tick}", FAINT, "middle") for tick in range(low, high + 1, every)
+    ]
     for index, (row, part) in enumerate(parts):
         body += _parity_line(row, part, 24 + 34 * index, at, low)
-    return svg(520, height + 6, "Parity: differences seen, on a logarithmic axis, against their bounds", body)
+    return svg(
+        520,
+        height + 6,
+        "Parity: differences seen, on a logarithmic axis, against their bounds",
+        body,
+    )
 
 
 def _parity_line(row: Row, part: Part, y: float, at: Any, low: int) -> list[str]:
@@ -231,16 +271,28 @@ def _parity_line(row: Row, part: Part, y: float, at: Any, low: int) -> list[str]
             style="font-size:10px",
         ),
     ]
-    body += [stroke(at(math.log10(e)), y - 9, at(math.log10(e)), y + 9, INK, 1.5) for e in edges(part) if e > 0]
+    body += [
+        stroke(at(math.log10(e)), y - 9, at(math.log10(e)), y + 9, INK, 1.5)
+        for e in edges(part)
+        if e > 0
+    ]
     size = real(part.get("estimate"))
     if size is None or math.isnan(size):
-        return [*body, text(500, y + 4, "not a number" if size is not None else "not seen", colour, "end")]
+        return [
+            *body,
+            text(500, y + 4, "not a number" if size is not None else "not seen", colour, "end"),
+        ]
     if math.isinf(size) or size < 0:
         return [*body, text(500, y + 4, number(size), colour, "end")]
     x = at(math.log10(size)) if size > 0 else at(low)
     fill = colour if size > 0 else "var(--paper,#fff)"
     dot = f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" style="fill:{fill};stroke:{colour};stroke-width:2"/>'
-    return [*body, stroke(at(low), y, x, y, colour), dot, *([] if size else [text(x + 9, y + 4, "exactly 0", FAINT)])]
+    return [
+        *body,
+        stroke(at(low), y, x, y, colour),
+        dot,
+        *([] if size else [text(x + 9, y + 4, "exactly 0", FAINT)]),
+    ]
 
 
 def array(name: str, values: Any) -> str:
@@ -255,7 +307,15 @@ def array(name: str, values: Any) -> str:
     low, high = min(y for _, y in points), max(y for _, y in points)
     at_x, at_y = scale(0, len(values) - 1, 4, 216), scale(low, high, 52, 18)
     body = [polyline([(at_x(x), at_y(y)) for x, y in thinned(points)], "var(--curve,#2457c5)")]
-    body.append(text(4, 11, f"{neutral(name)[:20]}: {number(low)} to {number(high)}", FAINT, style="font-size:10px"))
+    body.append(
+        text(
+            4,
+            11,
+            f"{neutral(name)[:20]}: {number(low)} to {number(high)}",
+            FAINT,
+            style="font-size:10px",
+        )
+    )
     return svg(220, 58, f"{name}: {len(values)} values from {number(low)} to {number(high)}", body)
 
 
@@ -268,7 +328,15 @@ def _heat_map(name: str, values: Sequence[Sequence[Any]]) -> str:
     size = max(3.0, min(18.0, 212 / columns))
     low, high = min(known), max(known)
     shade = scale(low, high, 0.08, 1.0)
-    body = [text(4, 11, f"{neutral(name)[:20]}: {number(low)} to {number(high)}", FAINT, style="font-size:10px")]
+    body = [
+        text(
+            4,
+            11,
+            f"{neutral(name)[:20]}: {number(low)} to {number(high)}",
+            FAINT,
+            style="font-size:10px",
+        )
+    ]
     body += [
         f'<rect x="{4 + x * size:.1f}" y="{18 + y * size:.1f}" width="{size - 1:.1f}" height="{size - 1:.1f}" '
         f'style="fill:var(--curve,#2457c5);opacity:{shade(v):.2f}"/>'
@@ -276,4 +344,9 @@ def _heat_map(name: str, values: Sequence[Sequence[Any]]) -> str:
         for x, cell in enumerate(line)
         if (v := finite(cell)) is not None
     ]
-    return svg(220, 20 + size * len(rows), f"{name}: {len(rows)} × {columns}, {number(low)} to {number(high)}", body)
+    return svg(
+        220,
+        20 + size * len(rows),
+        f"{name}: {len(rows)} × {columns}, {number(low)} to {number(high)}",
+        body,
+    )

@@ -21,8 +21,10 @@ KEPT: Final = (
     "'SELECT measurement FROM measurements WHERE key = ?', ['{key}']).fetchone())\""
 )
 KEPT_RECORDS: Final = {
-    "examples": (SKIP, "Items to look at", "items"), "progress": (RETENTION, "Looks at the training", "points"), "quality": (CONSULTED, "Sounds by their quality", "bins"),
-}  # fmt: skip
+    "examples": (SKIP, "Items to look at", "items"),
+    "progress": (RETENTION, "Looks at the training", "points"),
+    "quality": (CONSULTED, "Sounds by their quality", "bins"),
+}
 """What is kept beside verdicts: the criterion it is kept with, its name, and what it must hold."""
 MEANINGS: Final = {
     "GO": "Every line of the launch checklist holds, on the evidence below.",
@@ -42,7 +44,9 @@ def held(checklist: Mapping[str, Any]) -> bool:
 def render(checklist: Mapping[str, Any], kept: Mapping[str, Any] | None = None) -> str:
     """`kept`: what the gates left in safe-examples.json; what belongs to other evidence is not shown."""
     found, session = safe_facts.of(checklist, kept), checklist["session"]
-    lines = page.lines(found, "Launch lines", WORDS, safe_facts.lines(found), "beside the six lines", LINES)
+    lines = page.lines(
+        found, "Launch lines", WORDS, safe_facts.lines(found), "beside the six lines", LINES
+    )
     body = (
         f"{_header(found, session)}<main>{lines}{safe_experiments.experiments(found)}{safe_figures.learning(found)}{safe_figures.cost(found)}{safe_figures.policies(found)}"
         f"{safe_figures.hearing(found)}{page.section('examples', 'Items to look at', safe_items.cards(found))}"
@@ -54,7 +58,9 @@ def render(checklist: Mapping[str, Any], kept: Mapping[str, Any] | None = None) 
 def _header(found: SafeFacts, session: Mapping[str, Any]) -> str:
     outcome = safe_facts.overall(found)
     meaning = JUDGED if found.outcome(ALL) == outcome != "NOT RUN" else MEANINGS[outcome]
-    return page.header(found, session, "SAFE: a gated audio-visual adapter", outcome, meaning, LINES)
+    return page.header(
+        found, session, "SAFE: a gated audio-visual adapter", outcome, meaning, LINES
+    )
 
 
 def _gaps(found: SafeFacts) -> Iterable[str]:
@@ -65,9 +71,15 @@ def _gaps(found: SafeFacts) -> Iterable[str]:
 
 def _of_kept(found: SafeFacts) -> str:
     """The records of what no verdict rests on."""
-    return "".join(_record(name, words, found.beside(name, identity)) for name, (identity, words, _) in KEPT_RECORDS.items())
+    return "".join(
+        _record(name, words, found.beside(name, identity))
+        for name, (identity, words, _) in KEPT_RECORDS.items()
+    )
 
 
 def _record(name: str, words: str, kept: Mapping[str, Any]) -> str:
-    told = [*page.of_key(str(kept.get("key") or ""), KEPT), ("Measured", text(duration({"seconds": kept.get("seconds")}) or "–"))]
+    told = [
+        *page.of_key(str(kept.get("key") or ""), KEPT),
+        ("Measured", text(duration({"seconds": kept.get("seconds")}) or "–")),
+    ]
     return f'<article class="record" id="record-{name}"><h3>{words}</h3>{facts(told)}</article>'

@@ -12,29 +12,87 @@ from gonogo.harness.reports.page_facts import JUDGED, Lines, PageFacts, over, wi
 from gonogo.harness.reports.page_facts import word as word
 from gonogo.harness.reports.words import finite, real
 
-PARITY, FREE, GAIN, RETENTION = "safe.parity.gate_off", "safe.parity.gate_off_free", "safe.pilot.audio_gain", "safe.pilot.vl_retention"
-STABLE, LATENCY, SKIP, TRADE = "safe.pilot.stable", "safe.pilot.latency", "safe.gating.skip_rate", "safe.gating.tradeoff_curve"
-MEMORY, THROUGHPUT, MUTED, LOADED = "safe.efficiency.memory", "safe.efficiency.throughput", "safe.lomo.audio_dependence", "safe.data.files_load"
+PARITY, FREE, GAIN, RETENTION = (
+    "safe.parity.gate_off",
+    "safe.parity.gate_off_free",
+    "safe.pilot.audio_gain",
+    "safe.pilot.vl_retention",
+)
+STABLE, LATENCY, SKIP, TRADE = (
+    "safe.pilot.stable",
+    "safe.pilot.latency",
+    "safe.gating.skip_rate",
+    "safe.gating.tradeoff_curve",
+)
+MEMORY, THROUGHPUT, MUTED, LOADED = (
+    "safe.efficiency.memory",
+    "safe.efficiency.throughput",
+    "safe.lomo.audio_dependence",
+    "safe.data.files_load",
+)
 POLICY, PARETO, ALL = "safe.policy.skip_rate", "safe.policy.pareto", "safe.launch.all_green"
 CONSULTED = "safe.irrelevance.false_consultation"
 LINES: Final[Lines] = {
-    "Base parity": ("With the gate off the model is the base model.", (PARITY, FREE, "safe.freeze.backbones")),
-    "Pilot gains": ("Clear gains where audio is needed, no loss elsewhere.", (GAIN, RETENTION, "safe.overfit.audio_qa", STABLE)),
-    "Efficiency": ("Latency, memory and throughput can be paid; audio is skipped where it is not needed.", (LATENCY, MEMORY, THROUGHPUT, SKIP, TRADE)),
-    "Curriculum": ("Stage transitions and checkpoints work.", ("safe.curriculum.rehearsal", "safe.curriculum.resume", "safe.data.curriculum_sampling")),
-    "Metrics": ("Metrics, leaving one modality out, and irrelevant audio behave as they should.", ("safe.metrics.captioning", MUTED, CONSULTED)),
-    "Reproducible": ("Low variance over seeds, the same run again.", ("safe.variance.audio", "safe.variance.retention", "safe.curriculum.resume")),
-}  # fmt: skip
+    "Base parity": (
+        "With the gate off the model is the base model.",
+        (PARITY, FREE, "safe.freeze.backbones"),
+    ),
+    "Pilot gains": (
+        "Clear gains where audio is needed, no loss elsewhere.",
+        (GAIN, RETENTION, "safe.overfit.audio_qa", STABLE),
+    ),
+    "Efficiency": (
+        "Latency, memory and throughput can be paid; audio is skipped where it is not needed.",
+        (LATENCY, MEMORY, THROUGHPUT, SKIP, TRADE),
+    ),
+    "Curriculum": (
+        "Stage transitions and checkpoints work.",
+        ("safe.curriculum.rehearsal", "safe.curriculum.resume", "safe.data.curriculum_sampling"),
+    ),
+    "Metrics": (
+        "Metrics, leaving one modality out, and irrelevant audio behave as they should.",
+        ("safe.metrics.captioning", MUTED, CONSULTED),
+    ),
+    "Reproducible": (
+        "Low variance over seeds, the same run again.",
+        ("safe.variance.audio", "safe.variance.retention", "safe.curriculum.resume"),
+    ),
+}
 BESIDE: Final[Lines] = {
-    "Data": ("Sounds, images and questions load and fit together.", (LOADED, "safe.data.av_alignment")),
+    "Data": (
+        "Sounds, images and questions load and fit together.",
+        (LOADED, "safe.data.av_alignment"),
+    ),
     "Learned policy": ("Optional there: a bandit decides on 0, 4 or 8 tokens.", (POLICY, PARETO)),
-    "Bench": ("What one run cannot show: retention by arm, the smallest configuration, the sweep.",
-              ("safe.retention.distillation", "safe.retention.null_space", "safe.retention.weight_sweep", "safe.ablation.smallest_config")),
+    "Bench": (
+        "What one run cannot show: retention by arm, the smallest configuration, the sweep.",
+        (
+            "safe.retention.distillation",
+            "safe.retention.null_space",
+            "safe.retention.weight_sweep",
+            "safe.ablation.smallest_config",
+        ),
+    ),
     "The launch itself": ("The criterion over the six lines.", (ALL,)),
-}  # fmt: skip
+}
 NEEDS: Final = {"audio": "audio alone", "both": "image and audio", "none": "image alone"}
 FILE: Final = "safe-examples.json"
-LOST: Final = (-math.inf, -3.0, -1.0, -0.3, -0.1, -0.03, -0.01, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, math.inf)
+LOST: Final = (
+    -math.inf,
+    -3.0,
+    -1.0,
+    -0.3,
+    -0.1,
+    -0.03,
+    -0.01,
+    0.01,
+    0.03,
+    0.1,
+    0.3,
+    1.0,
+    3.0,
+    math.inf,
+)
 """Edges of the bins of log p lost, in nats: even by factors of about three on either side of nothing."""
 MOST_COUNTS: Final = 400
 MOST_BYTES: Final = 8_000_000
@@ -51,11 +109,19 @@ class SafeFacts(PageFacts):
         held, key = self.kept.get(name), str((self.row(identity) or {}).get("evidence_key") or "")
         if not isinstance(held, Mapping):
             return {}
-        return {"trouble": held["trouble"]} if "trouble" in held else held if held.get("of") == key != "" else {}
+        return (
+            {"trouble": held["trouble"]}
+            if "trouble" in held
+            else held
+            if held.get("of") == key != ""
+            else {}
+        )
 
 
 def of(checklist: Mapping[str, Any], kept: Mapping[str, Any] | None = None) -> SafeFacts:
-    return SafeFacts(tuple(row for row in checklist["rows"] if row.get("system") == "safe"), kept or {})
+    return SafeFacts(
+        tuple(row for row in checklist["rows"] if row.get("system") == "safe"), kept or {}
+    )
 
 
 def kept_in(folder: Path) -> dict[str, Any]:
@@ -81,7 +147,14 @@ def overall(found: SafeFacts) -> str:
 def accuracies(found: SafeFacts) -> dict[str, list[tuple[float, float, float, float]]]:
     """{need: (tokens, mean, low, high)…}, tokens -1 for the base alone; rows that are not of four numbers are left out."""
     told = {need: found.grid(SKIP, f"accuracy {need}") for need in NEEDS}
-    return {need: [(row[0], row[1], row[2], row[3]) for row in rows if len(row) == 4 and math.isfinite(row[0])] for need, rows in told.items()}
+    return {
+        need: [
+            (row[0], row[1], row[2], row[3])
+            for row in rows
+            if len(row) == 4 and math.isfinite(row[0])
+        ]
+        for need, rows in told.items()
+    }
 
 
 def arm(tokens: float) -> str:
@@ -91,13 +164,21 @@ def arm(tokens: float) -> str:
 def points(found: SafeFacts, identity: str, front: bool = False) -> list[tuple[float, float]]:
     """(tokens an item, accuracy) of the policies that were tried, or of their front."""
     prefix = "front_" if front else ""
-    pairs = zip(found.line(identity, f"{prefix}cost"), found.line(identity, f"{prefix}accuracy"), strict=False)
+    pairs = zip(
+        found.line(identity, f"{prefix}cost"),
+        found.line(identity, f"{prefix}accuracy"),
+        strict=False,
+    )
     return [pair for pair in pairs if all(map(math.isfinite, pair))]
 
 
 def named(found: SafeFacts, identity: str, accuracy: float) -> str:
     """The policies that score just this."""
-    held = [str(name).removeprefix("accuracy ") for name, value in found.counts(identity).items() if finite(value) == accuracy and str(name).startswith("accuracy ")]
+    held = [
+        str(name).removeprefix("accuracy ")
+        for name, value in found.counts(identity).items()
+        if finite(value) == accuracy and str(name).startswith("accuracy ")
+    ]
     return " / ".join(held[:3]) or "not named"
 
 
@@ -121,12 +202,16 @@ def histogram(values: Sequence[float], edges: Sequence[float]) -> list[float]:
     return bins
 
 
-def groups(found: SafeFacts, identity: str) -> dict[str, list[tuple[str, float | None, float | None]]]:
+def groups(
+    found: SafeFacts, identity: str
+) -> dict[str, list[tuple[str, float | None, float | None]]]:
     """{need, kind, type, role: (group, share for which audio is consulted, items)…} as a policy's row counts them."""
     told: dict[str, list[tuple[str, float | None, float | None]]] = {}
     for name, value in list(found.counts(identity).items())[:MOST_COUNTS]:
         first, _, rest = str(name).partition(" ")
         by, _, group = rest.partition(" ")
         if first == "consulted" and by in ("need", "kind", "type", "role") and group:
-            told.setdefault(by, []).append((group, real(value), real(found.counts(identity).get(f"items {rest}"))))
+            told.setdefault(by, []).append(
+                (group, real(value), real(found.counts(identity).get(f"items {rest}")))
+            )
     return told

@@ -53,7 +53,11 @@ MEANINGS: Final = {
     "NOT RUN": "The composite claim was not judged.",
 }
 TIMES: Final = {"p50": "p50 [ms]", "p95": "p95 [ms]", "first_token": "first token [ms]"}
-AMOUNTS: Final = {"throughput": ("throughput [tokens/s]", 1.0), "peak_bytes": ("peak memory [MB]", 1e-6), "rss": ("resident memory [MB]", 1e-6)}
+AMOUNTS: Final = {
+    "throughput": ("throughput [tokens/s]", 1.0),
+    "peak_bytes": ("peak memory [MB]", 1e-6),
+    "rss": ("resident memory [MB]", 1e-6),
+}
 CELLS_OF: Final = ("engine", "device")
 
 
@@ -79,7 +83,10 @@ def section(name: str, heading: str, body: str) -> str:
 
 def _header(found: Facts, session: Mapping[str, Any]) -> str:
     outcome = str((found.row(ALL) or {}).get("outcome") or "NOT RUN")
-    counts = "".join(f"<li>{text(name)} {_outcome(found, identity)}</li>" for identity, name in HYPOTHESES.items())
+    counts = "".join(
+        f"<li>{text(name)} {_outcome(found, identity)}</li>"
+        for identity, name in HYPOTHESES.items()
+    )
     return (
         f'<header class="launch {kind(outcome)}"><p class="what">LoRA against full fine-tuning: performance, drift, deployment</p>'
         f'<h1 id="launch"><span aria-hidden="true">{SYMBOLS.get(outcome, "○")}</span> {text(outcome)}</h1>'
@@ -95,7 +102,11 @@ def _warnings(session: Mapping[str, Any]) -> str:
 
 def _list(told: list[Any], style: str) -> str:
     more = [f"and {len(told) - MOST_SHOWN} more"] if len(told) > MOST_SHOWN else []
-    return f'<ul class="{style}">{"".join(f"<li>{text(one)}</li>" for one in [*told[:MOST_SHOWN], *more])}</ul>' if told else ""
+    return (
+        f'<ul class="{style}">{"".join(f"<li>{text(one)}</li>" for one in [*told[:MOST_SHOWN], *more])}</ul>'
+        if told
+        else ""
+    )
 
 
 def _outcome(found: Facts, identity: str) -> str:
@@ -106,7 +117,9 @@ def _outcome(found: Facts, identity: str) -> str:
 # ── hypotheses ───────────────────────────────────────────────────────────────────────────────────────────────────────
 def _hypotheses(found: Facts) -> str:
     heads = ("Hypothesis", "Claim", "Estimate", "Bound", "p", "Verdict", "What would decide it")
-    overview = table(heads, (_hypothesis(found, identity, name) for identity, name in HYPOTHESES.items()))
+    overview = table(
+        heads, (_hypothesis(found, identity, name) for identity, name in HYPOTHESES.items())
+    )
     parts = "".join(_detail(found, identity, name) for identity, name in HYPOTHESES.items())
     return section("hypotheses", "Hypotheses", overview + parts)
 
@@ -114,14 +127,35 @@ def _hypotheses(found: Facts) -> str:
 def _hypothesis(found: Facts, identity: str, name: str) -> list[str]:
     row = found.row(identity)
     if row is None:
-        return [f"<b>{text(name)}</b>", text(identity), *[missing()] * 3, missing("not in this session"), missing()]
+        return [
+            f"<b>{text(name)}</b>",
+            text(identity),
+            *[missing()] * 3,
+            missing("not in this session"),
+            missing(),
+        ]
     part = deciding({**row, "parts": found.claimed(identity)}) or {}
     p = row.get("p") if row.get("p") is not None else part.get("p")
-    needs = list(dict.fromkeys(str(each["needs"]) for each in row.get("parts") or [] if each.get("needs")))
+    needs = list(
+        dict.fromkeys(str(each["needs"]) for each in row.get("parts") or [] if each.get("needs"))
+    )
     estimate = "" if identity == ALL else _estimate(found, identity, part)
-    said = "; ".join(needs) if needs else "nothing more" if row["outcome"] in ("GO", "NO-GO") else str(row.get("reason") or part.get("reason") or "not said")
-    return [f"<b>{text(name)}</b>", text(row.get("claim") or identity), estimate or "see its parts", text(part.get("bound") or "–"),
-            linked(found, identity, p), verdict(str(row["outcome"])), text(said)]  # fmt: skip
+    said = (
+        "; ".join(needs)
+        if needs
+        else "nothing more"
+        if row["outcome"] in ("GO", "NO-GO")
+        else str(row.get("reason") or part.get("reason") or "not said")
+    )
+    return [
+        f"<b>{text(name)}</b>",
+        text(row.get("claim") or identity),
+        estimate or "see its parts",
+        text(part.get("bound") or "–"),
+        linked(found, identity, p),
+        verdict(str(row["outcome"])),
+        text(said),
+    ]
 
 
 def _estimate(found: Facts, identity: str, part: Part) -> str:
@@ -144,7 +178,16 @@ def _detail(found: Facts, identity: str, name: str) -> str:
     return f"<details open><summary>{text(name)}: {len(parts)} comparison{'' if len(parts) == 1 else 's'}</summary>{listed}</details>"
 
 
-PART_HEADS: Final = ("Comparison", "Estimate", "Bound", "p", "n", "Trained on", "Verdict", "What would decide it")
+PART_HEADS: Final = (
+    "Comparison",
+    "Estimate",
+    "Bound",
+    "p",
+    "n",
+    "Trained on",
+    "Verdict",
+    "What would decide it",
+)
 
 
 def part_cells(found: Facts, identity: str, part: Part) -> list[str]:
@@ -152,9 +195,16 @@ def part_cells(found: Facts, identity: str, part: Part) -> list[str]:
     known = real(part.get("estimate")) is not None
     outcome = str(part.get("outcome") or "NOT RUN")
     said = part.get("needs") or ("" if outcome == "GO" else part.get("reason") or "")
-    return [f"<code>{text(part['metric'])}</code>", figure(found, identity, seen(part)) if known else missing(), text(part.get("bound") or "–"),
-            linked(found, identity, part["p"]) if part.get("p") is not None else "–", linked(found, identity, part.get("n")),
-            text(_short(found, identity, part)), verdict(outcome), text(said)]  # fmt: skip
+    return [
+        f"<code>{text(part['metric'])}</code>",
+        figure(found, identity, seen(part)) if known else missing(),
+        text(part.get("bound") or "–"),
+        linked(found, identity, part["p"]) if part.get("p") is not None else "–",
+        linked(found, identity, part.get("n")),
+        text(_short(found, identity, part)),
+        verdict(outcome),
+        text(said),
+    ]
 
 
 # ── deployment ───────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -162,24 +212,44 @@ def _deployment(found: Facts) -> str:
     known = cells(found)
     counts, digests = found.counts(H3), (found.row(H3) or {}).get("digests") or {}
     about = [(name, str(digests[name])) for name in CELLS_OF if digests.get(name)]
-    about += [(name.replace("_", " "), number(counts[name])) for name in counts if "@" not in str(name)]
+    about += [
+        (name.replace("_", " "), number(counts[name])) for name in counts if "@" not in str(name)
+    ]
     told = facts((name, figure(found, H3, value)) for name, value in about) if about else ""
     if not about or not digests.get("engine"):
         told += f"<p>{missing('engine and device are not recorded')}</p>"
-    listed = _cells(found, {cell: seen for cell, seen in known.items() if {*TIMES, *AMOUNTS} & {*seen}})
+    listed = _cells(
+        found, {cell: seen for cell, seen in known.items() if {*TIMES, *AMOUNTS} & {*seen}}
+    )
     words = "Request latency with one-sided 95 % order-statistic limits; the factor to merged is of the two medians and has no interval: the verdict above has one."
-    return section("deployment", "Deployment", f"{told}<p><small>{words}</small></p>{listed or missing('no cell was measured')}")
+    return section(
+        "deployment",
+        "Deployment",
+        f"{told}<p><small>{words}</small></p>{listed or missing('no cell was measured')}",
+    )
 
 
 def _cells(found: Facts, known: Mapping[str, Mapping[str, float]]) -> str:
     times = [name for name in TIMES if any(name in seen for seen in known.values())]
     amounts = [name for name in AMOUNTS if any(name in seen for seen in known.values())]
-    heads = ["Cell", *(TIMES[name] for name in times), "p50 / merged", *(AMOUNTS[name][0] for name in amounts)]
-    return table(heads, (
-        [f"<code>{text(cell)}</code>", *(_time(found, seen, name) for name in times), _factor(found, known, cell),
-         *(linked(found, H3, _times(seen.get(name), AMOUNTS[name][1])) for name in amounts)]
-        for cell, seen in known.items()
-    ))  # fmt: skip
+    heads = [
+        "Cell",
+        *(TIMES[name] for name in times),
+        "p50 / merged",
+        *(AMOUNTS[name][0] for name in amounts),
+    ]
+    return table(
+        heads,
+        (
+            [
+                f"<code>{text(cell)}</code>",
+                *(_time(found, seen, name) for name in times),
+                _factor(found, known, cell),
+                *(linked(found, H3, _times(seen.get(name), AMOUNTS[name][1])) for name in amounts),
+            ]
+            for cell, seen in known.items()
+        ),
+    )
 
 
 def _times(value: float | None, factor: float) -> float | None:
@@ -187,7 +257,9 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 def _time(found: Facts, seen_here: Mapping[str, float], name: str) -> str:
-    middle, low, high = (_times(seen_here.get(f"{name}{end}"), 1000) for end in ("", "_low", "_high"))
+    middle, low, high = (
+        _times(seen_here.get(f"{name}{end}"), 1000) for end in ("", "_low", "_high")
+    )
     if middle is None:
         return missing()
     return figure(found, H3, seen({"estimate": middle, "low": low, "high": high}))
@@ -204,10 +276,22 @@ def _factor(found: Facts, known: Mapping[str, Mapping[str, float]], cell: str) -
 
 # ── effect sizes, the other gates, what is not there ─────────────────────────────────────────────────────────────────
 def _effects(found: Facts) -> str:
-    heads = ("Task", "LoRA − full", "relative", "standardised over seeds", "drift LoRA / full", "sign-flip p", "Trained on")
+    heads = (
+        "Task",
+        "LoRA − full",
+        "relative",
+        "standardised over seeds",
+        "drift LoRA / full",
+        "sign-flip p",
+        "Trained on",
+    )
     listed = table(heads, (_effect(found, task) for task in found.tasks())) + _costs(found)
     words = "Standardised: mean of the seeds' differences in units of their standard deviation; with few seeds itself uncertain, and undefined without spread."
-    return section("effects", "Effect sizes", f"<p><small>{words}</small></p>{listed or missing('no task has figures')}")
+    return section(
+        "effects",
+        "Effect sizes",
+        f"<p><small>{words}</small></p>{listed or missing('no task has figures')}",
+    )
 
 
 def _effect(found: Facts, task: str) -> list[str]:
@@ -216,26 +300,52 @@ def _effect(found: Facts, task: str) -> list[str]:
     both = [value for value in middle if value is not None]
     gap = both[0] - both[1] if len(both) == 2 else None
     ratio = found.part(H2, f"drift_lora@{task}", "ratio")
-    drift = figure(found, H2, seen(ratio)) if ratio and real(ratio.get("estimate")) is not None else missing()
+    drift = (
+        figure(found, H2, seen(ratio))
+        if ratio and real(ratio.get("estimate")) is not None
+        else missing()
+    )
     standard = standardised(lora, full)
-    return [text(title(task)), linked(found, H1, gap), _percent(found, gap, both[-1] if both else None),
-            linked(found, H1, standard) if standard is not None else missing("undefined" if gap is not None else "missing"),
-            drift, linked(found, H2, found.count(H2, f"drift_p@{task}")), text(shortness(found, task))]  # fmt: skip
+    return [
+        text(title(task)),
+        linked(found, H1, gap),
+        _percent(found, gap, both[-1] if both else None),
+        linked(found, H1, standard)
+        if standard is not None
+        else missing("undefined" if gap is not None else "missing"),
+        drift,
+        linked(found, H2, found.count(H2, f"drift_p@{task}")),
+        text(shortness(found, task)),
+    ]
 
 
 def _costs(found: Facts) -> str:
     """Per task and arm: what a training took, the scores without shared rows, the intruder dimensions of the updates."""
-    heads = ("Task", "Arm", "processor time [s]", "peak memory [MB]", "score without rows that share a text with others", "intruder dimensions a matrix")
+    heads = (
+        "Task",
+        "Arm",
+        "processor time [s]",
+        "peak memory [MB]",
+        "score without rows that share a text with others",
+        "intruder dimensions a matrix",
+    )
     rows = []
     for task in found.tasks():
         for arm, name in ARMS.items():
             peak = finite(found.count(H1, f"peak_bytes {arm}@{task}"))
             alone = found.count(H1, f"{arm}@{task} mean without shared rows")
-            rows.append([
-                text(title(task)), name, linked(found, H1, found.count(H1, f"cpu_s {arm}@{task}")), linked(found, H1, None if peak is None else peak / 1e6),
-                missing("none are shared, or missing") if alone is None else linked(found, H1, alone),
-                linked(found, TEMPORAL, found.count(TEMPORAL, f"intruders {arm}@{task}")),
-            ])  # fmt: skip
+            rows.append(
+                [
+                    text(title(task)),
+                    name,
+                    linked(found, H1, found.count(H1, f"cpu_s {arm}@{task}")),
+                    linked(found, H1, None if peak is None else peak / 1e6),
+                    missing("none are shared, or missing")
+                    if alone is None
+                    else linked(found, H1, alone),
+                    linked(found, TEMPORAL, found.count(TEMPORAL, f"intruders {arm}@{task}")),
+                ]
+            )
     return table(heads, rows)
 
 
@@ -251,12 +361,22 @@ def _other(found: Facts) -> str:
         f"{table(PART_HEADS, (part_cells(found, row['id'], part) for part in row['parts']))}</details>"
         for row in rows
     )
-    return section("sanity", "Sanity, tuning and the way there", told or missing("none of these gates was judged"))
+    return section(
+        "sanity",
+        "Sanity, tuning and the way there",
+        told or missing("none of these gates was judged"),
+    )
 
 
 def _absent(found: Facts) -> str:
     told = "".join(f"<li>{one}</li>" for one in _gaps(found))
-    return section("absent", "What was not run, and why", f'<ul class="gaps">{told}</ul>' if told else "<p>Nothing: every gate and every task has its figures.</p>")
+    return section(
+        "absent",
+        "What was not run, and why",
+        f'<ul class="gaps">{told}</ul>'
+        if told
+        else "<p>Nothing: every gate and every task has its figures.</p>",
+    )
 
 
 def _gaps(found: Facts) -> Iterable[str]:
@@ -285,11 +405,24 @@ def _registration(checklist: Mapping[str, Any]) -> str:
     """What was fixed before the first measurement: its digest, and whatever was changed since."""
     fixed = checklist.get("registration") or {}
     if not isinstance(fixed, Mapping) or not fixed.get("digest"):
-        return section("registration", "Pre-registration", missing("no registration is stored with this session"))
+        return section(
+            "registration",
+            "Pre-registration",
+            missing("no registration is stored with this session"),
+        )
     changes = [str(change) for change in fixed.get("changes") or []]
-    told = [("Digest", f"<code>{text(fixed['digest'])}</code>"), ("Fixed at", text(fixed.get("at") or "not recorded"))]
-    told += [(str(name), text(_plainly(value))) for name, value in (fixed.get("fixed") or {}).items()]
-    later = f"<p><b>Changed since ({len(changes)}):</b></p>{_list(changes, 'changes')}" if changes else "<p>Not changed since.</p>"
+    told = [
+        ("Digest", f"<code>{text(fixed['digest'])}</code>"),
+        ("Fixed at", text(fixed.get("at") or "not recorded")),
+    ]
+    told += [
+        (str(name), text(_plainly(value))) for name, value in (fixed.get("fixed") or {}).items()
+    ]
+    later = (
+        f"<p><b>Changed since ({len(changes)}):</b></p>{_list(changes, 'changes')}"
+        if changes
+        else "<p>Not changed since.</p>"
+    )
     return section("registration", "Pre-registration", facts(told) + later)
 
 
@@ -300,11 +433,17 @@ def _plainly(value: object) -> str:
 # ── records ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 def _records(found: Facts, session: Mapping[str, Any]) -> str:
     told = "".join(_record(row, at) for at, row in enumerate(found.rows))
-    about = {"Session": session["id"], "Command": session.get("command"), "Took": duration({"seconds": session.get("seconds")}),
-             "Commit": f"{session.get('commit') or 'unknown'}{' (with uncommitted changes)' if session.get('dirty') else ''}",
-             **(session.get("environment") or {})}  # fmt: skip
+    about = {
+        "Session": session["id"],
+        "Command": session.get("command"),
+        "Took": duration({"seconds": session.get("seconds")}),
+        "Commit": f"{session.get('commit') or 'unknown'}{' (with uncommitted changes)' if session.get('dirty') else ''}",
+        **(session.get("environment") or {}),
+    }
     words = "Every figure above links to its record here; the command shows the criterion and the verdict as they are stored."
-    listed = facts((str(name), text(value)) for name, value in about.items() if value not in (None, ""))
+    listed = facts(
+        (str(name), text(value)) for name, value in about.items() if value not in (None, "")
+    )
     return section("records", "Records", f"<p>{words}</p>{told}{listed}")
 
 
@@ -314,7 +453,10 @@ def _record(row: Row, at: int) -> str:
     if KEY.fullmatch(key):
         told.append(("Show", f"<code>{text(SHOW.format(key=key))}</code>"))
     told += [("Measured", text(duration(row) or "–"))]
-    told += [(f"Digest of {name}", f"<code>{text(value)}</code>") for name, value in list((row.get("digests") or {}).items())[:MOST_SHOWN]]
+    told += [
+        (f"Digest of {name}", f"<code>{text(value)}</code>")
+        for name, value in list((row.get("digests") or {}).items())[:MOST_SHOWN]
+    ]
     return (
         f'<article class="record" id="record-{at}"><h3>{verdict(str(row["outcome"]))} {text(row["id"])}</h3>'
         f"<p>{text(row.get('reason') or '')}</p>{_list(list(row.get('findings') or []), 'findings')}{facts(told)}</article>"

@@ -13,9 +13,18 @@ ARMS: Final = {"lora": "LoRA", "full": "Full fine-tuning"}
 H1, H2, H3, ALL = "lora.h1.performance", "lora.h2.drift", "lora.h3.deployment", "lora.composite"
 SEARCH: Final = "lora.hpo.identified"
 TEMPORAL: Final = "lora.drift.temporal"
-HYPOTHESES: Final = {H1: "H1 performance", H2: "H2 drift", H3: "H3 deployment", ALL: "H1 and (H2 or H3)"}
+HYPOTHESES: Final = {
+    H1: "H1 performance",
+    H2: "H2 drift",
+    H3: "H3 deployment",
+    ALL: "H1 and (H2 or H3)",
+}
 SQUAD: Final = "lora.sanity.squad_answerability"
-CLAIMED: Final = {H1: ("non_inferior", "lora@"), H2: ("ratio", "drift_lora@"), H3: ("ratio", "latency_p50@adapters")}
+CLAIMED: Final = {
+    H1: ("non_inferior", "lora@"),
+    H2: ("ratio", "drift_lora@"),
+    H3: ("ratio", "latency_p50@adapters"),
+}
 TASKS: Final = {"mrpc": "MRPC", "sst2": "SST-2", "rte": "RTE", "squad_v2": "SQuAD v2"}
 WHOLE: Final = {"mrpc": 3_700, "sst2": 67_000, "rte": 2_500, "squad_v2": 130_000}
 MOST_TASKS: Final = 12
@@ -41,13 +50,22 @@ class Facts:
         return list((self.row(identity) or {}).get("parts") or [])
 
     def part(self, identity: str, metric: str, rule: str) -> Part | None:
-        return next((p for p in self.parts(identity) if p.get("metric") == metric and p.get("rule") == rule), None)
+        return next(
+            (
+                p
+                for p in self.parts(identity)
+                if p.get("metric") == metric and p.get("rule") == rule
+            ),
+            None,
+        )
 
     def claimed(self, identity: str) -> list[Part]:
         """The parts that state the hypothesis itself, without its preconditions; all parts where none is known as that."""
         rule, stem = CLAIMED.get(identity, ("", ""))
         parts = self.parts(identity)
-        return [p for p in parts if p.get("rule") == rule and str(p.get("metric")).startswith(stem)] or parts
+        return [
+            p for p in parts if p.get("rule") == rule and str(p.get("metric")).startswith(stem)
+        ] or parts
 
     def counts(self, identity: str) -> Mapping[str, Any]:
         return (self.row(identity) or {}).get("counts") or {}
@@ -99,7 +117,11 @@ def shortness(facts: Facts, task: str) -> str:
     """How much of the whole data set was trained on: `1,000 of 67,000 training rows (1.5 %)`."""
     used, whole = finite(facts.count(H1, f"train_rows@{task}")), WHOLE.get(task)
     if used is None:
-        return f"training rows not recorded, of {number(whole)}" if whole else "training rows not recorded"
+        return (
+            f"training rows not recorded, of {number(whole)}"
+            if whole
+            else "training rows not recorded"
+        )
     if whole is None:
         return f"{number(used)} training rows"
     return f"{number(used)} of {number(whole)} training rows ({100 * used / whole:.2g} %)"
@@ -129,7 +151,12 @@ def mean(values: Sequence[float]) -> float | None:
 def standardised(lora: Sequence[float], full: Sequence[float]) -> float | None:
     """Mean difference over seeds in units of its SD (Cohen's d of pairs); None where that is not defined."""
     pairs = [a - b for a, b in zip(lora, full, strict=False)]
-    if len(lora) != len(full) or len(pairs) < 2 or not all(map(math.isfinite, pairs)) or len(set(pairs)) == 1:
+    if (
+        len(lora) != len(full)
+        or len(pairs) < 2
+        or not all(map(math.isfinite, pairs))
+        or len(set(pairs)) == 1
+    ):
         return None
     centre = sum(pairs) / len(pairs)
     return centre / math.sqrt(sum((pair - centre) ** 2 for pair in pairs) / (len(pairs) - 1))

@@ -15,7 +15,9 @@ def text(value: object) -> str:
 
 def kind(outcome: object) -> str:
     """A class name for an outcome; an outcome that nobody knows gets none of ours."""
-    return str(outcome).lower().replace("-", "").replace(" ", "") if outcome in SYMBOLS else "unknown"
+    return (
+        str(outcome).lower().replace("-", "").replace(" ", "") if outcome in SYMBOLS else "unknown"
+    )
 
 
 def verdict(outcome: str) -> str:
@@ -37,13 +39,25 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     """A table of cells that are markup already; on a narrow screen each cell carries its head as a label."""
     names = [text(head) for head in heads]
     body = "".join(
-        "<tr>" + "".join(f'<td data-name="{name}">{cell}</td>' for name, cell in zip(names, cells, strict=True)) + "</tr>"
+        "<tr>"
+        + "".join(
+            f'<td data-name="{name}">{cell}</td>' for name, cell in zip(names, cells, strict=True)
+        )
+        + "</tr>"
         for cells in rows
     )
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
-    return f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>' if body else ""
+    return (
+        f'<table class="figures"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        if body
+        else ""
+    )
 
 
 def facts(listed: Iterable[tuple[str, str]]) -> str:
     """A list of names, plain text, with what stands beside each, markup already."""
-    return "<dl>" + "".join(f"<dt>{text(name)}</dt><dd>{value}</dd>" for name, value in listed) + "</dl>"
+    return (
+        "<dl>"
+        + "".join(f"<dt>{text(name)}</dt><dd>{value}</dd>" for name, value in listed)
+        + "</dl>"
+    )

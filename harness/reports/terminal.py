@@ -48,9 +48,22 @@ def _cells(row: Row) -> list[str]:
     part = deciding(row) or {}
     bound = neutral(part.get("bound") or "")
     several = len(row.get("parts") or []) > 1
-    what = f"{neutral(part.get('metric', ''))}: {seen(part)}" if several else seen(part) if part else ""
+    what = (
+        f"{neutral(part.get('metric', ''))}: {seen(part)}"
+        if several
+        else seen(part)
+        if part
+        else ""
+    )
     distance = margin(part)
-    return [row["outcome"], neutral(row["id"]), what, bound, f"margin {distance}" if distance else "", duration(row)]
+    return [
+        row["outcome"],
+        neutral(row["id"]),
+        what,
+        bound,
+        f"margin {distance}" if distance else "",
+        duration(row),
+    ]
 
 
 def _line(cells: list[str], columns: list[int], width: int) -> str:
@@ -58,11 +71,15 @@ def _line(cells: list[str], columns: list[int], width: int) -> str:
     padded = "  ".join(cell.ljust(size) for cell, size in zip(cells, columns, strict=True)).rstrip()
     if len(padded) <= width:
         return padded
-    head = "  ".join(cell.ljust(size) for cell, size in zip(cells[:2], columns[:2], strict=True)).rstrip()
+    head = "  ".join(
+        cell.ljust(size) for cell, size in zip(cells[:2], columns[:2], strict=True)
+    ).rstrip()
     seen, bound, distance, time = cells[2:]
     kept = ([seen, bound, distance, time], [seen, bound, time], [seen, bound])
     lines = ["  ".join([head, *filter(None, told)]) for told in kept]
-    return next((line for line in lines if len(line) <= width), _cut(lines[-1], max(width, len(head))))
+    return next(
+        (line for line in lines if len(line) <= width), _cut(lines[-1], max(width, len(head)))
+    )
 
 
 def _cut(text: str, width: int) -> str:
@@ -90,7 +107,13 @@ def _reasons(row: Row) -> list[str]:
 
 def _indented(texts: Iterable[str], width: int) -> list[str]:
     wrapped = (
-        textwrap.wrap(text, max(20, width), initial_indent="    ", subsequent_indent="      ", break_on_hyphens=False)
+        textwrap.wrap(
+            text,
+            max(20, width),
+            initial_indent="    ",
+            subsequent_indent="      ",
+            break_on_hyphens=False,
+        )
         for text in texts
     )
     return [line for part in wrapped for line in part]
@@ -100,7 +123,11 @@ def _listed(outcome: str, rows: Iterable[Row], width: int) -> list[str]:
     listed = [row for row in rows if row["outcome"] == outcome]
     if not listed:
         return []
-    return ["", f"{outcome} ({len(listed)})", *_indented([_with_reason(row) for row in listed], width)]
+    return [
+        "",
+        f"{outcome} ({len(listed)})",
+        *_indented([_with_reason(row) for row in listed], width),
+    ]
 
 
 def _with_reason(row: Row) -> str:
@@ -110,11 +137,21 @@ def _with_reason(row: Row) -> str:
 def _sabotage(checklist: Mapping[str, Any], width: int) -> list[str]:
     sabotage, rows = checklist.get("sabotage"), checklist["rows"]
     if not sabotage:
-        return ["", "sabotage: no power table stored yet; pytest --sabotage -m gate_stageA makes one"]
+        return [
+            "",
+            "sabotage: no power table stored yet; pytest --sabotage -m gate_stageA makes one",
+        ]
     left = untried(rows, sabotage)
     short = f"; {len(left)} of {len(rows)} criteria not tried" if left else ""
     told = f"{sabotage.get('caught')} of {sabotage.get('planted')} planted defects caught"
-    return ["", *textwrap.wrap(f"sabotage: {told}{age(sabotage.get('age_days'))}{short}", max(20, width), subsequent_indent="  ")]
+    return [
+        "",
+        *textwrap.wrap(
+            f"sabotage: {told}{age(sabotage.get('age_days'))}{short}",
+            max(20, width),
+            subsequent_indent="  ",
+        ),
+    ]
 
 
 def _launch(checklist: Mapping[str, Any], width: int) -> list[str]:
@@ -148,7 +185,11 @@ def power_table(rows: Iterable[Mapping[str, Any]]) -> list[str]:
         told.append(f"{gate}  {caught(planted)}/{len(planted)}")
         told += [f"    {row['outcome']:<7} {neutral(row['defect'])}{_what(row)}" for row in planted]
     everything = [row for planted in gates.values() for row in planted]
-    return [*told, "", f"caught {caught(everything)} of {len(everything)} planted defects over {len(gates)} gates"]
+    return [
+        *told,
+        "",
+        f"caught {caught(everything)} of {len(everything)} planted defects over {len(gates)} gates",
+    ]
 
 
 def _what(row: Mapping[str, Any]) -> str:

@@ -73,7 +73,9 @@ def number(value: object) -> str:
 
 def _rounded(seen: float) -> str:
     whole = seen == int(seen)
-    digits = 4 if whole else next((d for d in range(4, 13) if float(f"{seen:.{d}g}") != round(seen)), 13)
+    digits = (
+        4 if whole else next((d for d in range(4, 13) if float(f"{seen:.{d}g}") != round(seen)), 13)
+    )
     if 1e4 <= abs(seen) < 1e9:
         return f"{seen:,.{max(0, digits - 4)}f}" if digits > 4 else f"{seen:,.0f}"
     mantissa, _, exponent = f"{seen:.{digits}g}".partition("e")
@@ -147,7 +149,11 @@ def edges(part: Part) -> list[float]:
         found = [f"-{found[0]}", found[0]]
     elif not TWO_SIDED.search(bound):
         found = found[:1]
-    return [value for text in found[:2] if (value := finite(text.replace(",", "").replace("−", "-"))) is not None]
+    return [
+        value
+        for text in found[:2]
+        if (value := finite(text.replace(",", "").replace("−", "-"))) is not None
+    ]
 
 
 def family(identity: str) -> str:
@@ -176,7 +182,9 @@ def unsaid(checklist: Mapping[str, Any]) -> list[str]:
 
 
 def _rank(row: Row) -> int:
-    return SEVERITIES.index(row["severity"]) if row.get("severity") in SEVERITIES else len(SEVERITIES)
+    return (
+        SEVERITIES.index(row["severity"]) if row.get("severity") in SEVERITIES else len(SEVERITIES)
+    )
 
 
 def tally(rows: Iterable[Row]) -> dict[str, int]:

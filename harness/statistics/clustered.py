@@ -25,7 +25,9 @@ def clustered_limits(values: ArrayLike, clusters: Sequence[int], level: float = 
     """
     x, labels = np.asarray(values, np.float64), np.asarray(clusters)
     if x.ndim != 1 or x.shape != labels.shape:
-        raise ValueError(f"{x.shape} values lie in {labels.shape} clusters; give the cluster of each item")
+        raise ValueError(
+            f"{x.shape} values lie in {labels.shape} clusters; give the cluster of each item"
+        )
     groups = np.unique(labels, return_inverse=True)[1]
     count = int(groups.max()) + 1 if len(groups) else 0
     if count < 2:
@@ -37,9 +39,19 @@ def clustered_limits(values: ArrayLike, clusters: Sequence[int], level: float = 
         return _nothing_seen(np.bincount(groups), level)
     from scipy import special
 
-    shape = Skewed(estimate, error, count, float((sums**3).mean() / (sums**2).mean() ** 1.5) if error else 0.0)
+    shape = Skewed(
+        estimate, error, count, float((sums**3).mean() / (sums**2).mean() ** 1.5) if error else 0.0
+    )
     reach = float(special.stdtrit(count - 1, level))
-    return Interval(estimate, estimate - shape.reach(reach) * error, estimate - shape.reach(-reach) * error, count, level, METHOD, shape.p)
+    return Interval(
+        estimate,
+        estimate - shape.reach(reach) * error,
+        estimate - shape.reach(-reach) * error,
+        count,
+        level,
+        METHOD,
+        shape.p,
+    )
 
 
 @dataclass(frozen=True)
@@ -70,7 +82,15 @@ class Skewed:
         from scipy import special
 
         distance = self.estimate - bound
-        t = distance / self.error if self.error else inf if distance > 0 else -inf if distance < 0 else 0.0
+        t = (
+            distance / self.error
+            if self.error
+            else inf
+            if distance > 0
+            else -inf
+            if distance < 0
+            else 0.0
+        )
         both = (t, self.straight(t)) if self.error else (t, t)
         return float(special.stdtr(self.count - 1, -min(both) if above else max(both)))
 

@@ -33,21 +33,32 @@ class Paired:
 def paired(score: ArrayLike, truth: ArrayLike, clusters: Sequence[int] | None = None) -> Paired:
     """The checked pair. Units without clusters are put in an order of their own, so that the order of rows cannot matter;
     with clusters, cluster by cluster and in each as they came. Raises ValueError for what cannot correlate."""
-    first, second = np.atleast_2d(np.asarray(score, np.float64)), np.atleast_2d(np.asarray(truth, np.float64))
+    first, second = (
+        np.atleast_2d(np.asarray(score, np.float64)),
+        np.atleast_2d(np.asarray(truth, np.float64)),
+    )
     units = first.shape[1]
     if second.shape[1] != units:
-        raise ValueError(f"{units} scores against {second.shape[1]} of the truth; a correlation is paired unit by unit")
+        raise ValueError(
+            f"{units} scores against {second.shape[1]} of the truth; a correlation is paired unit by unit"
+        )
     if units < 4:
         raise ValueError(f"{units} of the 4 units that a correlation needs at the least")
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("a value is not a finite number; look at the run before judging it")
-    groups = np.arange(units) if clusters is None else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    groups = (
+        np.arange(units)
+        if clusters is None
+        else np.unique(np.asarray(clusters), return_inverse=True)[1]
+    )
     if groups.shape != (units,):
         raise ValueError(f"{groups.size} cluster numbers for {units} units; give one for each")
     order = np.lexsort((*second, *first)) if clusters is None else np.argsort(groups, kind="stable")
     pair = Paired(first[:, order], second[:, order], groups if clusters is None else groups[order])
     if any(np.ptp(arm.mean(axis=0)) == 0 for arm in (pair.score, pair.truth)):
-        raise ValueError("one side is the same number in every unit, so nothing can correlate with it")
+        raise ValueError(
+            "one side is the same number in every unit, so nothing can correlate with it"
+        )
     return pair
 
 
@@ -56,13 +67,23 @@ def circular(pair: Paired) -> bool:
     rows = [*pair.truth, pair.truth.mean(axis=0)]
     mean = pair.score.mean(axis=0)
     same = any(np.array_equal(score, truth) for score in (*pair.score, mean) for truth in rows)
-    return same or abs(float(_pearson(mean, rows[-1]))) >= ONE or abs(float(_pearson(ranks(mean), ranks(rows[-1])))) >= ONE
+    return (
+        same
+        or abs(float(_pearson(mean, rows[-1]))) >= ONE
+        or abs(float(_pearson(ranks(mean), ranks(rows[-1])))) >= ONE
+    )
 
 
 def correlation_limits(
-    score: ArrayLike, truth: ArrayLike, clusters: Sequence[int] | None = None, level: float = 0.95, *,
-    spearman: bool = False, ceiling: bool = False, sides: int = 1,
-) -> Interval:  # fmt: skip
+    score: ArrayLike,
+    truth: ArrayLike,
+    clusters: Sequence[int] | None = None,
+    level: float = 0.95,
+    *,
+    spearman: bool = False,
+    ceiling: bool = False,
+    sides: int = 1,
+) -> Interval:
     """Limits of a correlation, on Fisher's z, with the delete-one-cluster jackknife and t(clusters - 1).
 
     With `ceiling` the limits are of the share of the attainable correlation: r/sqrt(reliability of score and truth),
@@ -81,7 +102,9 @@ def correlation_limits(
     low, high = jackknife.limit(1 - alpha), jackknife.limit(alpha)
     estimate = float(jackknife.r / jackknife.top)
     method = FISHER + (", share of the noise ceiling" if ceiling else "")
-    return Interval(estimate, min(low, estimate), max(high, estimate), count, level, method, jackknife.test)
+    return Interval(
+        estimate, min(low, estimate), max(high, estimate), count, level, method, jackknife.test
+    )
 
 
 class _Jackknife:
@@ -94,19 +117,30 @@ class _Jackknife:
         count = int(pair.clusters.max()) + 1
         self.r, self.top = both(pair)
         without = [pair.clusters != cluster for cluster in range(count)]
-        kept = [Paired(pair.score[:, mask], pair.truth[:, mask], pair.clusters[mask]) for mask in without]
+        kept = [
+            Paired(pair.score[:, mask], pair.truth[:, mask], pair.clusters[mask])
+            for mask in without
+        ]
         self.sides = [np.array([both(part) for part in kept])]
         if ceiling:
-            self.sides += [np.array([both(part) for part in parts]) for parts in _without_each_seed(pair)]
+            self.sides += [
+                np.array([both(part) for part in parts]) for parts in _without_each_seed(pair)
+            ]
         self.most = 1 / max(self.top, *(float(side[:, 1].max()) for side in self.sides))
 
     def statistic(self, bound: float) -> tuple[float, float]:
         """(t, degrees of freedom) of atanh(r) - atanh(bound · ceiling)."""
+
         def z(r: ArrayLike, top: ArrayLike) -> Floats:
-            return np.asarray(np.arctanh(np.clip(r, -ONE, ONE)) - np.arctanh(np.clip(bound * np.asarray(top), -ONE, ONE)))
+            return np.asarray(
+                np.arctanh(np.clip(r, -ONE, ONE))
+                - np.arctanh(np.clip(bound * np.asarray(top), -ONE, ONE))
+            )
 
         parts = [z(side[:, 0], side[:, 1]) for side in self.sides]
-        variances = [(len(part) - 1) / len(part) * float(((part - part.mean()) ** 2).sum()) for part in parts]
+        variances = [
+            (len(part) - 1) / len(part) * float(((part - part.mean()) ** 2).sum()) for part in parts
+        ]
         whole, total = float(z(self.r, self.top)), sum(variances)
         weight = sum(v * v / (len(part) - 1) for v, part in zip(variances, parts, strict=True))
         if total <= 0 or weight <= 0:
@@ -128,7 +162,11 @@ class _Jackknife:
         if len(self.sides) == 1 and self.most == 1.0:
             t, df = self.statistic(0.0)
             z = np.arctanh(min(max(self.r, -ONE), ONE))
-            return tanh(z - float(special.stdtrit(df, p)) * z / t) if isfinite(t) and t != 0 else self.r
+            return (
+                tanh(z - float(special.stdtrit(df, p)) * z / t)
+                if isfinite(t) and t != 0
+                else self.r
+            )
 
         def off(bound: float) -> float:
             return self.test(bound, True) - (1 - p)
@@ -137,16 +175,30 @@ class _Jackknife:
         end = self.most * ONE * (-1 if p > 0.5 else 1)
         way = np.linspace(self.r / self.top, end, STEPS)
         turned = next((at for at in range(1, STEPS) if off(way[at]) * off(way[0]) <= 0), None)
-        return float(end) if turned is None else float(optimize.brentq(off, way[turned - 1], way[turned], xtol=1e-10))
+        return (
+            float(end)
+            if turned is None
+            else float(optimize.brentq(off, way[turned - 1], way[turned], xtol=1e-10))
+        )
 
 
 def _without_each_seed(pair: Paired) -> list[list[Paired]]:
     """For each side with seeds: the pair without each of them in turn."""
     found = []
     if len(pair.score) > 1:
-        found.append([Paired(np.delete(pair.score, at, 0), pair.truth, pair.clusters) for at in range(len(pair.score))])
+        found.append(
+            [
+                Paired(np.delete(pair.score, at, 0), pair.truth, pair.clusters)
+                for at in range(len(pair.score))
+            ]
+        )
     if len(pair.truth) > 1:
-        found.append([Paired(pair.score, np.delete(pair.truth, at, 0), pair.clusters) for at in range(len(pair.truth))])
+        found.append(
+            [
+                Paired(pair.score, np.delete(pair.truth, at, 0), pair.clusters)
+                for at in range(len(pair.truth))
+            ]
+        )
     return found
 
 
@@ -188,22 +240,33 @@ def _ceiling(pair: Paired) -> float:
     sides = [side for side in (pair.score, pair.truth) if len(side) > 1]
     top = sqrt(float(np.prod([reliability(side) for side in sides])))
     if top == 0:
-        raise ValueError("between seeds the truth agrees with itself no better than chance; there is nothing to correlate with")
+        raise ValueError(
+            "between seeds the truth agrees with itself no better than chance; there is nothing to correlate with"
+        )
     return top
 
 
 def _check_seeds(pair: Paired) -> None:
     counts = [len(side) for side in (pair.score, pair.truth) if len(side) > 1]
     if not counts:
-        raise ValueError(f"neither side has seeds, so there is no noise ceiling; measure the truth under {FEWEST_SEEDS} seeds or more")
+        raise ValueError(
+            f"neither side has seeds, so there is no noise ceiling; measure the truth under {FEWEST_SEEDS} seeds or more"
+        )
     if min(counts) < FEWEST_SEEDS:
-        raise ValueError(f"a noise ceiling needs {FEWEST_SEEDS} seeds at the least, and there are {min(counts)}; measure under more")
+        raise ValueError(
+            f"a noise ceiling needs {FEWEST_SEEDS} seeds at the least, and there are {min(counts)}; measure under more"
+        )
 
 
 def permutation_test(
-    score: ArrayLike, truth: ArrayLike, clusters: Sequence[int] | None = None, level: float = 0.95, *,
-    spearman: bool = False, draws: int = DRAWS,
-) -> Interval:  # fmt: skip
+    score: ArrayLike,
+    truth: ArrayLike,
+    clusters: Sequence[int] | None = None,
+    level: float = 0.95,
+    *,
+    spearman: bool = False,
+    draws: int = DRAWS,
+) -> Interval:
     """Test of r against 0: whole clusters of the truth change places. It has a p-value at 0 and no limits.
 
     Exact where the clusters could as well have come in any other order; every order is gone through when there are no
@@ -228,7 +291,9 @@ def permutation_test(
 
     def test(bound: float, above: bool) -> float:
         if bound != 0:
-            raise ValueError(f"a permutation test knows no bound but 0, and it is {bound:g}; use the interval fisher-z")
+            raise ValueError(
+                f"a permutation test knows no bound but 0, and it is {bound:g}; use the interval fisher-z"
+            )
         own = float(np.trace(products))
         beyond = int((sums >= own - slack).sum() if above else (sums <= own + slack).sum())
         return beyond / len(orders) if exact else (beyond + 1) / (len(orders) + 1)
@@ -243,4 +308,3 @@ def _orders(count: int, draws: int) -> NDArray[np.int64]:
         return np.array(list(permutations(range(count))))
     rng = np.random.default_rng(SEED)
     return np.argsort(rng.random((draws, count)), axis=1)
-

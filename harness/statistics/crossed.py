@@ -26,7 +26,9 @@ def crossed(values: ArrayLike) -> NDArray[np.float64]:
     """`values` as (seeds, items) float64. Raises ValueError unless two-way, finite, with 2 or more of each."""
     array = np.asarray(values, dtype=np.float64)
     if array.ndim != 2 or min(array.shape) < 2:
-        raise ValueError(f"values of shape {array.shape}, where 2 seeds of 2 items are needed at the least")
+        raise ValueError(
+            f"values of shape {array.shape}, where 2 seeds of 2 items are needed at the least"
+        )
     if not np.isfinite(array).all():
         raise ValueError("a value is not a finite number; look at the run before judging it")
     return array
@@ -47,7 +49,10 @@ def two_way_limits(
     alpha = tail(level, sides)
     array = crossed(values)
     seeds, n = array.shape
-    per_item, groups = array.mean(axis=0), np.arange(n) if clusters is None else np.asarray(clusters)
+    per_item, groups = (
+        array.mean(axis=0),
+        np.arange(n) if clusters is None else np.asarray(clusters),
+    )
     if groups.shape != (n,):
         raise ValueError(f"{groups.size} cluster numbers for {n} items; give one for each")
     mean = float(per_item.mean())
@@ -56,8 +61,20 @@ def two_way_limits(
     df = _satterthwaite(item_variance, count - 1, seed_variance, seeds - 1)
     se = sqrt(item_variance + seed_variance) if np.ptp(array) > 0 else 0.0
     half = float(special.stdtrit(df, 1 - alpha)) * se
-    return Crossed(mean, mean - half, mean + half, n, level, TWO_WAY, t_test(mean, se, df), True,
-                   seeds, count, seed_variance, item_variance)  # fmt: skip
+    return Crossed(
+        mean,
+        mean - half,
+        mean + half,
+        n,
+        level,
+        TWO_WAY,
+        t_test(mean, se, df),
+        True,
+        seeds,
+        count,
+        seed_variance,
+        item_variance,
+    )
 
 
 def _between(centred: NDArray[np.float64], groups: NDArray[np.int64]) -> tuple[float, int]:
@@ -75,7 +92,9 @@ def _satterthwaite(first: float, first_df: int, second: float, second_df: int) -
     return (first + second) ** 2 / weight if weight > 0 else float(min(first_df, second_df))
 
 
-def hierarchical_limits(values: ArrayLike, level: float = 0.95, *, sides: int = 1, draws: int = 2000) -> Interval:
+def hierarchical_limits(
+    values: ArrayLike, level: float = 0.95, *, sides: int = 1, draws: int = 2000
+) -> Interval:
     """t limits of a mean over seeds with a bootstrap standard error: seeds drawn anew, then items within each seed.
 
     For items that belong to their seed, as when every run has a test set of its own. The two-stage variance of the
@@ -90,14 +109,26 @@ def hierarchical_limits(values: ArrayLike, level: float = 0.95, *, sides: int = 
     seeds, mean = array.shape[0], float(array.mean())
     se = float(hierarchical_means(array, draws).std(ddof=1)) * sqrt(seeds / (seeds - 1))
     half = float(special.stdtrit(seeds - 1, 1 - alpha)) * se
-    return Interval(mean, mean - half, mean + half, int(array.size), level, "hierarchical bootstrap t", t_test(mean, se, seeds - 1))
+    return Interval(
+        mean,
+        mean - half,
+        mean + half,
+        int(array.size),
+        level,
+        "hierarchical bootstrap t",
+        t_test(mean, se, seeds - 1),
+    )
 
 
 def repeated_seeds(values: ArrayLike) -> list[tuple[int, int]]:
     """Pairs of rows of (seeds, numbers) that hold the same numbers: one run counted twice."""
     rows = np.asarray(values)
     first: dict[bytes, int] = {}
-    return [(first[key], at) for at, row in enumerate(rows) if first.setdefault(key := row.tobytes(), at) != at]
+    return [
+        (first[key], at)
+        for at, row in enumerate(rows)
+        if first.setdefault(key := row.tobytes(), at) != at
+    ]
 
 
 def needs(seen: Crossed, distance: float) -> tuple[int | None, int | None]:
@@ -136,9 +167,18 @@ def _fewest(enough: Callable[[int], bool], start: int) -> int | None:
 
 
 def planned_power(
-    *, n: int, score: float, discordance: float, share: float = 0.03, seeds: int = 1, seed_sd: float = 0.0,
-    shared: float = 0.0, difference: float = 0.0, clusters: int | None = None, level: float = 0.95,
-) -> float:  # fmt: skip
+    *,
+    n: int,
+    score: float,
+    discordance: float,
+    share: float = 0.03,
+    seeds: int = 1,
+    seed_sd: float = 0.0,
+    shared: float = 0.0,
+    difference: float = 0.0,
+    clusters: int | None = None,
+    level: float = 0.95,
+) -> float:
     """Chance that "no worse than (1 - share) of the reference" is shown when the true difference of 0/1 scores is `difference`.
 
     `score`: of the reference. `discordance`: share of items on which a pair of runs disagrees. `seed_sd`: SD over seeds
@@ -152,7 +192,11 @@ def planned_power(
     contrast = difference + share * score
     item = _contrast_variance(score, discordance, share, difference) / units
     if seeds == 1:
-        return float(special.ndtr(contrast / sqrt(item) - special.ndtri(1 - alpha))) if item else float(contrast > 0)
+        return (
+            float(special.ndtr(contrast / sqrt(item) - special.ndtri(1 - alpha)))
+            if item
+            else float(contrast > 0)
+        )
     residual = (1 - shared) * item / seeds
     from_items, from_seeds = shared * item + residual, seed_sd**2 / seeds + residual
     true, estimated = from_items + from_seeds - residual, from_items + from_seeds
@@ -169,6 +213,8 @@ def _contrast_variance(score: float, discordance: float, share: float, differenc
     gained, lost = (discordance + difference) / 2, (discordance - difference) / 2
     both = score - lost
     if min(gained, lost, both, 1 - both - gained - lost) < -1e-12:
-        raise ValueError(f"score {score}, discordance {discordance} and difference {difference} cannot be together")
+        raise ValueError(
+            f"score {score}, discordance {discordance} and difference {difference} cannot be together"
+        )
     mean = difference + share * score
     return gained + lost * (1 - share) ** 2 + both * share**2 - mean**2

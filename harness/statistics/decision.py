@@ -55,14 +55,22 @@ def decide(interval: Interval, region: Region) -> Decision:
 
 def p_inside(interval: Interval, region: Region) -> float | None:
     """One-sided p-value of "inside the region": the larger of the two where both ends are finite (intersection-union)."""
-    ends = [interval.p(end, above=above) for end, above in ((region.low, True), (region.high, False)) if isfinite(end)]
+    ends = [
+        interval.p(end, above=above)
+        for end, above in ((region.low, True), (region.high, False))
+        if isfinite(end)
+    ]
     known = [p for p in ends if p is not None]
     return max(known) if known and len(known) == len(ends) else None
 
 
 def _by_test(interval: Interval, region: Region) -> Decision:
     inside = p_inside(interval, region)
-    outside = [interval.p(end, above=above) for end, above in ((region.low, False), (region.high, True)) if isfinite(end)]
+    outside = [
+        interval.p(end, above=above)
+        for end, above in ((region.low, False), (region.high, True))
+        if isfinite(end)
+    ]
     alpha = 1 - interval.level
     if inside is not None and inside <= alpha + 1e-12:
         return Decision(Side.INSIDE, alpha - inside)
@@ -78,7 +86,11 @@ def _more(interval: Interval, region: Region) -> int | None:
     if estimate in region:
         pairs = [(up, region.high - estimate), (down, estimate - region.low)]
     else:
-        pairs = [(down, estimate - region.high)] if estimate > region.high else [(up, region.low - estimate)]
+        pairs = (
+            [(down, estimate - region.high)]
+            if estimate > region.high
+            else [(up, region.low - estimate)]
+        )
     if any(not isfinite(width) or distance <= 0 for width, distance in pairs if distance != inf):
         return None
     ratio = max(width / distance for width, distance in pairs if distance != inf)

@@ -31,8 +31,15 @@ class Interval:
     limits: bool = field(default=True, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        if isnan(self.low) or isnan(self.high) or not isfinite(self.estimate) or self.low > self.high:
-            raise ValueError(f"interval [{self.low}, {self.high}] around {self.estimate} is not ordered numbers")
+        if (
+            isnan(self.low)
+            or isnan(self.high)
+            or not isfinite(self.estimate)
+            or self.low > self.high
+        ):
+            raise ValueError(
+                f"interval [{self.low}, {self.high}] around {self.estimate} is not ordered numbers"
+            )
 
     @property
     def collapsed(self) -> bool:
@@ -65,7 +72,9 @@ def sample(values: Sequence[float], *, at_least: int = 1) -> NDArray[np.float64]
     if array.ndim != 1:
         raise ValueError(f"a sample is a plain list of numbers, not of shape {array.shape}")
     if array.size < at_least:
-        raise ValueError(f"{array.size} of the {at_least} values that this limit needs at the least")
+        raise ValueError(
+            f"{array.size} of the {at_least} values that this limit needs at the least"
+        )
     if not np.isfinite(array).all():
         raise ValueError("a value is not a finite number; look at the run before judging it")
     return array

@@ -40,7 +40,11 @@ def proportion_limits(successes: int, n: int, level: float = 0.95, *, sides: int
     alpha = tail(level, sides)
     _check_count(successes, n)
     low = 0.0 if successes == 0 else float(special.betaincinv(successes, n - successes + 1, alpha))
-    high = 1.0 if successes == n else float(special.betaincinv(successes + 1, n - successes, 1 - alpha))
+    high = (
+        1.0
+        if successes == n
+        else float(special.betaincinv(successes + 1, n - successes, 1 - alpha))
+    )
 
     def test(bound: float, above: bool) -> float:
         inside = min(1.0, max(0.0, bound))
@@ -74,7 +78,9 @@ def wilson_limits(successes: int, n: int, level: float = 0.95, *, sides: int = 1
     return Interval(p, low, high, n, level, "Wilson", test)
 
 
-def quantile_limits(values: Sequence[float], quantile: float, level: float = 0.95, *, sides: int = 1) -> Interval:
+def quantile_limits(
+    values: Sequence[float], quantile: float, level: float = 0.95, *, sides: int = 1
+) -> Interval:
     """Distribution-free limits of a population quantile; a limit that n values cannot give is infinite.
 
     The upper limit is the smallest order statistic x(r) with P(Bin(n, q) < r) >= level, so 59 values are the fewest
@@ -133,7 +139,11 @@ def sd_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1) -
 
 
 def log_ratio_limits(
-    values: Sequence[float], reference: Sequence[float] | None = None, level: float = 0.95, *, sides: int = 1
+    values: Sequence[float],
+    reference: Sequence[float] | None = None,
+    level: float = 0.95,
+    *,
+    sides: int = 1,
 ) -> Interval:
     """Limits of the geometric mean of ratios, paired by block: t limits of the logarithm, taken back.
 
@@ -143,11 +153,21 @@ def log_ratio_limits(
     top = sample(values, at_least=2)
     bottom = np.ones_like(top) if reference is None else sample(reference, at_least=2)
     if top.size != bottom.size:
-        raise ValueError(f"{top.size} values against {bottom.size} of the reference; a ratio is paired block by block")
+        raise ValueError(
+            f"{top.size} values against {bottom.size} of the reference; a ratio is paired block by block"
+        )
     if not ((top > 0).all() and (bottom > 0).all()):
         raise ValueError("a ratio needs numbers above 0")
     logs = mean_limits((np.log(top) - np.log(bottom)).tolist(), level, sides=sides)
-    return Interval(_exp(logs.estimate), _exp(logs.low), _exp(logs.high), logs.n, level, "t of log ratio", _of_log(logs))
+    return Interval(
+        _exp(logs.estimate),
+        _exp(logs.low),
+        _exp(logs.high),
+        logs.n,
+        level,
+        "t of log ratio",
+        _of_log(logs),
+    )
 
 
 def _of_log(logs: Interval) -> Test:

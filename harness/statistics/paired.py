@@ -41,7 +41,11 @@ def tango_limits(
     def test(bound: float, above: bool) -> float:
         distance = gained - lost - ours.size * bound
         variance = _score_variance(bound, gained, lost, int(ours.size))
-        score = distance / sqrt(variance) if variance > 0 else (inf if distance > 0 else -inf if distance < 0 else 0.0)
+        score = (
+            distance / sqrt(variance)
+            if variance > 0
+            else (inf if distance > 0 else -inf if distance < 0 else 0.0)
+        )
         return float(special.ndtr(-score if above else score))
 
     return Interval((gained - lost) / ours.size, low, high, int(ours.size), level, "Tango", test)
@@ -84,4 +88,6 @@ def _renamed(interval: Interval, method: str) -> Interval:
 
 def _check_paired(ours: int, theirs: int) -> None:
     if ours != theirs:
-        raise ValueError(f"{ours} values against {theirs} of the reference; both arms must have seen the same units")
+        raise ValueError(
+            f"{ours} values against {theirs} of the reference; both arms must have seen the same units"
+        )

@@ -25,7 +25,10 @@ class Bootstrap:
 
     def below(self, x: float) -> float:
         """P(mean* < x) + P(mean* = x)/2."""
-        left, right = (int(np.searchsorted(self.support, x + side, "left")) for side in (-self._slack(), self._slack()))
+        left, right = (
+            int(np.searchsorted(self.support, x + side, "left"))
+            for side in (-self._slack(), self._slack())
+        )
         return float(self.mass[:left].sum() + self.mass[left:right].sum() / 2)
 
     def quantile(self, p: float) -> float:
@@ -37,7 +40,9 @@ class Bootstrap:
         return 1e-9 * float(self.support[-1] - self.support[0])
 
 
-def bca_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1, draws: int = DRAWS) -> Interval:
+def bca_limits(
+    values: Sequence[float], level: float = 0.95, *, sides: int = 1, draws: int = DRAWS
+) -> Interval:
     """Bias-corrected and accelerated bootstrap limits of the mean; 20 units at the least.
 
     Of outcomes that lie on a lattice of few steps (0/1, -1/0/1, counts) the bootstrap distribution is worked out, not
@@ -49,7 +54,9 @@ def bca_limits(values: Sequence[float], level: float = 0.95, *, sides: int = 1, 
     alpha = tail(level, sides)
     units = np.sort(sample(values, at_least=FEWEST))
     if units[0] == units[-1]:
-        raise ValueError(f"all {units.size} values are {units[0]:g}, so a bootstrap knows nothing of the spread")
+        raise ValueError(
+            f"all {units.size} values are {units[0]:g}, so a bootstrap knows nothing of the spread"
+        )
     found = bootstrap_mean(units, draws)
     mean, acceleration = float(units.mean()), _acceleration(units)
     bias = float(special.ndtri(_inner(found.below(mean), draws)))
@@ -106,7 +113,10 @@ def _drawn_means(units: Floats, values: Floats, counts: NDArray[np.int64], draws
     if values.size * 20 <= n:
         return np.asarray(rng.multinomial(n, counts / n, draws) @ values / n)
     rows = max(1, CHUNK // n)
-    parts = [units[rng.integers(0, n, (min(rows, draws - at), n), dtype=np.int32)].mean(axis=1) for at in range(0, draws, rows)]
+    parts = [
+        units[rng.integers(0, n, (min(rows, draws - at), n), dtype=np.int32)].mean(axis=1)
+        for at in range(0, draws, rows)
+    ]
     return np.concatenate(parts)
 
 
@@ -150,5 +160,7 @@ def bca_difference(
     """`bca_limits` of value - reference over paired units."""
     ours, theirs = sample(values, at_least=FEWEST), sample(reference, at_least=FEWEST)
     if ours.size != theirs.size:
-        raise ValueError(f"{ours.size} values against {theirs.size} of the reference; a difference is paired unit by unit")
+        raise ValueError(
+            f"{ours.size} values against {theirs.size} of the reference; a difference is paired unit by unit"
+        )
     return bca_limits((ours - theirs).tolist(), level, sides=sides)

@@ -26,13 +26,17 @@ def sign_flip_test(
     """
     ours, theirs = sample(values, at_least=2), sample(reference, at_least=2)
     if ours.size != theirs.size:
-        raise ValueError(f"{ours.size} values against {theirs.size} of the reference; a difference is paired unit by unit")
+        raise ValueError(
+            f"{ours.size} values against {theirs.size} of the reference; a difference is paired unit by unit"
+        )
     differences = np.sort(ours - theirs)
 
     def test(bound: float, above: bool) -> float:
         return sign_flip_p(differences - bound if above else bound - differences, draws=draws)
 
-    return Interval(float(differences.mean()), -inf, inf, int(ours.size), level, "sign-flip", test, limits=False)
+    return Interval(
+        float(differences.mean()), -inf, inf, int(ours.size), level, "sign-flip", test, limits=False
+    )
 
 
 def sign_flip_p(differences: Sequence[float] | Floats, *, draws: int = DRAWS) -> float:
@@ -51,7 +55,9 @@ def sign_flip_p(differences: Sequence[float] | Floats, *, draws: int = DRAWS) ->
         return _binomial(int(sizes.size), (seen - slack) / float(distinct[0]))
     step = lattice(np.concatenate([[0.0], distinct]))
     if step is not None and sizes.sum() / step < SUMS:
-        return _on_lattice(np.round(distinct / step).astype(np.int64), counts, (seen - slack) / step)
+        return _on_lattice(
+            np.round(distinct / step).astype(np.int64), counts, (seen - slack) / step
+        )
     if sizes.size <= HALVED:
         return _in_halves(sizes, seen - slack)
     return _drawn(sizes, seen - slack, draws)

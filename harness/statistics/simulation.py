@@ -15,7 +15,9 @@ REPLICATIONS = 2000
 SEED = 1908
 AGAIN = 2.0  # standard errors over the level from which a case is drawn again
 MORE = 5  # times as many replications the second time
-FAR = 8.0  # standard deviations of the estimate from the truth to a bound that must be found cleared
+FAR = (
+    8.0  # standard deviations of the estimate from the truth to a bound that must be found cleared
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,14 @@ def _far(intervals: list[Interval], truth: float) -> float | None:
     if not all(isfinite(interval.low) and isfinite(interval.high) for interval in intervals):
         return None
     reach = FAR * float(np.std([interval.estimate for interval in intervals]))
-    return float(np.mean([truth - reach < interval.low and interval.high < truth + reach for interval in intervals]))
+    return float(
+        np.mean(
+            [
+                truth - reach < interval.low and interval.high < truth + reach
+                for interval in intervals
+            ]
+        )
+    )
 
 
 def size_of_rules(replications: int = REPLICATIONS, seed: int = SEED) -> dict[str, Any]:
@@ -103,10 +112,17 @@ def size_of_rules(replications: int = REPLICATIONS, seed: int = SEED) -> dict[st
     seen = [settled(case, replications, seed) for case in cases()]
     worst = sorted(seen, key=lambda one: -max(one.z))
     return {
-        "values": {"size_z": [z for one in seen for z in one.z], "far_found": [one.far for one in seen if one.far is not None]},
+        "values": {
+            "size_z": [z for one in seen for z in one.z],
+            "far_found": [one.far for one in seen if one.far is not None],
+        },
         "unit": {"size_z": "1", "far_found": "1"},
         "sampling_unit": "case",
-        "counts": {"cases": len(seen), "replications": sum(one.replications for one in seen), "seed": seed},
+        "counts": {
+            "cases": len(seen),
+            "replications": sum(one.replications for one in seen),
+            "seed": seed,
+        },
         "findings": [_told(one) for one in worst],
         "arrays": {
             "rejected_above": [one.above / one.replications for one in seen],

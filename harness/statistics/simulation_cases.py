@@ -25,7 +25,17 @@ LEVEL = 0.95
 
 def cases() -> list[Case]:
     """Every case; the estimators are looked up when they are called, so that a broken one is the one that is tried."""
-    return [*_means(), *_proportions(), *_ratios(), *_spreads(), *_two_way(), *_nested(), *_correlations(), *_resampled(), *_composites()]
+    return [
+        *_means(),
+        *_proportions(),
+        *_ratios(),
+        *_spreads(),
+        *_two_way(),
+        *_nested(),
+        *_correlations(),
+        *_resampled(),
+        *_composites(),
+    ]
 
 
 def _means() -> list[Case]:
@@ -38,11 +48,46 @@ def _means() -> list[Case]:
     return [
         Case("mean t", "normal", "5", 0.0, lambda rng: rng.standard_normal(5), mean),
         Case("mean t", "normal", "20", 0.0, lambda rng: rng.standard_normal(20), mean),
-        Case("mean t", "skewed (exponential)", "5000", 1.0, lambda rng: rng.exponential(size=5000), mean),
-        Case("mean t", "discrete (hits of 10)", "100", 3.0, lambda rng: rng.binomial(10, 0.3, 100).astype(float), mean),
-        Case("paired t", "normal", "5", 0.0, lambda rng: (rng.standard_normal(5), rng.standard_normal(5)), difference),
-        Case("paired t", "skewed in both arms", "20", 0.0, lambda rng: (rng.exponential(size=20), rng.exponential(size=20)), difference),
-        Case("paired t", "discrete (0/1)", "400", -0.03, lambda rng: _answers(rng, 400, 0.15, -0.03), difference),
+        Case(
+            "mean t",
+            "skewed (exponential)",
+            "5000",
+            1.0,
+            lambda rng: rng.exponential(size=5000),
+            mean,
+        ),
+        Case(
+            "mean t",
+            "discrete (hits of 10)",
+            "100",
+            3.0,
+            lambda rng: rng.binomial(10, 0.3, 100).astype(float),
+            mean,
+        ),
+        Case(
+            "paired t",
+            "normal",
+            "5",
+            0.0,
+            lambda rng: (rng.standard_normal(5), rng.standard_normal(5)),
+            difference,
+        ),
+        Case(
+            "paired t",
+            "skewed in both arms",
+            "20",
+            0.0,
+            lambda rng: (rng.exponential(size=20), rng.exponential(size=20)),
+            difference,
+        ),
+        Case(
+            "paired t",
+            "discrete (0/1)",
+            "400",
+            -0.03,
+            lambda rng: _answers(rng, 400, 0.15, -0.03),
+            difference,
+        ),
     ]
 
 
@@ -55,12 +100,24 @@ def _answers(rng: Rng, n: int, discordance: float, difference: float) -> Arms:
 
 def _proportions() -> list[Case]:
     def exact(n: int) -> Case:
-        return Case("proportion Clopper-Pearson", "discrete (0/1)", str(n), 0.9, lambda rng: int(rng.binomial(n, 0.9)),
-                    lambda hits: limits.proportion_limits(hits, n, LEVEL))  # fmt: skip
+        return Case(
+            "proportion Clopper-Pearson",
+            "discrete (0/1)",
+            str(n),
+            0.9,
+            lambda rng: int(rng.binomial(n, 0.9)),
+            lambda hits: limits.proportion_limits(hits, n, LEVEL),
+        )
 
     def tango(n: int) -> Case:
-        return Case("difference Tango", "discrete (0/1), margin 0.03", str(n), -0.03, lambda rng: _answers(rng, n, 0.15, -0.03),
-                    lambda arms: paired.tango_limits(arms[0].tolist(), arms[1].tolist(), LEVEL))  # fmt: skip
+        return Case(
+            "difference Tango",
+            "discrete (0/1), margin 0.03",
+            str(n),
+            -0.03,
+            lambda rng: _answers(rng, n, 0.15, -0.03),
+            lambda arms: paired.tango_limits(arms[0].tolist(), arms[1].tolist(), LEVEL),
+        )
 
     return [exact(100), exact(1821), tango(277), tango(1725)]
 
@@ -70,17 +127,33 @@ def _ratios() -> list[Case]:
         return limits.log_ratio_limits(arms[0].tolist(), arms[1].tolist(), LEVEL)
 
     def lognormal(n: int) -> Case:
-        return Case("ratio t of logs", "normal logs", str(n), exp(0.1), lambda rng: _lognormal(rng, n), ratio)
+        return Case(
+            "ratio t of logs",
+            "normal logs",
+            str(n),
+            exp(0.1),
+            lambda rng: _lognormal(rng, n),
+            ratio,
+        )
 
     def gamma(n: int) -> Case:
-        return Case("ratio t of logs", "skewed in both arms", str(n), 1.0, lambda rng: (rng.gamma(4.0, size=n), rng.gamma(4.0, size=n)), ratio)
+        return Case(
+            "ratio t of logs",
+            "skewed in both arms",
+            str(n),
+            1.0,
+            lambda rng: (rng.gamma(4.0, size=n), rng.gamma(4.0, size=n)),
+            ratio,
+        )
 
     return [lognormal(5), lognormal(60), gamma(5), gamma(60)]
 
 
 def _lognormal(rng: Rng, n: int) -> Arms:
     shared = rng.standard_normal(n)
-    return np.exp(shared + 0.1 + 0.2 * rng.standard_normal(n)), np.exp(shared + 0.2 * rng.standard_normal(n))
+    return np.exp(shared + 0.1 + 0.2 * rng.standard_normal(n)), np.exp(
+        shared + 0.2 * rng.standard_normal(n)
+    )
 
 
 def _spreads() -> list[Case]:
@@ -91,9 +164,30 @@ def _spreads() -> list[Case]:
         return limits.sd_limits(values.tolist(), LEVEL)
 
     return [
-        Case("quantile 95 %", "skewed (exponential)", "200", log(20), lambda rng: rng.exponential(size=200), quantile),
-        Case("quantile 95 %", "skewed (exponential)", "59", log(20), lambda rng: rng.exponential(size=59), quantile),
-        Case("quantile 95 %", "discrete (whole numbers)", "200", 7.0, lambda rng: np.ceil(7 * rng.random(200) / 0.95), quantile),
+        Case(
+            "quantile 95 %",
+            "skewed (exponential)",
+            "200",
+            log(20),
+            lambda rng: rng.exponential(size=200),
+            quantile,
+        ),
+        Case(
+            "quantile 95 %",
+            "skewed (exponential)",
+            "59",
+            log(20),
+            lambda rng: rng.exponential(size=59),
+            quantile,
+        ),
+        Case(
+            "quantile 95 %",
+            "discrete (whole numbers)",
+            "200",
+            7.0,
+            lambda rng: np.ceil(7 * rng.random(200) / 0.95),
+            quantile,
+        ),
         Case("SD chi-square", "normal", "10", 1.0, lambda rng: rng.standard_normal(10), sd),
     ]
 
@@ -102,12 +196,24 @@ def _two_way() -> list[Case]:
     def case(data: str, seeds: int, items: int, clusters: int = 0, **spread: float) -> Case:
         groups: list[int] | None = (np.arange(items) % clusters).tolist() if clusters else None
         size = f"{seeds} seeds × {items}" + (f" in {clusters} clusters" if clusters else "")
-        return Case("two-way t", data, size, 0.0, lambda rng: _crossed(rng, seeds, items, clusters, **spread),
-                    lambda values: crossed.two_way_limits(values, groups, LEVEL))  # fmt: skip
+        return Case(
+            "two-way t",
+            data,
+            size,
+            0.0,
+            lambda rng: _crossed(rng, seeds, items, clusters, **spread),
+            lambda values: crossed.two_way_limits(values, groups, LEVEL),
+        )
 
     def answers(seeds: int, items: int) -> Case:
-        return Case("two-way t, 3 % of the reference", "discrete (0/1), both effects", f"{seeds} seeds × {items}", 0.0,
-                    lambda rng: _relative(rng, seeds, items), lambda values: crossed.two_way_limits(values, None, LEVEL))  # fmt: skip
+        return Case(
+            "two-way t, 3 % of the reference",
+            "discrete (0/1), both effects",
+            f"{seeds} seeds × {items}",
+            0.0,
+            lambda rng: _relative(rng, seeds, items),
+            lambda values: crossed.two_way_limits(values, None, LEVEL),
+        )
 
     return [
         case("normal, both effects", 3, 277, seed=0.1, item=1.0),
@@ -118,14 +224,29 @@ def _two_way() -> list[Case]:
         case("skewed items, both effects", 5, 760, seed=0.04, skewed=1.0),
         case("clustered, both effects", 5, 300, 60, seed=0.1, cluster=1.0),
         case("clustered, few clusters", 5, 240, 12, seed=0.1, cluster=1.0),
-        answers(3, 277), answers(5, 277), answers(5, 1725),
-    ]  # fmt: skip
+        answers(3, 277),
+        answers(5, 277),
+        answers(5, 1725),
+    ]
 
 
-def _crossed(rng: Rng, seeds: int, items: int, clusters: int, *, seed: float = 0.0, item: float = 0.0, cluster: float = 0.0,
-             skewed: float = 0.0) -> Floats:  # fmt: skip
+def _crossed(
+    rng: Rng,
+    seeds: int,
+    items: int,
+    clusters: int,
+    *,
+    seed: float = 0.0,
+    item: float = 0.0,
+    cluster: float = 0.0,
+    skewed: float = 0.0,
+) -> Floats:
     """(seeds, items) with SDs of the effects as given and a residual of SD 0.5; mean 0."""
-    values = 0.5 * rng.standard_normal((seeds, items)) + seed * rng.standard_normal((seeds, 1)) + item * rng.standard_normal(items)
+    values = (
+        0.5 * rng.standard_normal((seeds, items))
+        + seed * rng.standard_normal((seeds, 1))
+        + item * rng.standard_normal(items)
+    )
     if skewed:
         values += skewed * (rng.exponential(size=items) - 1)
     if cluster:
@@ -148,15 +269,34 @@ def _nested() -> list[Case]:
         return crossed.hierarchical_limits(values, LEVEL, draws=300)
 
     return [
-        Case("hierarchical bootstrap t", "normal", "5 seeds × 40", 0.0, lambda rng: _crossed(rng, 5, 40, 0, seed=0.1), nested, 0.5),
-        Case("hierarchical bootstrap t", "skewed (exponential)", "5 seeds × 40", 1.0,
-             lambda rng: rng.exponential(size=(5, 40)) + 0.2 * rng.standard_normal((5, 1)), nested, 0.5),
-    ]  # fmt: skip
+        Case(
+            "hierarchical bootstrap t",
+            "normal",
+            "5 seeds × 40",
+            0.0,
+            lambda rng: _crossed(rng, 5, 40, 0, seed=0.1),
+            nested,
+            0.5,
+        ),
+        Case(
+            "hierarchical bootstrap t",
+            "skewed (exponential)",
+            "5 seeds × 40",
+            1.0,
+            lambda rng: rng.exponential(size=(5, 40)) + 0.2 * rng.standard_normal((5, 1)),
+            nested,
+            0.5,
+        ),
+    ]
 
 
 def _correlations() -> list[Case]:
-    def pearson(clusters: list[int] | None, *, spearman: bool = False, ceiling: bool = False) -> Callable[[Arms], Interval]:
-        return lambda arms: correlates.correlation_limits(arms[0], arms[1], clusters, LEVEL, spearman=spearman, ceiling=ceiling)
+    def pearson(
+        clusters: list[int] | None, *, spearman: bool = False, ceiling: bool = False
+    ) -> Callable[[Arms], Interval]:
+        return lambda arms: correlates.correlation_limits(
+            arms[0], arms[1], clusters, LEVEL, spearman=spearman, ceiling=ceiling
+        )
 
     def permuted(clusters: list[int] | None) -> Callable[[Arms], Interval]:
         return lambda arms: correlates.permutation_test(arms[0], arms[1], clusters, LEVEL)
@@ -167,23 +307,70 @@ def _correlations() -> list[Case]:
     rule = "correlation Fisher z, jackknife"
     return [
         Case(rule, "normal", "40", 0.5, lambda rng: _pair(rng, 40, 1, 0.5), pearson(None), 0.5),
-        Case(rule, "clustered", "72 in 12 clusters", 0.5, lambda rng: _pair(rng, 12, 6, 0.5), pearson(modules)),
-        Case(rule, "discrete (steps of 1/2)", "72 in 12 clusters", 0.0, lambda rng: _stepped(_pair(rng, 12, 6, 0.0)), pearson(modules)),
-        Case(rule + ", ranks", "clustered", "72 in 12 clusters", ranked, lambda rng: _pair(rng, 12, 6, 0.5), pearson(modules, spearman=True)),
-        Case(rule + ", share of the ceiling", "clustered, 5 seeds", "72 in 12 clusters", 0.5,
-             lambda rng: _seeded(rng, _pair(rng, 12, 6, 0.5), 5), pearson(modules, ceiling=True), 0.5),
-        Case("correlation permutation", "clustered", "48 in 8 clusters", 0.0, lambda rng: _pair(rng, 8, 6, 0.0),
-             permuted(blocks), 0.5),
-        Case("correlation permutation", "skewed", "8", 0.0, lambda rng: (rng.exponential(size=8), rng.exponential(size=8)),
-             permuted(None), 0.5),
-    ]  # fmt: skip
+        Case(
+            rule,
+            "clustered",
+            "72 in 12 clusters",
+            0.5,
+            lambda rng: _pair(rng, 12, 6, 0.5),
+            pearson(modules),
+        ),
+        Case(
+            rule,
+            "discrete (steps of 1/2)",
+            "72 in 12 clusters",
+            0.0,
+            lambda rng: _stepped(_pair(rng, 12, 6, 0.0)),
+            pearson(modules),
+        ),
+        Case(
+            rule + ", ranks",
+            "clustered",
+            "72 in 12 clusters",
+            ranked,
+            lambda rng: _pair(rng, 12, 6, 0.5),
+            pearson(modules, spearman=True),
+        ),
+        Case(
+            rule + ", share of the ceiling",
+            "clustered, 5 seeds",
+            "72 in 12 clusters",
+            0.5,
+            lambda rng: _seeded(rng, _pair(rng, 12, 6, 0.5), 5),
+            pearson(modules, ceiling=True),
+            0.5,
+        ),
+        Case(
+            "correlation permutation",
+            "clustered",
+            "48 in 8 clusters",
+            0.0,
+            lambda rng: _pair(rng, 8, 6, 0.0),
+            permuted(blocks),
+            0.5,
+        ),
+        Case(
+            "correlation permutation",
+            "skewed",
+            "8",
+            0.0,
+            lambda rng: (rng.exponential(size=8), rng.exponential(size=8)),
+            permuted(None),
+            0.5,
+        ),
+    ]
 
 
 def _pair(rng: Rng, clusters: int, each: int, rho: float) -> Arms:
     """Two normal scores that correlate by rho, half of the variance of each common to its cluster (none for clusters of 1)."""
+
     def normal() -> Floats:
         own = rng.standard_normal((clusters, each))
-        return (sqrt(0.5) * rng.standard_normal((clusters, 1)) + sqrt(0.5) * own).ravel() if each > 1 else own.ravel()
+        return (
+            (sqrt(0.5) * rng.standard_normal((clusters, 1)) + sqrt(0.5) * own).ravel()
+            if each > 1
+            else own.ravel()
+        )
 
     score = normal()
     return score, rho * score + sqrt(1 - rho * rho) * normal()
@@ -206,19 +393,63 @@ def _resampled() -> list[Case]:
         return signflip.sign_flip_test(values.tolist(), np.zeros(values.size).tolist(), LEVEL)
 
     return [
-        Case("mean BCa", "skewed (exponential)", "400", 1.0, lambda rng: rng.exponential(size=400), bca, 0.25),
-        Case("mean BCa", "discrete (0/1)", "400", 0.8, lambda rng: (rng.random(400) < 0.8).astype(float), bca),
-        Case("difference BCa", "discrete (-1/0/1)", "400", -0.03, lambda rng: np.subtract(*_answers(rng, 400, 0.15, -0.03)), bca),
+        Case(
+            "mean BCa",
+            "skewed (exponential)",
+            "400",
+            1.0,
+            lambda rng: rng.exponential(size=400),
+            bca,
+            0.25,
+        ),
+        Case(
+            "mean BCa",
+            "discrete (0/1)",
+            "400",
+            0.8,
+            lambda rng: (rng.random(400) < 0.8).astype(float),
+            bca,
+        ),
+        Case(
+            "difference BCa",
+            "discrete (-1/0/1)",
+            "400",
+            -0.03,
+            lambda rng: np.subtract(*_answers(rng, 400, 0.15, -0.03)),
+            bca,
+        ),
         Case("sign-flip", "normal", "10", 0.0, lambda rng: rng.standard_normal(10), flipped),
-        Case("sign-flip", "heavy tails (t with 2 df)", "20", 0.0, lambda rng: rng.standard_t(2, 20), flipped),
-        Case("sign-flip", "discrete (-1/0/1)", "277", 0.0, lambda rng: np.subtract(*_answers(rng, 277, 0.15, 0.0)), flipped),
-    ]  # fmt: skip
+        Case(
+            "sign-flip",
+            "heavy tails (t with 2 df)",
+            "20",
+            0.0,
+            lambda rng: rng.standard_t(2, 20),
+            flipped,
+        ),
+        Case(
+            "sign-flip",
+            "discrete (-1/0/1)",
+            "277",
+            0.0,
+            lambda rng: np.subtract(*_answers(rng, 277, 0.15, 0.0)),
+            flipped,
+        ),
+    ]
 
 
 def _composites() -> list[Case]:
     """H1 ∧ (H2 ∨ H3) where it is false, with as much of it true as can be: the places where it errs most."""
+
     def case(data: str, pattern: tuple[float | None, ...], shared: bool = False) -> Case:
-        return Case("composite p", data, "3 parts", 0.0, lambda rng: _p_values(rng, pattern, shared), _composed)
+        return Case(
+            "composite p",
+            data,
+            "3 parts",
+            0.0,
+            lambda rng: _p_values(rng, pattern, shared),
+            _composed,
+        )
 
     return [
         case("the first false, the others true", (None, 0.0, 0.0)),
@@ -236,4 +467,13 @@ def _p_values(rng: Rng, pattern: tuple[float | None, ...], shared: bool) -> list
 def _composed(p: list[float]) -> Interval:
     """The composite's p as a test: rejecting is wrong in every case above; there is no claim in the other direction."""
     found = composite.composite_p(p[:1], p[1:])
-    return Interval(0.0, float("-inf"), float("inf"), 3, LEVEL, "composite", lambda bound, above: found if above else 1.0, limits=False)
+    return Interval(
+        0.0,
+        float("-inf"),
+        float("inf"),
+        3,
+        LEVEL,
+        "composite",
+        lambda bound, above: found if above else 1.0,
+        limits=False,
+    )

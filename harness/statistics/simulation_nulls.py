@@ -24,42 +24,84 @@ def false_alarms(replications: int = REPLICATIONS, seed: int = SEED) -> dict[str
     values, go = {}, {}
     for name, (part, draw) in nulls().items():
         rng = np.random.default_rng([seed, *name.encode()])
-        criterion = Criterion("harness.null", "a known-good run", "B", "normal", "", part.rule, (part,))
-        outcomes = [judge(criterion, Measurement.from_mapping(draw(rng))).outcome for _ in range(replications)]
+        criterion = Criterion(
+            "harness.null", "a known-good run", "B", "normal", "", part.rule, (part,)
+        )
+        outcomes = [
+            judge(criterion, Measurement.from_mapping(draw(rng))).outcome
+            for _ in range(replications)
+        ]
         values[f"no_go@{name}"] = [float(outcome is Outcome.NO_GO) for outcome in outcomes]
         go[f"GO {name}"] = float(np.mean([outcome is Outcome.GO for outcome in outcomes]))
     return {
-        "values": values, "unit": dict.fromkeys(values, "1"), "sampling_unit": "simulated run",
+        "values": values,
+        "unit": dict.fromkeys(values, "1"),
+        "sampling_unit": "simulated run",
         "counts": {"replications": replications, "seed": seed, **go},
-    }  # fmt: skip
+    }
 
 
 def nulls() -> dict[str, tuple[Part, Callable[[Rng], dict[str, Any]]]]:
     """Rule → (part, what a known-good run measures)."""
+
     def part(rule: str, **fields: Any) -> Part:
         return Part("x", "1", rule, **{"direction": "at_least", **fields})
 
     against = {"reference": "ref", "margin": 0.03}
     return {
-        "non-inferior-two-way": (part("non_inferior", reference="ref", margin_relative=0.03, interval="two-way"), _seeds_and_items),
-        "non-inferior-tango": (part("non_inferior", interval="tango", **against), lambda rng: _arms(*_answers(rng, 1725))),
-        "non-inferior-t": (part("non_inferior", interval="t", **against), lambda rng: _arms(rng.normal(0.7, 0.02, 5), rng.normal(0.7, 0.02, 5))),
-        "equivalent-t": (part("equivalent", reference="ref", margin=0.05), lambda rng: _arms(rng.normal(1, 0.1, 60), rng.normal(1, 0.1, 60))),
-        "superior-sign-flip": (part("superior", reference="ref", margin=0, interval="sign-flip"), lambda rng: _arms(*_answers(rng, 400, gain=0.05))),
-        "ratio-of-logs": (part("ratio", reference="ref", bound=1.05, direction="at_most"), lambda rng: _arms(rng.gamma(50, size=60), rng.gamma(50, size=60))),
+        "non-inferior-two-way": (
+            part("non_inferior", reference="ref", margin_relative=0.03, interval="two-way"),
+            _seeds_and_items,
+        ),
+        "non-inferior-tango": (
+            part("non_inferior", interval="tango", **against),
+            lambda rng: _arms(*_answers(rng, 1725)),
+        ),
+        "non-inferior-t": (
+            part("non_inferior", interval="t", **against),
+            lambda rng: _arms(rng.normal(0.7, 0.02, 5), rng.normal(0.7, 0.02, 5)),
+        ),
+        "equivalent-t": (
+            part("equivalent", reference="ref", margin=0.05),
+            lambda rng: _arms(rng.normal(1, 0.1, 60), rng.normal(1, 0.1, 60)),
+        ),
+        "superior-sign-flip": (
+            part("superior", reference="ref", margin=0, interval="sign-flip"),
+            lambda rng: _arms(*_answers(rng, 400, gain=0.05)),
+        ),
+        "ratio-of-logs": (
+            part("ratio", reference="ref", bound=1.05, direction="at_most"),
+            lambda rng: _arms(rng.gamma(50, size=60), rng.gamma(50, size=60)),
+        ),
         "proportion": (part("proportion", bound=0.9), lambda rng: _one(rng.random(400) < 0.93)),
-        "quantile": (part("quantile", bound=20.0, quantile=0.95, direction="at_most"), lambda rng: _one(rng.exponential(6.0, 200))),
-        "spread": (part("spread", bound=0.5, direction="at_most"), lambda rng: _one(rng.normal(0, 0.25, 10))),
-        "correlates": (part("correlates", reference="ref", bound=0.0, statistic="pearson"), _layers),
-    }  # fmt: skip
+        "quantile": (
+            part("quantile", bound=20.0, quantile=0.95, direction="at_most"),
+            lambda rng: _one(rng.exponential(6.0, 200)),
+        ),
+        "spread": (
+            part("spread", bound=0.5, direction="at_most"),
+            lambda rng: _one(rng.normal(0, 0.25, 10)),
+        ),
+        "correlates": (
+            part("correlates", reference="ref", bound=0.0, statistic="pearson"),
+            _layers,
+        ),
+    }
 
 
 def _one(values: Floats | NDArray[np.bool_]) -> dict[str, Any]:
-    return {"values": {"x": values.astype(float).tolist()}, "unit": {"x": "1"}, "sampling_unit": "unit"}
+    return {
+        "values": {"x": values.astype(float).tolist()},
+        "unit": {"x": "1"},
+        "sampling_unit": "unit",
+    }
 
 
 def _arms(values: Floats, reference: Floats, **layout: Any) -> dict[str, Any]:
-    arms = {"x": values.ravel().astype(float).tolist(), "ref": reference.ravel().astype(float).tolist()}
+    arms = {
+        "x": values.ravel().astype(float).tolist(),
+        "ref": reference.ravel().astype(float).tolist(),
+    }
     placed = {"layout": {name: layout for name in arms}} if layout else {}
     return {"values": arms, "unit": dict.fromkeys(arms, "1"), "sampling_unit": "unit", **placed}
 
@@ -81,4 +123,6 @@ def _layers(rng: Rng) -> dict[str, Any]:
     """12 layers of 6 modules whose score follows the truth with r = 0.7."""
     truth = (rng.standard_normal((12, 1)) + rng.standard_normal((12, 6))).ravel() / np.sqrt(2)
     score = 0.7 * truth + np.sqrt(1 - 0.49) * rng.standard_normal(72)
-    return _arms(score, truth, axes=["item"], shape=[72], clusters=np.repeat(np.arange(12), 6).tolist())
+    return _arms(
+        score, truth, axes=["item"], shape=[72], clusters=np.repeat(np.arange(12), 6).tolist()
+    )

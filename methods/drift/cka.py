@@ -81,14 +81,22 @@ def feature_is_cheaper(n: int, d_x: int, d_y: int, x_known: bool = False) -> boo
     return d_x * d_y + OWN * own < n * (d_x + d_y)
 
 
-def side(x: Tensor, precision: str = "fp64", top: int = 0, basis: Tensor | None = None, block: int = BLOCK) -> Side:
+def side(
+    x: Tensor,
+    precision: str = "fp64",
+    top: int = 0,
+    basis: Tensor | None = None,
+    block: int = BLOCK,
+) -> Side:
     """The side of x (n, d); top: number of principal axes wanted; basis: (d, k) orthonormal directions to take out.
 
     Raises:
         ValueError: x is no (n, d) with n ≥ 4, or holds a number that is not finite.
     """
     if x.dim() != 2 or len(x) < 4:
-        raise ValueError(f"cka: a representation is {tuple(x.shape)}; wanted (n, d) with n >= 4 rows")
+        raise ValueError(
+            f"cka: a representation is {tuple(x.shape)}; wanted (n, d) with n >= 4 rows"
+        )
     n, width = x.shape
     mean = _mean(x, block)
     if not bool(mean.isfinite().all()):
@@ -96,7 +104,9 @@ def side(x: Tensor, precision: str = "fp64", top: int = 0, basis: Tensor | None 
     bare = Side(n, precision, mean, torch.empty(0), nan, torch.empty(0), torch.empty(0), basis)
     own = _own_gram if not feature_is_cheaper(n, width, width, x_known=True) else _own_features
     known = own(bare, x, top, block)
-    constant = float(known.energy.sum()) <= CONSTANT * (n * float(mean.square().sum()) + float(known.energy.sum()))
+    constant = float(known.energy.sum()) <= CONSTANT * (
+        n * float(mean.square().sum()) + float(known.energy.sum())
+    )
     return replace(known, hsic=nan) if constant else known
 
 
@@ -123,9 +133,12 @@ def _own_features(bare: Side, x: Tensor, top: int, block: int) -> Side:
     squares = 2 * below + float(product.diagonal().square().sum())
     axes = torch.linalg.eigh(product)[1][:, -top:].flip(1) if top else product[:, :0]
     return replace(
-        bare, energy=energies, variance=variance.clone(), principal=axes,
+        bare,
+        energy=energies,
+        variance=variance.clone(),
+        principal=axes,
         hsic=_from_features(squares, energies, energies),
-    )  # fmt: skip
+    )
 
 
 def _own_gram(bare: Side, x: Tensor, top: int, block: int) -> Side:
@@ -136,7 +149,14 @@ def _own_gram(bare: Side, x: Tensor, top: int, block: int) -> Side:
         wide = rows.double()
         axes = torch.linalg.qr(wide.T @ torch.linalg.eigh(gram.double())[1][:, -top:].flip(1))[0]
     variance = rows.double().square().mean(0)
-    return replace(bare, energy=_energy(rows), variance=variance, principal=axes, gram=gram, hsic=gram_hsic1(gram, gram))
+    return replace(
+        bare,
+        energy=_energy(rows),
+        variance=variance,
+        principal=axes,
+        gram=gram,
+        hsic=gram_hsic1(gram, gram),
+    )
 
 
 def _energy(rows: Tensor) -> Tensor:
@@ -146,7 +166,9 @@ def _energy(rows: Tensor) -> Tensor:
 def _from_features(squares: float, a: Tensor, b: Tensor) -> float:
     """HSIC₁ from ‖XᵀY‖²_F and the row energies a, b (n,) of centred rows: the feature form above."""
     n = len(a)
-    total = squares - n / (n - 2) * float(a @ b) + float(a.sum()) * float(b.sum()) / ((n - 1) * (n - 2))
+    total = (
+        squares - n / (n - 2) * float(a @ b) + float(a.sum()) * float(b.sum()) / ((n - 1) * (n - 2))
+    )
     return total / (n * (n - 3))
 
 
@@ -154,15 +176,25 @@ def gram_hsic1(k: Tensor, other: Tensor) -> float:
     """HSIC₁ of two Gram matrices (n, n), their diagonals left out: the Gram form above, without a matrix product."""
     n = len(k)
     diagonals = k.diagonal().double(), other.diagonal().double()
-    sums = k.sum(1, dtype=torch.float64) - diagonals[0], other.sum(1, dtype=torch.float64) - diagonals[1]
+    sums = (
+        k.sum(1, dtype=torch.float64) - diagonals[0],
+        other.sum(1, dtype=torch.float64) - diagonals[1],
+    )
     trace = _dot(k, other) - float(diagonals[0] @ diagonals[1])
-    total = trace + float(sums[0].sum()) * float(sums[1].sum()) / ((n - 1) * (n - 2)) - 2 / (n - 2) * float(sums[0] @ sums[1])
+    total = (
+        trace
+        + float(sums[0].sum()) * float(sums[1].sum()) / ((n - 1) * (n - 2))
+        - 2 / (n - 2) * float(sums[0] @ sums[1])
+    )
     return total / (n * (n - 3))
 
 
 def _dot(k: Tensor, other: Tensor) -> float:
     """Sum of products in fp64, a block of rows at a time."""
-    return sum(float((a.double() * b.double()).sum()) for a, b in zip(k.split(256), other.split(256), strict=True))
+    return sum(
+        float((a.double() * b.double()).sum())
+        for a, b in zip(k.split(256), other.split(256), strict=True)
+    )
 
 
 def product(x: Tensor, y: Tensor, of_x: Side, of_y: Side, block: int = BLOCK) -> Tensor:
@@ -176,7 +208,9 @@ def product(x: Tensor, y: Tensor, of_x: Side, of_y: Side, block: int = BLOCK) ->
 def hsic1(x: Tensor, y: Tensor, of_x: Side, of_y: Side, block: int = BLOCK) -> float:
     """HSIC₁ of two representations of the same n rows, in the form that `of_y` was computed in."""
     if of_x.n != of_y.n:
-        raise ValueError(f"cka: {of_x.n} rows against {of_y.n}; compare representations of the same rows")
+        raise ValueError(
+            f"cka: {of_x.n} rows against {of_y.n}; compare representations of the same rows"
+        )
     if of_y.gram is None:
         squares = float(product(x, y, of_x, of_y, block).square().sum())
         return _from_features(squares, of_x.energy, of_y.energy)
@@ -195,7 +229,13 @@ def normalised(cross: float, own_x: float, own_y: float) -> float:
     return cross / sqrt(own_x * own_y) if own_x > 0 and own_y > 0 else nan
 
 
-def cka(x: Tensor, y: Tensor, of_x: Side | None = None, of_y: Side | None = None, precision: str = "fp64") -> float:
+def cka(
+    x: Tensor,
+    y: Tensor,
+    of_x: Side | None = None,
+    of_y: Side | None = None,
+    precision: str = "fp64",
+) -> float:
     """Debiased linear CKA of x (n, d_x) and y (n, d_y); sides that are known are not computed again."""
     of_x = of_x or side(x, precision)
     of_y = of_y or side(y, of_x.precision)
@@ -209,7 +249,9 @@ def minibatch_hsic(x: Tensor, y: Tensor, of_x: Side, of_y: Side, rows: int) -> f
         ValueError: a batch has under 4 rows, or there is none.
     """
     if rows < 4 or of_x.n < rows:
-        raise ValueError(f"cka: batches of {rows} rows from {of_x.n}; wanted at least 4, and at least one batch")
+        raise ValueError(
+            f"cka: batches of {rows} rows from {of_x.n}; wanted at least 4, and at least one batch"
+        )
     found = []
     for start in range(0, of_x.n - rows + 1, rows):
         left, right = of_x.rows(x, start, start + rows), of_y.rows(y, start, start + rows)
@@ -217,19 +259,27 @@ def minibatch_hsic(x: Tensor, y: Tensor, of_x: Side, of_y: Side, rows: int) -> f
     return sum(found) / len(found)
 
 
-def minibatch_cka(x: Tensor, y: Tensor, of_x: Side, of_y: Side, rows: int, own_x: float | None = None) -> float:
+def minibatch_cka(
+    x: Tensor, y: Tensor, of_x: Side, of_y: Side, rows: int, own_x: float | None = None
+) -> float:
     """The three HSIC₁ are averaged over the batches, then the ratio is taken. `own_x`: X's own average, where known."""
     own_x = minibatch_hsic(x, x, of_x, of_x, rows) if own_x is None else own_x
-    return normalised(minibatch_hsic(x, y, of_x, of_y, rows), own_x, minibatch_hsic(y, y, of_y, of_y, rows))
+    return normalised(
+        minibatch_hsic(x, y, of_x, of_y, rows), own_x, minibatch_hsic(y, y, of_y, of_y, rows)
+    )
 
 
-def permuted(x: Tensor, y: Tensor, of_x: Side, of_y: Side, draws: int, seed: int = 0) -> list[float]:
+def permuted(
+    x: Tensor, y: Tensor, of_x: Side, of_y: Side, draws: int, seed: int = 0
+) -> list[float]:
     """CKA with the rows of Y in random order, once per draw: what rows that have nothing to do with each other give."""
     generator = torch.Generator().manual_seed(seed)
     found = []
     for _ in range(draws):
         order = torch.randperm(of_y.n, generator=generator)
-        found.append(normalised(hsic1(x, y[order], of_x, reordered(of_y, order)), of_x.hsic, of_y.hsic))
+        found.append(
+            normalised(hsic1(x, y[order], of_x, reordered(of_y, order)), of_x.hsic, of_y.hsic)
+        )
     return found
 
 

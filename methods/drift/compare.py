@@ -14,9 +14,18 @@ from torch import Tensor
 
 Layer = dict[str, float]
 NAMES = (
-    "cka_debiased", "cka_minibatch", "cka_without_top", "cka_without_massive", "permuted_cka", "permuted_cka_highest",
-    "procrustes", "procrustes_permuted", "cosine", "cosine_mismatched", "displacement",
-)  # fmt: skip
+    "cka_debiased",
+    "cka_minibatch",
+    "cka_without_top",
+    "cka_without_massive",
+    "permuted_cka",
+    "permuted_cka_highest",
+    "procrustes",
+    "procrustes_permuted",
+    "cosine",
+    "cosine_mismatched",
+    "displacement",
+)
 
 
 @dataclass(frozen=True)
@@ -49,7 +58,9 @@ class Reference:
 
     def __init__(self, representations: Representations, terms: Terms | None = None) -> None:
         self.representations, self.terms = representations, terms or Terms()
-        self.known = [known(representations.layer(n), self.terms) for n in range(representations.layers)]
+        self.known = [
+            known(representations.layer(n), self.terms) for n in range(representations.layers)
+        ]
 
 
 def known(x: Tensor, terms: Terms) -> Known | None:
@@ -68,7 +79,9 @@ def known(x: Tensor, terms: Terms) -> Known | None:
     )
 
 
-def compared(reference: Reference, tuned: Representations, draws: int | None = None) -> dict[int, Layer]:
+def compared(
+    reference: Reference, tuned: Representations, draws: int | None = None
+) -> dict[int, Layer]:
     """Every layer's figures, see `NAMES`; NaN where a layer has rows that are all equal or numbers that are not finite.
 
     Raises:
@@ -78,7 +91,8 @@ def compared(reference: Reference, tuned: Representations, draws: int | None = N
     same(base, tuned)
     terms = terms if draws is None else replace(terms, draws=draws)
     return {
-        n: layer(base.layer(n), tuned.layer(n), reference.known[n], terms) for n in range(base.layers)
+        n: layer(base.layer(n), tuned.layer(n), reference.known[n], terms)
+        for n in range(base.layers)
     }
 
 
@@ -100,12 +114,18 @@ def layer(x: Tensor, y: Tensor, base: Known | None, terms: Terms) -> Layer:
     if not (isfinite(of_x.hsic) and isfinite(of_y.hsic)):
         return dict.fromkeys(NAMES, nan) | {"displacement": procrustes.displacement(x, y, of_x)}
     without_top = cka.side(y, terms.precision, basis=of_y.principal)
-    without_massive = of_y if base.without_massive.basis is None else cka.side(y, terms.precision, basis=base.without_massive.basis)
+    without_massive = (
+        of_y
+        if base.without_massive.basis is None
+        else cka.side(y, terms.precision, basis=base.without_massive.basis)
+    )
     floor = cka.permuted(x, y, of_x, of_y, max(1, terms.draws), terms.seed)
     order = procrustes.mismatched(of_x.n, terms.seed)
     return {
         "cka_debiased": cka.cka(x, y, of_x, of_y),
-        "cka_minibatch": cka.minibatch_cka(x, y, of_x, of_y, min(terms.batch, of_x.n), base.minibatch),
+        "cka_minibatch": cka.minibatch_cka(
+            x, y, of_x, of_y, min(terms.batch, of_x.n), base.minibatch
+        ),
         "cka_without_top": cka.cka(x, y, base.without_top, without_top),
         "cka_without_massive": cka.cka(x, y, base.without_massive, without_massive),
         "permuted_cka": sum(floor) / len(floor),
@@ -126,8 +146,12 @@ def identity_error(x: Tensor, precision: str = "fp64", seed: int = 0) -> float:
     """
     generator = torch.Generator().manual_seed(seed)
     wide = x.double()
-    turn = torch.linalg.qr(torch.randn(x.shape[1], x.shape[1], generator=generator, dtype=torch.float64))[0]
-    copy = -2 * wide @ turn + 10 * wide.abs().mean() * torch.randn(x.shape[1], generator=generator, dtype=torch.float64)
+    turn = torch.linalg.qr(
+        torch.randn(x.shape[1], x.shape[1], generator=generator, dtype=torch.float64)
+    )[0]
+    copy = -2 * wide @ turn + 10 * wide.abs().mean() * torch.randn(
+        x.shape[1], generator=generator, dtype=torch.float64
+    )
     of_x = cka.side(x, precision)
     errors = [abs(cka.cka(x, x, of_x, of_x) - 1), abs(cka.cka(x, copy, of_x) - 1)]
     return nan if any(error != error for error in errors) else max(errors)

@@ -51,7 +51,9 @@ def of_low_rank(before: Spectrum, b: Tensor, a: Tensor, k: int) -> Tensor:
 
     size = len(tall)
     if k >= size:
-        raise ValueError(f"intruders: {k} singular vectors of a weight that has {size}; ask for fewer")
+        raise ValueError(
+            f"intruders: {k} singular vectors of a weight that has {size}; ask for fewer"
+        )
     operator = LinearOperator((size, size), matvec=squared, dtype=np.float64)
     start = np.random.default_rng(0).standard_normal(size)
     found = eigsh(operator, k=k, which="LA", v0=start, ncv=min(size, max(4 * k, 40)))
@@ -77,7 +79,9 @@ def of_full(before: Spectrum, after: Tensor, k: int) -> Tensor:
     small = wide @ wide.T if rows <= columns else wide.T @ wide
     size = len(small)
     if k > size:
-        raise ValueError(f"intruders: {k} singular vectors of a weight that has {size}; ask for fewer")
+        raise ValueError(
+            f"intruders: {k} singular vectors of a weight that has {size}; ask for fewer"
+        )
     vectors = torch.from_numpy(eigh(small.numpy(), subset_by_index=[size - k, size - 1])[1]).flip(1)
     if rows > columns:
         vectors = torch.nn.functional.normalize(wide @ vectors, dim=0)

@@ -36,7 +36,9 @@ def cosine(x: Tensor, y: Tensor, of_x: Side, of_y: Side, order: Tensor | None = 
     left = of_x.rows(x)
     right = of_y.rows(y) if order is None else of_y.rows(y)[order]
     size = left.norm(dim=1) * right.norm(dim=1)
-    return float(((left * right).sum(1) / size.clamp_min(torch.finfo(size.dtype).tiny)).double().mean())
+    return float(
+        ((left * right).sum(1) / size.clamp_min(torch.finfo(size.dtype).tiny)).double().mean()
+    )
 
 
 def mismatched(n: int, seed: int = 0) -> Tensor:
@@ -50,7 +52,12 @@ def mismatched(n: int, seed: int = 0) -> Tensor:
 def displacement(x: Tensor, y: Tensor, of_x: Side) -> float:
     """‖Y − X‖_F / ‖X − x̄‖_F: how far the rows moved, in units of their own spread; no centring, no rotation."""
     if x.shape != y.shape:
-        raise ValueError(f"displacement: {tuple(x.shape)} against {tuple(y.shape)}; a distance needs equal shapes")
-    moved = sum(float((b.double() - a.double()).square().sum()) for a, b in zip(x.split(2048), y.split(2048), strict=True))
+        raise ValueError(
+            f"displacement: {tuple(x.shape)} against {tuple(y.shape)}; a distance needs equal shapes"
+        )
+    moved = sum(
+        float((b.double() - a.double()).square().sum())
+        for a, b in zip(x.split(2048), y.split(2048), strict=True)
+    )
     spread = float(of_x.energy.sum())
     return (moved / spread) ** 0.5 if spread > 0 else float("nan")

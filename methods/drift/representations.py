@@ -49,10 +49,16 @@ class Representations:
 class Writer:
     """Lays out the file first, then fills in rows as they come; nothing but the batch at hand is in memory."""
 
-    def __init__(self, path: Path, layers: int, rows: int, width: int, said: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, layers: int, rows: int, width: int, said: Mapping[str, str]
+    ) -> None:
         size = 4 * rows * width
         header = {"__metadata__": dict(said)} | {
-            f"layer.{n:02d}": {"dtype": "F32", "shape": [rows, width], "data_offsets": [n * size, (n + 1) * size]}
+            f"layer.{n:02d}": {
+                "dtype": "F32",
+                "shape": [rows, width],
+                "data_offsets": [n * size, (n + 1) * size],
+            }
             for n in range(layers)
         }
         text = json.dumps(header).encode()
@@ -74,10 +80,14 @@ class Writer:
     def __enter__(self) -> Writer:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
         os.close(self.file)
         if kind is None and self.missing:
-            raise ValueError(f"representations: {len(self.missing)} rows were never read; cover every row by one batch")
+            raise ValueError(
+                f"representations: {len(self.missing)} rows were never read; cover every row by one batch"
+            )
 
 
 def extract(model: nn.Module, sample: Sample, path: Path) -> Representations:
@@ -90,7 +100,9 @@ def extract(model: nn.Module, sample: Sample, path: Path) -> Representations:
             states = at_position(model, batch, sample.position)
             if writer is None:
                 said = {"rows": sample.digest, "position": sample.position}
-                writer = open_file.enter_context(Writer(unfinished, len(states), sample.count, states.shape[2], said))
+                writer = open_file.enter_context(
+                    Writer(unfinished, len(states), sample.count, states.shape[2], said)
+                )
             writer.put(batch.places, states.numpy())
     if writer is None:
         raise ValueError("representations: the sample has no rows; look at the data folder")
@@ -106,12 +118,18 @@ def at_position(model: nn.Module, batch: Batch, position: str) -> Tensor:
     root = backbone(model)
     device = next(root.parameters()).device
     inputs = {name: tensor.to(device) for name, tensor in batch.inputs.items()}
-    states = root(**inputs, **without_cache(root), output_hidden_states=True, return_dict=True).hidden_states
+    states = root(
+        **inputs, **without_cache(root), output_hidden_states=True, return_dict=True
+    ).hidden_states
     widths = {state.shape[-1] for state in states}
     if len(widths) > 1:
-        raise ValueError(f"representations: layers of {sorted(widths)} dimensions; only layers of one width are read")
+        raise ValueError(
+            f"representations: layers of {sorted(widths)} dimensions; only layers of one width are read"
+        )
     mask = inputs["attention_mask"]
-    return torch.stack([picked(state[:, -mask.shape[1] :], mask, position).float().cpu() for state in states])
+    return torch.stack(
+        [picked(state[:, -mask.shape[1] :], mask, position).float().cpu() for state in states]
+    )
 
 
 def picked(states: Tensor, mask: Tensor, position: str) -> Tensor:
@@ -135,9 +153,13 @@ def backbone(model: nn.Module) -> nn.Module:
     chosen = getattr(model, "active_peft_config", None)
     if chosen is not None and chosen.is_prompt_learning:
         return model
-    found = next((module for module in model.modules() if isinstance(module, PreTrainedModel)), None)
+    found = next(
+        (module for module in model.modules() if isinstance(module, PreTrainedModel)), None
+    )
     if found is None:
-        raise ValueError(f"representations: {type(model).__name__} holds no transformers model; its layers cannot be told")
+        raise ValueError(
+            f"representations: {type(model).__name__} holds no transformers model; its layers cannot be told"
+        )
     return found.base_model
 
 
@@ -157,7 +179,9 @@ def disagreement(model: nn.Module, sample: Sample, kept: Representations, rows: 
     alone = {place: single(sample, place) for place in places}
     with put_back(model), torch.no_grad():
         model.eval()
-        again = torch.cat([at_position(model, batch, sample.position) for batch in alone.values()], 1)
+        again = torch.cat(
+            [at_position(model, batch, sample.position) for batch in alone.values()], 1
+        )
     worst = 0.0
     for number in range(kept.layers):
         layer = kept.layer(number).double()
@@ -172,4 +196,6 @@ def single(sample: Sample, place: int) -> Batch:
     batch = next(batch for batch in sample.batches if place in batch.places)
     at = batch.places.index(place)
     used = batch.inputs["attention_mask"][at].bool()
-    return Batch((place,), {name: tensor[at : at + 1, used] for name, tensor in batch.inputs.items()})
+    return Batch(
+        (place,), {name: tensor[at : at + 1, used] for name, tensor in batch.inputs.items()}
+    )

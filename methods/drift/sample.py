@@ -34,7 +34,9 @@ class Sample:
     position: str
 
 
-def settings(recipe: Mapping[str, Any], position: str | None = None, count: int | None = None) -> tuple[str, int]:
+def settings(
+    recipe: Mapping[str, Any], position: str | None = None, count: int | None = None
+) -> tuple[str, int]:
     """Token position and number of rows: as given, else the recipe's `study` table, else "mean" and ROWS.
 
     Raises:
@@ -43,12 +45,18 @@ def settings(recipe: Mapping[str, Any], position: str | None = None, count: int 
     declared = recipe.get("study") or {}
     position = position or declared.get("position", "mean")
     if position not in POSITIONS:
-        raise ValueError(f"drift: token position {position!r}; wanted one of {', '.join(POSITIONS)}")
+        raise ValueError(
+            f"drift: token position {position!r}; wanted one of {', '.join(POSITIONS)}"
+        )
     return position, int(count or declared.get("drift_rows", ROWS))
 
 
 def sample(
-    recipe: Mapping[str, Any], tokenizer: Any, position: str | None = None, count: int | None = None, split: str = SPLIT
+    recipe: Mapping[str, Any],
+    tokenizer: Any,
+    position: str | None = None,
+    count: int | None = None,
+    split: str = SPLIT,
 ) -> Sample:
     """The first `count` rows of a split of the recipe's data, as the model is shown them; see `settings`."""
     position, count = settings(recipe, position, count)
@@ -72,19 +80,28 @@ def prompt(item: Mapping[str, Any]) -> dict[str, Any]:
     """The tokens before the first one that is supervised; all of them where that is the first."""
     supervised = [place for place, label in enumerate(item["labels"]) if label != rows.IGNORED]
     end = (supervised[0] if supervised else 0) or len(item["input_ids"])
-    return {**item, "input_ids": item["input_ids"][:end], "attention_mask": item["attention_mask"][:end]}
+    return {
+        **item,
+        "input_ids": item["input_ids"][:end],
+        "attention_mask": item["attention_mask"][:end],
+    }
 
 
 def batched(items: Sequence[Mapping[str, Any]], tokenizer: Any, position: str) -> Sample:
     """Rows of like length share a batch; the order of the file is kept by number."""
     order = sorted(range(len(items)), key=lambda n: (len(items[n]["input_ids"]), n))
-    batches = [batch_of(items, order[start : start + BATCH], tokenizer) for start in range(0, len(order), BATCH)]
+    batches = [
+        batch_of(items, order[start : start + BATCH], tokenizer)
+        for start in range(0, len(order), BATCH)
+    ]
     return Sample(tuple(batches), len(items), digest(items), position)
 
 
 def batch_of(items: Sequence[Mapping[str, Any]], places: Sequence[int], tokenizer: Any) -> Batch:
     inputs = rows.collate([{**items[place], "labels": 0} for place in places], tokenizer)
-    return Batch(tuple(places), {name: tensor for name, tensor in inputs.items() if name != "labels"})
+    return Batch(
+        tuple(places), {name: tensor for name, tensor in inputs.items() if name != "labels"}
+    )
 
 
 def digest(items: Sequence[Mapping[str, Any]]) -> str:

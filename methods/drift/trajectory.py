@@ -1,8 +1,8 @@
 """Drift while a model is being trained: what a training loop calls, and the line that it writes.
 
-    sample = trajectory.sample(recipe, tokenizer)
-    base = trajectory.base_statistics(recipe, sample, folder)          # before the model that trains is built
-    file.write(trajectory.line(step, dev_score, trajectory_point(model, base, sample)))
+sample = trajectory.sample(recipe, tokenizer)
+base = trajectory.base_statistics(recipe, sample, folder)          # before the model that trains is built
+file.write(trajectory.line(step, dev_score, trajectory_point(model, base, sample)))
 """
 
 from __future__ import annotations
@@ -32,14 +32,18 @@ def due(step: int, total: int, points: int = 12, most: int = 100) -> bool:
     return step == total or step % max(1, min(most, total // points)) == 0
 
 
-def base_statistics(recipe: Mapping[str, Any], of: Sample, folder: Path, terms: Terms | None = None) -> Reference:
+def base_statistics(
+    recipe: Mapping[str, Any], of: Sample, folder: Path, terms: Terms | None = None
+) -> Reference:
     """The recipe's frozen base on the sample, kept in `folder`, with its statistics. Draws from no global generator."""
     base = models.with_padding(models.load_base(recipe, head_seed=HEAD_SEED), recipe)
     folder.mkdir(parents=True, exist_ok=True)
     return Reference(extract(base, of, folder / BASE), terms)
 
 
-def trajectory_point(model: nn.Module, base_statistics: Reference, batches: Sample) -> dict[int, Layer]:
+def trajectory_point(
+    model: nn.Module, base_statistics: Reference, batches: Sample
+) -> dict[int, Layer]:
     """Layer → figures (`compare.NAMES`) of the live model against the base; the model is left as it was found.
 
     Costs one forward without gradient of the sample and, per layer, a few products (n, d)·(n, d); its representations
@@ -52,5 +56,10 @@ def trajectory_point(model: nn.Module, base_statistics: Reference, batches: Samp
 
 def line(step: int, dev_score: float, layers: Mapping[int, Layer]) -> str:
     """One line of `drift.jsonl`: strict JSON, null for a figure that is not finite; layers in order, 0 first."""
-    told = [{name: value if isfinite(value) else None for name, value in layers[n].items()} for n in sorted(layers)]
-    return json.dumps({"step": step, "dev_score": dev_score, "layers": told}, allow_nan=False) + "\n"
+    told = [
+        {name: value if isfinite(value) else None for name, value in layers[n].items()}
+        for n in sorted(layers)
+    ]
+    return (
+        json.dumps({"step": step, "dev_score": dev_score, "layers": told}, allow_nan=False) + "\n"
+    )

@@ -28,8 +28,22 @@ from gonogo.methods.layerlens.menus import (
     utilities,
 )
 
-__all__ = ["COSTS", "METHODS", "Allocation", "Exchange", "Infeasible", "Option", "cheapest_increment", "cheapest_useful", "dynamic", "exact", "greedy",
-           "inversions", "slack", "slack_wasted"]  # fmt: skip
+__all__ = [
+    "COSTS",
+    "METHODS",
+    "Allocation",
+    "Exchange",
+    "Infeasible",
+    "Option",
+    "cheapest_increment",
+    "cheapest_useful",
+    "dynamic",
+    "exact",
+    "greedy",
+    "inversions",
+    "slack",
+    "slack_wasted",
+]
 
 
 @dataclass(frozen=True)
@@ -92,7 +106,9 @@ def dynamic(options: Options, budgets: Mapping[str, float], cells: int = 20_000_
     menus = menus_of(options)
     given = problem(menus, budgets)
     if len(budgets) > 2:
-        raise ValueError(f"dynamic: {len(budgets)} budgets ({', '.join(budgets)}); wanted one or two, the table has an axis for each; use exact()")
+        raise ValueError(
+            f"dynamic: {len(budgets)} budgets ({', '.join(budgets)}); wanted one or two, the table has an axis for each; use exact()"
+        )
     return _allocation(menus, budgets, knapsack.table(given, cells), "dynamic")
 
 
@@ -109,44 +125,89 @@ def greedy(options: Options, budgets: Mapping[str, float]) -> Allocation:
     if picks is None:
         raise _infeasible(menus, budgets)
     least = sum(decimal(min(row)) for row in utilities(menus))
-    return _allocation(menus, budgets, picks, "greedy", float(least + solvers.bound(given) * given.unit + given.error))
+    return _allocation(
+        menus,
+        budgets,
+        picks,
+        "greedy",
+        float(least + solvers.bound(given) * given.unit + given.error),
+    )
 
 
 def _total(chosen: Sequence[Option], name: str) -> int | Fraction:
     return sum((option.cost(name) for option in chosen), start=0)
 
 
-def _allocation(menus: Menus, budgets: Mapping[str, float], picks: Picks | None, solver: str, bound: float | None = None) -> Allocation:
+def _allocation(
+    menus: Menus,
+    budgets: Mapping[str, float],
+    picks: Picks | None,
+    solver: str,
+    bound: float | None = None,
+) -> Allocation:
     """The choice in words, its budgets counted once more from the options themselves."""
     if picks is None:
         raise _infeasible(menus, budgets)
     chosen = tuple(menu[k] for menu, k in zip(menus.values(), picks, strict=True))
     over = [name for name, budget in budgets.items() if _total(chosen, name) > decimal(budget)]
     if over:
-        raise RuntimeError(f"allocation: the choice of solver {solver} exceeds {', '.join(over)}; wanted one within all budgets; report this defect")
-    named = [name for name in COSTS if name in budgets or all(name in option.costs for option in chosen)]
+        raise RuntimeError(
+            f"allocation: the choice of solver {solver} exceeds {', '.join(over)}; wanted one within all budgets; report this defect"
+        )
+    named = [
+        name for name in COSTS if name in budgets or all(name in option.costs for option in chosen)
+    ]
     utility = float(sum(decimal(option.utility) for option in chosen))
-    return Allocation(chosen, utility, {name: float(_total(chosen, name)) for name in named}, utility if bound is None else bound, solver)
+    return Allocation(
+        chosen,
+        utility,
+        {name: float(_total(chosen, name)) for name in named},
+        utility if bound is None else bound,
+        solver,
+    )
 
 
 def _infeasible(menus: Menus, budgets: Mapping[str, float]) -> Infeasible:
     limits = {name: decimal(budget) for name, budget in budgets.items()}
-    least = {name: sum(min(option.cost(name) for option in menu) for menu in menus.values()) for name in budgets}
+    least = {
+        name: sum(min(option.cost(name) for option in menu) for menu in menus.values())
+        for name in budgets
+    }
     over = {name: least[name] - limit for name, limit in limits.items() if least[name] > limit}
     alone = bool(over)
     if not alone:
-        shares = [[[float(Fraction(option.cost(name)) / limit) for option in menu] for menu in menus.values()] for name, limit in limits.items()]
+        shares = [
+            [
+                [float(Fraction(option.cost(name)) / limit) for option in menu]
+                for menu in menus.values()
+            ]
+            for name, limit in limits.items()
+        ]
         chosen = [menu[k] for menu, k in zip(menus.values(), solvers.nearest(shares), strict=True)]
-        over = {name: by for name, limit in limits.items() if (by := _total(chosen, name) - limit) > 0}
+        over = {
+            name: by for name, limit in limits.items() if (by := _total(chosen, name) - limit) > 0
+        }
     if not over:
-        raise RuntimeError("allocation: HiGHS called impossible what is possible; wanted one answer; use dynamic(), or report these options")
+        raise RuntimeError(
+            "allocation: HiGHS called impossible what is possible; wanted one answer; use dynamic(), or report these options"
+        )
     share = {name: float(Fraction(by) / limits[name]) for name, by in over.items()}
     by = {name: f"{_number(over[name])} ({100 * share[name]:.3g} %)" for name in over}
-    told = ("; ".join(f"{name}: no choice needs less than {_number(least[name])}, {by[name]} over" for name in over) if alone else
-            f"each of {', '.join(budgets)} can be met alone, not all together; the nearest choice is over by {', '.join(f'{by[name]} in {name}' for name in over)}")  # fmt: skip
-    wanted = ", ".join(f"{name} at most {_number(limits[name])}" for name in (over if alone else limits))
+    told = (
+        "; ".join(
+            f"{name}: no choice needs less than {_number(least[name])}, {by[name]} over"
+            for name in over
+        )
+        if alone
+        else f"each of {', '.join(budgets)} can be met alone, not all together; the nearest choice is over by {', '.join(f'{by[name]} in {name}' for name in over)}"
+    )
+    wanted = ", ".join(
+        f"{name} at most {_number(limits[name])}" for name in (over if alone else limits)
+    )
     message = f"allocation of {len(menus)} sites: {told}; wanted {wanted}; raise {' or '.join(over)}, or give a site an option that needs less"
-    return Infeasible(message, {name: float(value) for name, value in over.items()}, max(share.values()), alone)
+    return Infeasible(
+        message, {name: float(value) for name, value in over.items()}, max(share.values()), alone
+    )
 
 
 def _number(value: int | Fraction) -> str:
@@ -155,22 +216,33 @@ def _number(value: int | Fraction) -> str:
 
 def _picks(allocation: Allocation, menus: Menus) -> Picks:
     if [option.site for option in allocation.chosen] != list(menus):
-        raise ValueError(f"allocation: {len(allocation.chosen)} sites chosen, {len(menus)} sites with options; wanted the same ones in the same order; hand over the options it was made from")
+        raise ValueError(
+            f"allocation: {len(allocation.chosen)} sites chosen, {len(menus)} sites with options; wanted the same ones in the same order; hand over the options it was made from"
+        )
     for option in allocation.chosen:
         if option not in menus[option.site]:
-            raise ValueError(f"allocation, site {option.site!r}: {option} is not among its options as it stands; hand over the options it was made from")
+            raise ValueError(
+                f"allocation, site {option.site!r}: {option} is not among its options as it stands; hand over the options it was made from"
+            )
     return tuple(menus[option.site].index(option) for option in allocation.chosen)
 
 
-def slack(allocation: Allocation, options: Options, budgets: Mapping[str, float]) -> dict[str, float]:
+def slack(
+    allocation: Allocation, options: Options, budgets: Mapping[str, float]
+) -> dict[str, float]:
     """Budget → what is left over, in its unit; negative where a plan exceeds it."""
     menus = menus_of(options)
     problem(menus, budgets)
     _picks(allocation, menus)
-    return {name: float(decimal(budget) - _total(allocation.chosen, name)) for name, budget in budgets.items()}
+    return {
+        name: float(decimal(budget) - _total(allocation.chosen, name))
+        for name, budget in budgets.items()
+    }
 
 
-def cheapest_increment(allocation: Allocation, options: Options, budgets: Mapping[str, float]) -> Exchange | None:
+def cheapest_increment(
+    allocation: Allocation, options: Options, budgets: Mapping[str, float]
+) -> Exchange | None:
     """The exchange of one site's option that gains utility, fits all budgets, and adds the least surrogate cost Σ_j cost_j/budget_j
     (of equals the one that gains most); None if there is none: the plan is maximal."""
     menus = menus_of(options)
@@ -178,9 +250,21 @@ def cheapest_increment(allocation: Allocation, options: Options, budgets: Mappin
     found = knapsack.exchanges(given, picks)
     if not found:
         return None
-    s, k = min(found, key=lambda at: (given.surrogate(*at) - given.surrogate(at[0], picks[at[0]]), -given.utility[at[0]][at[1]] + given.utility[at[0]][picks[at[0]]]))
+    s, k = min(
+        found,
+        key=lambda at: (
+            given.surrogate(*at) - given.surrogate(at[0], picks[at[0]]),
+            -given.utility[at[0]][at[1]] + given.utility[at[0]][picks[at[0]]],
+        ),
+    )
     old, new = allocation.chosen[s], list(menus.values())[s][k]
-    return Exchange(old.site, old, new, new.utility - old.utility, {name: float(new.cost(name) - old.cost(name)) for name in budgets})
+    return Exchange(
+        old.site,
+        old,
+        new,
+        new.utility - old.utility,
+        {name: float(new.cost(name) - old.cost(name)) for name in budgets},
+    )
 
 
 def slack_wasted(allocation: Allocation, options: Options, budgets: Mapping[str, float]) -> bool:
@@ -196,8 +280,12 @@ def cheapest_useful(allocation: Allocation, options: Options) -> float | None:
     menus = menus_of(options)
     check_cost("parameters", menus)
     grid, _, _ = knapsack.utility_grid(utilities(menus))
-    extra = [new.cost("parameters") - menu[k].cost("parameters") for row, menu, k in zip(grid, menus.values(), _picks(allocation, menus), strict=True)
-             for new, gain in zip(menu, row, strict=True) if gain > row[k]]  # fmt: skip
+    extra = [
+        new.cost("parameters") - menu[k].cost("parameters")
+        for row, menu, k in zip(grid, menus.values(), _picks(allocation, menus), strict=True)
+        for new, gain in zip(menu, row, strict=True)
+        if gain > row[k]
+    ]
     return float(min(extra)) if extra else None
 
 
@@ -212,11 +300,28 @@ def inversions(allocation: Allocation, options: Options) -> list[tuple[str, str]
     menus = menus_of(options)
     _picks(allocation, menus)
     chosen = {option.site: option for option in allocation.chosen}
-    worth = {site: {(option.method, option.size): decimal(option.utility) for option in menu} for site, menu in menus.items()}
-    priced = {site: sorted((option.method, option.size, sorted((name, decimal(cost)) for name, cost in option.costs.items())) for option in menu) for site, menu in menus.items()}
+    worth = {
+        site: {(option.method, option.size): decimal(option.utility) for option in menu}
+        for site, menu in menus.items()
+    }
+    priced = {
+        site: sorted(
+            (
+                option.method,
+                option.size,
+                sorted((name, decimal(cost)) for name, cost in option.costs.items()),
+            )
+            for option in menu
+        )
+        for site, menu in menus.items()
+    }
     found = []
     for a, b in permutations(menus, 2):
-        if priced[a] != priced[b] or worth[a] == worth[b] or any(worth[a][key] < value for key, value in worth[b].items()):
+        if (
+            priced[a] != priced[b]
+            or worth[a] == worth[b]
+            or any(worth[a][key] < value for key, value in worth[b].items())
+        ):
             continue
         mine, other = ((chosen[site].method, chosen[site].size) for site in (a, b))
         swap = worth[a][other] + worth[b][mine] - worth[a][mine] - worth[b][other]
@@ -227,4 +332,7 @@ def inversions(allocation: Allocation, options: Options) -> list[tuple[str, str]
 
 def _capacity(option: Option, menu: Sequence[Option]) -> Fraction:
     largest = {name: max(other.cost(name) for other in menu) for name in option.costs}
-    return sum((Fraction(option.cost(name)) / most for name, most in largest.items() if most), start=Fraction(0))
+    return sum(
+        (Fraction(option.cost(name)) / most for name, most in largest.items() if most),
+        start=Fraction(0),
+    )

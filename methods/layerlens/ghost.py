@@ -33,7 +33,9 @@ def gram_form(gram: Tensor, delta: Tensor) -> Tensor:
     return (delta @ delta.mT).mul_(gram).sum((1, 2), dtype=torch.float64).clamp_min(0)
 
 
-def direct_form(a: Tensor, delta: Tensor, keep: Callable[[int, Tensor], object] | None = None) -> Tensor:
+def direct_form(
+    a: Tensor, delta: Tensor, keep: Callable[[int, Tensor], object] | None = None
+) -> Tensor:
     """‖G_i‖² (B,) fp64 from a (B, T, d) and delta (B, T, o); keep(i, G_i) sees each row's gradient, one at a time."""
     found = []
     for row in range(len(a)):
@@ -77,13 +79,22 @@ def linear(model: nn.Module, name: str) -> nn.Module:
         ValueError: it is none whose forward is known to be x Wᵀ + b, or its 4-bit codes are repacked.
     """
     module = submodule(model, name)
-    plain = type(module).forward in (nn.Linear.forward, Conv1D.forward) and module.weight.is_floating_point()
+    plain = (
+        type(module).forward in (nn.Linear.forward, Conv1D.forward)
+        and module.weight.is_floating_point()
+    )
     if "forward" in module.__dict__ or not (plain or is_4bit(module)):
         seen = f"{type(module).__name__}{' with a forward of its own' if 'forward' in module.__dict__ else ''}"
-        raise ValueError(f"importance: {name} is {seen}; wanted nn.Linear, transformers' Conv1D or a 4-bit Linear4bit (of a peft layer its base_layer)")
+        raise ValueError(
+            f"importance: {name} is {seen}; wanted nn.Linear, transformers' Conv1D or a 4-bit Linear4bit (of a peft layer its base_layer)"
+        )
     if is_4bit(module):
         state = module.weight.quant_state
         if state is None or getattr(state, "packing_format_for_cpu", False):
-            seen = "not quantised yet; move the model to its device" if state is None else "repacked by a forward pass in eval mode on this CPU; load the model anew and score it first"
+            seen = (
+                "not quantised yet; move the model to its device"
+                if state is None
+                else "repacked by a forward pass in eval mode on this CPU; load the model anew and score it first"
+            )
             raise ValueError(f"importance: the 4-bit weight of {name} is {seen}")
     return module

@@ -39,7 +39,16 @@ from gonogo.methods.layerlens.watch import Watch, watched
 from gonogo.methods.quiet import put_back
 from torch import Tensor, nn
 
-SCORES = ("fisher", "true_fisher", "gradient", "taylor", "lora_b", "energy", "trace_norm", "spectrum")
+SCORES = (
+    "fisher",
+    "true_fisher",
+    "gradient",
+    "taylor",
+    "lora_b",
+    "energy",
+    "trace_norm",
+    "spectrum",
+)
 OF_SUMS = ("gradient", "taylor", "lora_b", "trace_norm", "spectrum")
 DEFAULT = ("fisher", "gradient", "taylor", "lora_b", "energy")
 
@@ -66,7 +75,9 @@ class Importance:
     output_spectrum: dict[str, tuple[float, ...]]
     findings: tuple[str, ...] = ()
 
-    def of(self, score: str, per_parameter: bool = False, fold: int | None = None) -> dict[str, float]:
+    def of(
+        self, score: str, per_parameter: bool = False, fold: int | None = None
+    ) -> dict[str, float]:
         """site → the score, of all rows or of one fold's; divided by o·d if `per_parameter`.
 
         Raises:
@@ -74,10 +85,17 @@ class Importance:
         """
         known = self.values if fold is None else self.folds[fold]
         if score not in known:
-            raise ValueError(f"importance: no `{score}` in this pass, only {', '.join(known)}; name it in `scores`")
-        return {site: value / (self.parameters[site] if per_parameter else 1) for site, value in known[score].items()}
+            raise ValueError(
+                f"importance: no `{score}` in this pass, only {', '.join(known)}; name it in `scores`"
+            )
+        return {
+            site: value / (self.parameters[site] if per_parameter else 1)
+            for site, value in known[score].items()
+        }
 
-    def by_layer(self, score: str, per_parameter: bool = False, fold: int | None = None) -> dict[str, float]:
+    def by_layer(
+        self, score: str, per_parameter: bool = False, fold: int | None = None
+    ) -> dict[str, float]:
         """layer → the sum over its sites (of `gradient`, a norm, the root of the sum of squares)."""
         power = 2 if score == "gradient" else 1
         total: dict[str, float] = {}
@@ -86,7 +104,10 @@ class Importance:
             layer = layer_of(site)
             total[layer] = total.get(layer, 0.0) + value**power
             size[layer] = size.get(layer, 0) + self.parameters[site]
-        return {layer: value ** (1 / power) / (size[layer] if per_parameter else 1) for layer, value in total.items()}
+        return {
+            layer: value ** (1 / power) / (size[layer] if per_parameter else 1)
+            for layer, value in total.items()
+        }
 
 
 def layer_of(site: str) -> str:
@@ -96,10 +117,20 @@ def layer_of(site: str) -> str:
 
 
 def importance(
-    model: nn.Module, batches: Iterable[Mapping[str, Tensor]], sites: Sequence[str], scores: Sequence[str] = DEFAULT, *,
-    folds: int = 2, seed: int = 0, rank: int = 8, alpha: float = 16, task: str = "", top: int = 64,
-    outputs: Sequence[str] = (), draws: int = 1,
-) -> Importance:  # fmt: skip
+    model: nn.Module,
+    batches: Iterable[Mapping[str, Tensor]],
+    sites: Sequence[str],
+    scores: Sequence[str] = DEFAULT,
+    *,
+    folds: int = 2,
+    seed: int = 0,
+    rank: int = 8,
+    alpha: float = 16,
+    task: str = "",
+    top: int = 64,
+    outputs: Sequence[str] = (),
+    draws: int = 1,
+) -> Importance:
     """Score the linear maps `sites` (module names) on batches as `rows.collate` makes them, or {"pixel_values", "labels"}.
 
     The model is scored in eval mode and handed back as it was: weights, gradients, forwards, hooks, modes, generators.
@@ -118,7 +149,9 @@ def importance(
     device = next(model.parameters()).device
     with put_back(model), torch.enable_grad():
         model.eval().requires_grad_(False)
-        watch = Watch(model, sites, outputs, folds, any(score in OF_SUMS for score in scores), device)
+        watch = Watch(
+            model, sites, outputs, folds, any(score in OF_SUMS for score in scores), device
+        )
         run = Pass(model, watch, scores, seed, task, draws)
         with watched(model, watch):
             for batch in batches:
@@ -134,7 +167,9 @@ def _check(scores: Sequence[str], sites: Sequence[str], task: str, draws: int) -
     if not sites or not scores:
         raise ValueError("importance: no site or no score is named; wanted at least one of each")
     if task == "span" and "true_fisher" in scores:
-        raise ValueError("importance: labels of task span cannot be drawn from the model; leave out true_fisher")
+        raise ValueError(
+            "importance: labels of task span cannot be drawn from the model; leave out true_fisher"
+        )
     if draws < 0:
         raise ValueError(f"importance: draws = {draws}; wanted 1 or more, or 0 for every class")
 
@@ -143,19 +178,29 @@ def _result(run: Pass, rank: int, alpha: float, top: int) -> Importance:
     """Raises ValueError if a fold has no row or a number is not finite."""
     watch, n = run.watch, run.watch.first
     if n < watch.folds:
-        raise ValueError(f"importance: {n} rows in {watch.folds} folds; wanted at least one row in each")
+        raise ValueError(
+            f"importance: {n} rows in {watch.folds} folds; wanted at least one row in each"
+        )
     counts = [len(range(fold, n, watch.folds)) for fold in range(watch.folds)]
     names = [site.name for site in watch.sites]
     whole = {score: moments.means(counts) for score, moments in run.moments.items()}
-    folds = [{score: moments.means(counts, fold) for score, moments in run.moments.items()} for fold in range(watch.folds)]
+    folds = [
+        {score: moments.means(counts, fold) for score, moments in run.moments.items()}
+        for fold in range(watch.folds)
+    ]
     spectrum: dict[str, tuple[float, ...]] = {}
     for site in watch.sites if watch.summed else ():
-        means = [*(total / count for total, count in zip(site.sums, counts, strict=True)), site.sums.sum(0) / n]
+        means = [
+            *(total / count for total, count in zip(site.sums, counts, strict=True)),
+            site.sums.sum(0) / n,
+        ]
         site.sums = None
         a = lora_a(rank, site.shape[1], f"{run.seed}/{site.name}").to(means[0])
         for into, mean in zip([*folds, whole], means, strict=True):
             for score in (score for score in OF_SUMS[:3] if score in run.scores):
-                into.setdefault(score, {})[site.name] = of_mean(score, mean, weight(site.module), a, alpha / rank)
+                into.setdefault(score, {})[site.name] = of_mean(
+                    score, mean, weight(site.module), a, alpha / rank
+                )
             if "trace_norm" in run.scores or ("spectrum" in run.scores and into is whole):
                 values = singular_values(mean, max(top, rank))
             if "trace_norm" in run.scores:
@@ -164,23 +209,38 @@ def _result(run: Pass, rank: int, alpha: float, top: int) -> Importance:
             spectrum[site.name] = values[:top]
     _finite(whole)
     errors, layer_errors = (
-        {score: moments.errors(n, dict(zip(names, groups, strict=True))) for score, moments in run.moments.items()}
+        {
+            score: moments.errors(n, dict(zip(names, groups, strict=True)))
+            for score, moments in run.moments.items()
+        }
         for groups in (names, [layer_of(name) for name in names])
     )
-    seen = {spy.name: singular_values(spy.total / n, top) for spy in watch.spies if spy.total is not None}
+    seen = {
+        spy.name: singular_values(spy.total / n, top)
+        for spy in watch.spies
+        if spy.total is not None
+    }
     sizes = {site.name: site.shape[0] * site.shape[1] for site in watch.sites}
-    return Importance(n, sizes, whole, tuple(folds), errors, layer_errors, spectrum, seen, tuple(_findings(run)))
+    return Importance(
+        n, sizes, whole, tuple(folds), errors, layer_errors, spectrum, seen, tuple(_findings(run))
+    )
 
 
 def _finite(whole: Mapping[str, Mapping[str, float]]) -> None:
     for score, values in whole.items():
         for site, value in values.items():
             if not isfinite(value):
-                raise ValueError(f"importance: {score} of {site} is {value}; score the model in fp32, and look at its loss first")
+                raise ValueError(
+                    f"importance: {score} of {site} is {value}; score the model in fp32, and look at its loss first"
+                )
 
 
 def _findings(run: Pass) -> Iterator[str]:
-    half = [s.name for s in run.watch.sites if s.dtype in (torch.float16, torch.bfloat16) and not is_4bit(s.module)]
+    half = [
+        s.name
+        for s in run.watch.sites
+        if s.dtype in (torch.float16, torch.bfloat16) and not is_4bit(s.module)
+    ]
     if half:
         yield f"{len(half)} sites are in half precision, {half[0]} for one; in bf16 one layer's Fisher trace was 34 % off: score the model in fp32"
     coded = [s.name for s in run.watch.sites if is_4bit(s.module)]

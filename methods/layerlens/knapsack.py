@@ -54,9 +54,16 @@ def utility_grid(utility: Sequence[Sequence[float]]) -> tuple[Table, Fraction, F
     while total >= step * 10**DIGITS:
         step *= 10
     grid = [[(2 * value + step) // (2 * step) for value in row] for row in rows]
-    error = sum(max(abs(v - step * n) for v, n in zip(row, new, strict=True)) for row, new in zip(rows, grid, strict=True))
+    error = sum(
+        max(abs(v - step * n) for v, n in zip(row, new, strict=True))
+        for row, new in zip(rows, grid, strict=True)
+    )
     unit = gcd(*chain(*grid)) or 1
-    return _frozen([n // unit for n in row] for row in grid), Fraction(step * unit, scale), Fraction(error, scale)
+    return (
+        _frozen([n // unit for n in row] for row in grid),
+        Fraction(step * unit, scale),
+        Fraction(error, scale),
+    )
 
 
 @dataclass(frozen=True)
@@ -87,10 +94,16 @@ class Problem:
 
     def surrogate(self, s: int, k: int) -> int:
         """Σ_j cost_j/budget_j of an option, above its site's least, in a unit of its own: for comparisons."""
-        return sum(weight * cost[s][k] for weight, cost in zip(self.weight, self.costs, strict=True))
+        return sum(
+            weight * cost[s][k] for weight, cost in zip(self.weight, self.costs, strict=True)
+        )
 
 
-def problem(utility: Sequence[Sequence[float]], costs: Sequence[Sequence[Sequence[float]]], budgets: Sequence[float]) -> Problem:
+def problem(
+    utility: Sequence[Sequence[float]],
+    costs: Sequence[Sequence[Sequence[float]]],
+    budgets: Sequence[float],
+) -> Problem:
     """utility[s][k], costs[j][s][k] >= 0, budgets[j] > 0, all finite. A cost is counted in the largest unit that divides its differences."""
     grid, unit, error = utility_grid(utility)
     tables, capacity, weight = [], [], []
@@ -108,14 +121,28 @@ def problem(utility: Sequence[Sequence[float]], costs: Sequence[Sequence[Sequenc
 def exchanges(given: Problem, picks: Picks) -> list[tuple[int, int]]:
     """(site, option): every change of one site that gains utility and fits."""
     room = given.room(picks)
-    return [(s, k) for s, row in enumerate(given.utility) for k in range(len(row)) if row[k] > row[picks[s]]
-            and all(cost[s][k] - cost[s][picks[s]] <= left for cost, left in zip(given.costs, room, strict=True))]  # fmt: skip
+    return [
+        (s, k)
+        for s, row in enumerate(given.utility)
+        for k in range(len(row))
+        if row[k] > row[picks[s]]
+        and all(
+            cost[s][k] - cost[s][picks[s]] <= left
+            for cost, left in zip(given.costs, room, strict=True)
+        )
+    ]
 
 
 def polished(given: Problem, picks: Picks) -> Picks:
     """The choice after single-site exchanges, each time the one that gains most, until none fits."""
     while found := exchanges(given, picks):
-        s, k = max(found, key=lambda at: (given.utility[at[0]][at[1]] - given.utility[at[0]][picks[at[0]]], -given.surrogate(*at)))
+        s, k = max(
+            found,
+            key=lambda at: (
+                given.utility[at[0]][at[1]] - given.utility[at[0]][picks[at[0]]],
+                -given.surrogate(*at),
+            ),
+        )
         picks = (*picks[:s], k, *picks[s + 1 :])
     return picks
 
@@ -129,11 +156,16 @@ def table(given: Problem, cells: int) -> Picks | None:
     """
     if min(given.capacity) < 0:
         return None
-    most = [min(capacity, sum(map(max, cost))) for capacity, cost in zip(given.capacity, given.costs, strict=True)]
+    most = [
+        min(capacity, sum(map(max, cost)))
+        for capacity, cost in zip(given.capacity, given.costs, strict=True)
+    ]
     shape = (len(given.utility) + 1, *(value + 1 for value in most))
     if prod(shape) > cells:
-        raise ValueError(f"dynamic: a table of {' × '.join(map(str, shape))} (sites + 1 × steps of each cost) has {prod(shape):.3g} cells; wanted at most {cells}: "
-                         "the costs share no larger unit; round them to one, take fewer constraints, or use exact()")  # fmt: skip
+        raise ValueError(
+            f"dynamic: a table of {' × '.join(map(str, shape))} (sites + 1 × steps of each cost) has {prod(shape):.3g} cells; wanted at most {cells}: "
+            "the costs share no larger unit; round them to one, take fewer constraints, or use exact()"
+        )
     value = np.full(shape, -(2**62), dtype=np.int64)
     value[-1] = 0
     for s in reversed(range(len(given.utility))):
@@ -141,7 +173,9 @@ def table(given: Problem, cells: int) -> Picks | None:
             cost = [table[s][k] for table in given.costs]
             if all(c <= m for c, m in zip(cost, most, strict=True)):
                 into = value[s][tuple(slice(c, None) for c in cost)]
-                source = value[s + 1][tuple(slice(0, m + 1 - c) for c, m in zip(cost, most, strict=True))]
+                source = value[s + 1][
+                    tuple(slice(0, m + 1 - c) for c, m in zip(cost, most, strict=True))
+                ]
                 np.maximum(into, source + gain, out=into)
     return _traced(given, value, most)
 

@@ -31,27 +31,35 @@ class Layout:
         """(inputs, outputs). Raises ValueError where the layer has no such map."""
         known = self.at(layer).linear
         if name not in known:
-            raise ValueError(f"layer {layer}: no linear map `{name}`; wanted one of {', '.join(known)}; correct the plan")
+            raise ValueError(
+                f"layer {layer}: no linear map `{name}`; wanted one of {', '.join(known)}; correct the plan"
+            )
         return known[name]
 
     def attention(self, layer: int) -> tuple[str, int]:
         """Raises ValueError where the layer has no self-attention."""
         found = self.at(layer).attention
         if found is None:
-            raise ValueError(f"layer {layer}: no self-attention, so a prefix has no place there; wanted another method; correct the plan")
+            raise ValueError(
+                f"layer {layer}: no self-attention, so a prefix has no place there; wanted another method; correct the plan"
+            )
         return found
 
     def adapter(self, layer: int) -> tuple[str, int]:
         """Raises ValueError where no place of an adapter is known."""
         found = self.at(layer).adapter
         if found is None:
-            raise ValueError(f"layer {layer}: no feed-forward output that an adapter could follow; wanted another method; correct the plan")
+            raise ValueError(
+                f"layer {layer}: no feed-forward output that an adapter could follow; wanted another method; correct the plan"
+            )
         return found
 
     def at(self, layer: int) -> Layer:
         """Raises ValueError for a layer that is not there."""
         if not 0 <= layer < len(self.layers):
-            raise ValueError(f"layer {layer}: the model has {len(self.layers)}; wanted 0 to {len(self.layers) - 1}; correct the plan")
+            raise ValueError(
+                f"layer {layer}: the model has {len(self.layers)}; wanted 0 to {len(self.layers) - 1}; correct the plan"
+            )
         return self.layers[layer]
 
     def full(self, layer: int, name: str) -> str:
@@ -59,10 +67,20 @@ class Layout:
         return f"{self.at(layer).name}.{name}"
 
     def plain(self) -> dict[str, Any]:
-        return {"hidden": self.hidden, "total": self.total, "head": self.head, "layers": [
-            {"name": one.name, "linear": {name: list(shape) for name, shape in one.linear.items()},
-             "attention": list(one.attention) if one.attention else None, "adapter": list(one.adapter) if one.adapter else None}
-            for one in self.layers]}  # fmt: skip
+        return {
+            "hidden": self.hidden,
+            "total": self.total,
+            "head": self.head,
+            "layers": [
+                {
+                    "name": one.name,
+                    "linear": {name: list(shape) for name, shape in one.linear.items()},
+                    "attention": list(one.attention) if one.attention else None,
+                    "adapter": list(one.adapter) if one.adapter else None,
+                }
+                for one in self.layers
+            ],
+        }
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Layout:
@@ -71,7 +89,12 @@ class Layout:
 
 
 def _layer(one: Mapping[str, Any]) -> Layer:
-    return Layer(str(one["name"]), {name: (int(d), int(o)) for name, (d, o) in one["linear"].items()}, _named(one["attention"]), _named(one["adapter"]))
+    return Layer(
+        str(one["name"]),
+        {name: (int(d), int(o)) for name, (d, o) in one["linear"].items()},
+        _named(one["attention"]),
+        _named(one["adapter"]),
+    )
 
 
 def _named(pair: Sequence[Any] | None) -> tuple[str, int] | None:

@@ -24,11 +24,16 @@ FILE = "dev.jsonl"
 class Looks:
     """Called with the optimizer steps done, before the first one and after each. recipe["lens"]: points, dev_rows."""
 
-    def __init__(self, folder: Path, recipe: Mapping[str, Any], resume_from: Path | None = None) -> None:
+    def __init__(
+        self, folder: Path, recipe: Mapping[str, Any], resume_from: Path | None = None
+    ) -> None:
         self.folder, self.recipe, self.settings = folder, recipe, recipe["lens"]
         tokenizer = models.load_tokenizer(recipe)
         dev = rows.read(recipe["data"]["path"], "dev")[: self.settings["dev_rows"]]
-        self.batches = [batch for _, batch in scoring.batches(rows.encode(dev, tokenizer, recipe), tokenizer, 16)]
+        self.batches = [
+            batch
+            for _, batch in scoring.batches(rows.encode(dev, tokenizer, recipe), tokenizer, 16)
+        ]
         self.seen, self.own, self.before = -1, 0.0, 0.0
         if resume_from is not None and (resume_from / FILE).is_file():
             shutil.copyfile(resume_from / FILE, folder / FILE)
@@ -45,7 +50,12 @@ class Looks:
             loss = dev_loss(model.eval(), self.batches, self.recipe["task"])
         for module, mode in modes:
             module.training = mode
-        line = {"step": step, "steps": total, "cpu_s": self.before + paused - self.begun - self.own, "dev_loss": loss}
+        line = {
+            "step": step,
+            "steps": total,
+            "cpu_s": self.before + paused - self.begun - self.own,
+            "dev_loss": loss,
+        }
         with (self.folder / FILE).open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         self.seen, self.own = step, self.own + time.process_time() - paused

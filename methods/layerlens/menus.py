@@ -32,13 +32,21 @@ class Option:
         object.__setattr__(self, "costs", dict(self.costs))
         check_names([self.method], METHODS, f"{where}: method")
         check_names(self.costs, COSTS, f"{where}: costs")
-        if not isinstance(self.size, Integral) or (self.size != 0 if self.method == "none" else self.size < 1):
-            raise ValueError(f"{where}: size {self.size!r}; wanted 0 for none, a whole number from 1 for the rest")
+        if not isinstance(self.size, Integral) or (
+            self.size != 0 if self.method == "none" else self.size < 1
+        ):
+            raise ValueError(
+                f"{where}: size {self.size!r}; wanted 0 for none, a whole number from 1 for the rest"
+            )
         if not isfinite(self.utility):
-            raise ValueError(f"{where}: utility {self.utility!r}; wanted a finite number; leave out what was not measured")
+            raise ValueError(
+                f"{where}: utility {self.utility!r}; wanted a finite number; leave out what was not measured"
+            )
         for name, cost in self.costs.items():
             if not (isfinite(cost) and cost >= 0):
-                raise ValueError(f"{where}: {name} {cost!r}; wanted a finite number >= 0; look at how it was measured")
+                raise ValueError(
+                    f"{where}: {name} {cost!r}; wanted a finite number >= 0; look at how it was measured"
+                )
 
     def cost(self, name: str) -> int | Fraction:
         """Exact. A cost that `none` does not name is 0."""
@@ -58,18 +66,24 @@ def menus_of(options: Options) -> Menus:
     if isinstance(options, Mapping):
         for site, some in options.items():
             if not some or any(option.site != site for option in some):
-                raise ValueError(f"allocation, site {site!r}: {len(some)} options, of {sorted({option.site for option in some})}; wanted one or more, all of this site; "
-                                 "add `none` where it may be given nothing")  # fmt: skip
+                raise ValueError(
+                    f"allocation, site {site!r}: {len(some)} options, of {sorted({option.site for option in some})}; wanted one or more, all of this site; "
+                    "add `none` where it may be given nothing"
+                )
         options = list(chain.from_iterable(options.values()))
     menus: Menus = {}
     seen = set()
     for option in options:
         if (option.site, option.method, option.size) in seen:
-            raise ValueError(f"allocation, site {option.site!r}: {option} is there twice; wanted each method and size once; leave one out")
+            raise ValueError(
+                f"allocation, site {option.site!r}: {option} is there twice; wanted each method and size once; leave one out"
+            )
         seen.add((option.site, option.method, option.size))
         menus.setdefault(option.site, []).append(option)
     if not menus:
-        raise ValueError("allocation: no site has an option; wanted one or more; measure the sites first")
+        raise ValueError(
+            "allocation: no site has an option; wanted one or more; measure the sites first"
+        )
     return menus
 
 
@@ -77,10 +91,14 @@ def check_cost(name: str, menus: Menus) -> None:
     """Raises ValueError if no option names this cost, or one other than `none` does not."""
     every = list(chain.from_iterable(menus.values()))
     if not any(name in option.costs for option in every):
-        raise ValueError(f"allocation: no option has a cost {name!r}; wanted one for each; measure it, or leave that budget out")
+        raise ValueError(
+            f"allocation: no option has a cost {name!r}; wanted one for each; measure it, or leave that budget out"
+        )
     missing = [option for option in every if option.method != "none" and name not in option.costs]
     if missing:
-        raise ValueError(f"allocation, site {missing[0].site!r}: {missing[0]} has no {name}, nor have {len(missing) - 1} others; wanted it for all but `none`; measure it")
+        raise ValueError(
+            f"allocation, site {missing[0].site!r}: {missing[0]} has no {name}, nor have {len(missing) - 1} others; wanted it for all but `none`; measure it"
+        )
 
 
 def utilities(menus: Menus) -> list[list[float]]:
@@ -94,7 +112,11 @@ def problem(menus: Menus, budgets: Mapping[str, float]) -> knapsack.Problem:
     check_names(budgets, COSTS, "allocation: budgets")
     for name, budget in budgets.items():
         if not (isfinite(budget) and budget > 0):
-            raise ValueError(f"allocation: budget {name} {budget!r}; wanted a finite number above 0; leave out what is not limited")
+            raise ValueError(
+                f"allocation: budget {name} {budget!r}; wanted a finite number above 0; leave out what is not limited"
+            )
         check_cost(name, menus)
-    costs = [[[option.cost(name) for option in menu] for menu in menus.values()] for name in budgets]
+    costs = [
+        [[option.cost(name) for option in menu] for menu in menus.values()] for name in budgets
+    ]
     return knapsack.problem(utilities(menus), costs, list(budgets.values()))

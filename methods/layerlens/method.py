@@ -40,7 +40,13 @@ class Layerlens:
 
 def config(given: Mapping[str, Any]) -> Layerlens:
     check_names(given, {entry.name for entry in fields(Layerlens)}, "adapter (layerlens)")
-    return Layerlens(**{**given, "sites": tuple(given.get("sites", ())), "modules_to_save": tuple(given.get("modules_to_save") or ())})
+    return Layerlens(
+        **{
+            **given,
+            "sites": tuple(given.get("sites", ())),
+            "modules_to_save": tuple(given.get("modules_to_save") or ()),
+        }
+    )
 
 
 def promises(given: Mapping[str, Any]) -> dict[str, bool]:
@@ -58,39 +64,70 @@ def layout(model: nn.Module) -> Layout:
     stacks: dict[str, dict[int, list[tuple[str, nn.Module]]]] = {}
     for name, module in model.named_modules():
         if found := LAYERS.fullmatch(name):
-            stacks.setdefault(found["name"], {}).setdefault(int(found["at"]), []).append((found["rest"], module))
+            stacks.setdefault(found["name"], {}).setdefault(int(found["at"]), []).append(
+                (found["rest"], module)
+            )
     if not stacks:
-        raise ValueError(f"{type(model).__name__}: no numbered layers; wanted modules named …layer.N…; LayerLens has nothing to choose among")
+        raise ValueError(
+            f"{type(model).__name__}: no numbered layers; wanted modules named …layer.N…; LayerLens has nothing to choose among"
+        )
     stem = max(stacks, key=lambda name: len(stacks[name]))
-    after = {name for name in places(model, "pfeiffer") if name.startswith(stem)} if any(n.endswith(FORWARD) for n, _ in model.named_modules()) else set()
-    layers = tuple(_layer(f"{stem}.{at}", dict(parts), after) for at, parts in sorted(stacks[stem].items()))
-    head = {id(p): p.numel() for name in heads(model) for p in model.get_submodule(name).parameters()}
+    after = (
+        {name for name in places(model, "pfeiffer") if name.startswith(stem)}
+        if any(n.endswith(FORWARD) for n, _ in model.named_modules())
+        else set()
+    )
+    layers = tuple(
+        _layer(f"{stem}.{at}", dict(parts), after) for at, parts in sorted(stacks[stem].items())
+    )
+    head = {
+        id(p): p.numel() for name in heads(model) for p in model.get_submodule(name).parameters()
+    }
     total = sum(p.numel() for p in model.parameters()) - sum(head.values())
     return Layout(layers, int(model.config.hidden_size), total, sum(head.values()))
 
 
 def _layer(name: str, parts: Mapping[str, nn.Module], after: set[str]) -> Layer:
-    linear = {rest: (m.in_features, m.out_features) for rest, m in parts.items() if isinstance(m, nn.Linear)}
-    values = [(rest, shape[1]) for rest, shape in linear.items() if re.search(r"(^|\.)(value|v_proj|v_lin)$", rest)]
+    linear = {
+        rest: (m.in_features, m.out_features)
+        for rest, m in parts.items()
+        if isinstance(m, nn.Linear)
+    }
+    values = [
+        (rest, shape[1])
+        for rest, shape in linear.items()
+        if re.search(r"(^|\.)(value|v_proj|v_lin)$", rest)
+    ]
     attention = (values[0][0].rpartition(".")[0], values[0][1]) if values else None
     place = [rest for rest in linear if f"{name}.{rest}" in after]
     return Layer(name, linear, attention, (place[-1], linear[place[-1]][1]) if place else None)
 
 
 # ── a plan applied ───────────────────────────────────────────────────────────────────────────────────────────────────
-def peft_config(plan: Plan, where: Layout, chosen: Layerlens, kind: str | None) -> LoraConfig | None:
+def peft_config(
+    plan: Plan, where: Layout, chosen: Layerlens, kind: str | None
+) -> LoraConfig | None:
     """The plan's LoRA part in peft's words: exact module names, a rank and an alpha for each; None where it has none."""
-    ranks = {where.full(one.layer, name): one.size for one in plan.only("lora") for name in one.modules}
+    ranks = {
+        where.full(one.layer, name): one.size for one in plan.only("lora") for name in one.modules
+    }
     if not ranks:
         return None
     alphas = {name: chosen.alpha_per_rank * rank for name, rank in ranks.items()}
-    whole = {name: int(alpha) if float(alpha).is_integer() else alpha for name, alpha in alphas.items()}
+    whole = {
+        name: int(alpha) if float(alpha).is_integer() else alpha for name, alpha in alphas.items()
+    }
     escaped = {re.escape(name): rank for name, rank in ranks.items()}
     return LoraConfig(
-        r=max(ranks.values()), lora_alpha=max(whole.values()), target_modules="|".join(escaped), rank_pattern={f"^{name}$": rank for name, rank in escaped.items()},
-        alpha_pattern={f"^{re.escape(name)}$": alpha for name, alpha in whole.items()}, lora_dropout=chosen.dropout,
-        modules_to_save=list(chosen.modules_to_save) or None, task_type=kind,
-    )  # fmt: skip
+        r=max(ranks.values()),
+        lora_alpha=max(whole.values()),
+        target_modules="|".join(escaped),
+        rank_pattern={f"^{name}$": rank for name, rank in escaped.items()},
+        alpha_pattern={f"^{re.escape(name)}$": alpha for name, alpha in whole.items()},
+        lora_dropout=chosen.dropout,
+        modules_to_save=list(chosen.modules_to_save) or None,
+        task_type=kind,
+    )
 
 
 def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) -> nn.Module:
@@ -109,7 +146,9 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
     for one in (*plan.only("adapter"), *plan.only("prefix")):
         _put(model, one, where)
     model = get_peft_model(model, lora) if lora else model
-    for name in heads(model, chosen.modules_to_save) if lora is None and kind != "CAUSAL_LM" else ():
+    for name in (
+        heads(model, chosen.modules_to_save) if lora is None and kind != "CAUSAL_LM" else ()
+    ):
         model.get_submodule(name).requires_grad_(True)
     for module in model.modules():
         if isinstance(module, Adapter):
@@ -127,7 +166,11 @@ def _put(model: nn.Module, one: Given, where: Layout) -> None:
         return
     parent, _, child = where.full(one.layer, where.adapter(one.layer)[0]).rpartition(".")
     layer = model.get_submodule(f"{parent}.{child}")
-    setattr(model.get_submodule(parent), child, Adapter(layer, Bottleneck(one.size)).to(layer.weight.device))
+    setattr(
+        model.get_submodule(parent),
+        child,
+        Adapter(layer, Bottleneck(one.size)).to(layer.weight.device),
+    )
 
 
 @contextmanager
@@ -158,7 +201,11 @@ def save(model: nn.Module, folder: str | Path) -> None:
         model.save_pretrained(str(folder / LORA if _others(model) else folder))
         sort_config((folder / LORA if _others(model) else folder) / "adapter_config.json")
     if not isinstance(model, PeftModel) or _others(model):
-        kept = {name for name, p in model.named_parameters() if p.requires_grad and (not isinstance(model, PeftModel) or name in _others(model))}
+        kept = {
+            name
+            for name, p in model.named_parameters()
+            if p.requires_grad and (not isinstance(model, PeftModel) or name in _others(model))
+        }
         frozen = [p for name, p in model.named_parameters() if p.requires_grad and name not in kept]
         for parameter in frozen:
             parameter.requires_grad_(False)
@@ -166,13 +213,32 @@ def save(model: nn.Module, folder: str | Path) -> None:
         for parameter in frozen:
             parameter.requires_grad_(True)
     chosen = model.layerlens
-    (folder / CONFIG).write_text(json.dumps({**vars(chosen), "sites": list(chosen.sites), "modules_to_save": list(chosen.modules_to_save)}, indent=1) + "\n", "utf-8")
+    (folder / CONFIG).write_text(
+        json.dumps(
+            {
+                **vars(chosen),
+                "sites": list(chosen.sites),
+                "modules_to_save": list(chosen.modules_to_save),
+            },
+            indent=1,
+        )
+        + "\n",
+        "utf-8",
+    )
 
 
 def _others(model: nn.Module) -> set[str]:
     """Trainable parameters of adapters and prefixes."""
-    inside = [name for name, module in model.named_modules() if isinstance(module, (Adapter, prefixes.Prefix))]
-    return {name for name, p in model.named_parameters() if p.requires_grad and any(name.startswith(one + ".") for one in inside)}
+    inside = [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, (Adapter, prefixes.Prefix))
+    ]
+    return {
+        name
+        for name, p in model.named_parameters()
+        if p.requires_grad and any(name.startswith(one + ".") for one in inside)
+    }
 
 
 def load(model: nn.Module, folder: str | Path) -> nn.Module:
@@ -186,7 +252,9 @@ def load(model: nn.Module, folder: str | Path) -> nn.Module:
         stored = folder / LORA if (folder / LORA).is_dir() else folder
         told = set_peft_model_state_dict(model, load_file(stored / "adapter_model.safetensors"))
         if told.unexpected_keys:
-            raise ValueError(f"{stored}: {told.unexpected_keys[0]} has no place in the model; the artefact is of another plan")
+            raise ValueError(
+                f"{stored}: {told.unexpected_keys[0]} has no place in the model; the artefact is of another plan"
+            )
     if (folder / TENSORS).is_file():
         load_tensors(model, folder / TENSORS)
     return model.eval()

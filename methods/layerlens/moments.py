@@ -30,18 +30,25 @@ class Moments:
 
     def means(self, counts: Sequence[int], fold: int | None = None) -> dict[str, float]:
         """site → mean over all rows, or over one fold's; counts: rows by fold."""
-        total, count = (self.totals.sum(0), sum(counts)) if fold is None else (self.totals[fold], counts[fold])
+        total, count = (
+            (self.totals.sum(0), sum(counts)) if fold is None else (self.totals[fold], counts[fold])
+        )
         return dict(zip(self.sites, (total / count).tolist(), strict=True))
 
     def errors(self, n: int, group: Mapping[str, str]) -> dict[str, float]:
         """group → standard error over the n rows of the mean of its sites' sum; group: site → its group. NaN for n = 1."""
         names = list(dict.fromkeys(group.values()))
-        member = torch.zeros(len(names), len(self.sites), dtype=torch.float64, device=self.totals.device)
+        member = torch.zeros(
+            len(names), len(self.sites), dtype=torch.float64, device=self.totals.device
+        )
         for number, site in enumerate(self.sites):
             member[names.index(group[site]), number] = 1
         mean = member @ self.totals.sum(0) / n
         variance = ((member @ self.products * member).sum(1) / n - mean.square()).clamp_min(0)
-        return {name: sqrt(value / (n - 1)) if n > 1 else nan for name, value in zip(names, variance.tolist(), strict=True)}
+        return {
+            name: sqrt(value / (n - 1)) if n > 1 else nan
+            for name, value in zip(names, variance.tolist(), strict=True)
+        }
 
 
 def of_mean(score: str, mean: Tensor, weight: Tensor, a: Tensor, scale: float) -> float:
@@ -68,6 +75,8 @@ def singular_values(matrix: Tensor, top: int) -> tuple[float, ...]:
     """
     wide64 = matrix.double()
     if not bool(wide64.isfinite().all()):
-        raise ValueError("importance: a mean gradient is not finite; score the model in fp32, and look at its loss first")
+        raise ValueError(
+            "importance: a mean gradient is not finite; score the model in fp32, and look at its loss first"
+        )
     gram = wide64 @ wide64.T if len(wide64) <= wide64.shape[1] else wide64.T @ wide64
     return tuple(torch.linalg.eigvalsh(gram).clamp_min(0).sqrt().flip(0)[:top].tolist())

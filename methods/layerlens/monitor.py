@@ -34,12 +34,18 @@ def alerts(seen: Seen) -> list[str]:
 
 def _constant(seen: Seen) -> Iterator[str]:
     for name, values in seen.scores.items():
-        if len(values) > 1 and max(values) - min(values) <= SAME * max(abs(value) for value in values):
+        if len(values) > 1 and max(values) - min(values) <= SAME * max(
+            abs(value) for value in values
+        ):
             yield f"{name} is {values[0]:.4g} at every site"
 
 
 def _not_finite(seen: Seen) -> Iterator[str]:
-    for name, values in [*seen.scores.items(), *((run, [loss for _, loss in curve]) for run, curve in seen.curves.items()), *((run, [loss]) for run, loss in seen.losses.items())]:
+    for name, values in [
+        *seen.scores.items(),
+        *((run, [loss for _, loss in curve]) for run, curve in seen.curves.items()),
+        *((run, [loss]) for run, loss in seen.losses.items()),
+    ]:
         if not all(map(isfinite, values)):
             yield f"{name} has values that are no numbers"
 
@@ -61,20 +67,34 @@ def _repeated(seen: Seen) -> Iterator[str]:
 def _same_score(seen: Seen) -> Iterator[str]:
     names = sorted(seen.scores)
     for at, first in enumerate(names):
-        for second in names[at + 1:]:
+        for second in names[at + 1 :]:
             pair = seen.scores[first], seen.scores[second]
-            if len(pair[0]) == len(pair[1]) > 2 and all(map(isfinite, (*pair[0], *pair[1]))) and abs(correlation(*pair)) >= ONE:
+            if (
+                len(pair[0]) == len(pair[1]) > 2
+                and all(map(isfinite, (*pair[0], *pair[1])))
+                and abs(correlation(*pair)) >= ONE
+            ):
                 yield f"{first} and {second} correlate at {correlation(*pair):.6f}: one is computed from the other"
-            elif len(pair[0]) == len(pair[1]) > 2 and all(value > 0 and isfinite(value) for value in (*pair[0], *pair[1])) and abs(correlation(*(list(map(log, one)) for one in pair))) >= ONE:
+            elif (
+                len(pair[0]) == len(pair[1]) > 2
+                and all(value > 0 and isfinite(value) for value in (*pair[0], *pair[1]))
+                and abs(correlation(*(list(map(log, one)) for one in pair))) >= ONE
+            ):
                 yield f"{first} is a power of {second}: one is computed from the other"
 
 
 def _same_curve(seen: Seen) -> Iterator[str]:
-    yield from (f"{' and '.join(group)} have the same curve" for group in _groups({run: tuple(curve) for run, curve in seen.curves.items()}))
+    yield from (
+        f"{' and '.join(group)} have the same curve"
+        for group in _groups({run: tuple(curve) for run, curve in seen.curves.items()})
+    )
 
 
 def _same_loss(seen: Seen) -> Iterator[str]:
-    yield from (f"{' and '.join(group)} end at the same loss {seen.losses[group[0]]:.6g}" for group in _groups(seen.losses))
+    yield from (
+        f"{' and '.join(group)} end at the same loss {seen.losses[group[0]]:.6g}"
+        for group in _groups(seen.losses)
+    )
 
 
 def _flat(seen: Seen) -> Iterator[str]:
@@ -85,9 +105,15 @@ def _flat(seen: Seen) -> Iterator[str]:
 
 
 CHECKS: dict[str, Callable[[Seen], Iterable[str]]] = {
-    "constant score": _constant, "not a number": _not_finite, "at the clip": _clipped, "repeated values": _repeated, "correlation of one": _same_score,
-    "identical curves": _same_curve, "identical losses": _same_loss, "flat curve": _flat,
-}  # fmt: skip
+    "constant score": _constant,
+    "not a number": _not_finite,
+    "at the clip": _clipped,
+    "repeated values": _repeated,
+    "correlation of one": _same_score,
+    "identical curves": _same_curve,
+    "identical losses": _same_loss,
+    "flat curve": _flat,
+}
 RAISING: dict[str, Seen] = {
     "constant score": Seen(scores={"utility": [0.5, 0.5, 0.5]}),
     "not a number": Seen(scores={"fisher": [1.0, float("nan"), 2.0]}),
@@ -103,9 +129,17 @@ RAISING: dict[str, Seen] = {
 
 def missed() -> list[str]:
     """Alerts that their made-up case does not raise, or that a healthy one does."""
-    healthy = Seen(scores={"utility": [0.3, 0.1, 0.2, 0.7], "fisher": [0.2, 0.15, 0.3, 0.6]}, clips={"utility": (0.0, 1.0)},
-                   curves={"a": [(0, 0.7), (10, 0.5), (20, 0.4)], "b": [(0, 0.7), (10, 0.45), (20, 0.41)]}, losses={"a": 0.4, "b": 0.41})  # fmt: skip
-    return [name for name, check in CHECKS.items() if not list(check(RAISING[name])) or list(check(healthy))]
+    healthy = Seen(
+        scores={"utility": [0.3, 0.1, 0.2, 0.7], "fisher": [0.2, 0.15, 0.3, 0.6]},
+        clips={"utility": (0.0, 1.0)},
+        curves={"a": [(0, 0.7), (10, 0.5), (20, 0.4)], "b": [(0, 0.7), (10, 0.45), (20, 0.41)]},
+        losses={"a": 0.4, "b": 0.41},
+    )
+    return [
+        name
+        for name, check in CHECKS.items()
+        if not list(check(RAISING[name])) or list(check(healthy))
+    ]
 
 
 def _groups(named: Mapping[str, object]) -> list[list[str]]:
@@ -119,4 +153,8 @@ def correlation(x: Sequence[float], y: Sequence[float]) -> float:
     """Pearson's r; 0 where a side does not vary."""
     a, b = fmean(x), fmean(y)
     left, right = sum((p - a) ** 2 for p in x), sum((q - b) ** 2 for q in y)
-    return sum((p - a) * (q - b) for p, q in zip(x, y, strict=True)) / (left * right) ** 0.5 if left and right else 0.0
+    return (
+        sum((p - a) * (q - b) for p, q in zip(x, y, strict=True)) / (left * right) ** 0.5
+        if left and right
+        else 0.0
+    )

@@ -20,10 +20,29 @@ OF_ROWS = ("fisher", "true_fisher", "energy")
 class Pass:
     """scores: which are wanted; draws: labels drawn per row for true_fisher, 0 for every class."""
 
-    def __init__(self, model: nn.Module, watch: Watch, scores: Sequence[str], seed: int, task: str, draws: int) -> None:
-        self.model, self.watch, self.scores, self.seed, self.task, self.draws = model, watch, scores, seed, task, draws
+    def __init__(
+        self,
+        model: nn.Module,
+        watch: Watch,
+        scores: Sequence[str],
+        seed: int,
+        task: str,
+        draws: int,
+    ) -> None:
+        self.model, self.watch, self.scores, self.seed, self.task, self.draws = (
+            model,
+            watch,
+            scores,
+            seed,
+            task,
+            draws,
+        )
         names = [site.name for site in watch.sites]
-        self.moments = {score: Moments(watch.folds, names, watch.reach.device) for score in OF_ROWS if score in scores}
+        self.moments = {
+            score: Moments(watch.folds, names, watch.reach.device)
+            for score in OF_ROWS
+            if score in scores
+        }
         self.from_data = bool({*scores} - {"energy", "true_fisher"} or watch.spies)
         self.unscored = 0
 
@@ -35,13 +54,17 @@ class Pass:
         """
         watch, labels = self.watch, batch["labels"]
         if torch.is_autocast_enabled(labels.device.type):
-            raise ValueError("importance: the model runs under autocast, which rounds what is measured; score it outside")
+            raise ValueError(
+                "importance: the model runs under autocast, which rounds what is measured; score it outside"
+            )
         watch.begin(len(labels), masks(batch), "energy" in self.scores)
         with torch.set_grad_enabled(self.from_data or "true_fisher" in self.scores):
             logits, labels = asked(self.model, batch, self.task)
         for site in watch.sites:
             if not site.calls:
-                raise ValueError(f"importance: the model does not call {site.name} (its weight may be read elsewhere); leave it out of the sites")
+                raise ValueError(
+                    f"importance: the model does not call {site.name} (its weight may be read elsewhere); leave it out of the sites"
+                )
         if labels.dim() > 1:
             self.unscored += int((labels == rows.IGNORED).all(1).sum())
         for score, values in self.measured(logits, labels).items():
@@ -75,10 +98,17 @@ class Pass:
         """
         logits = logits.detach()
         if self.draws:
-            even = torch.full((len(labels),), 1 / self.draws, dtype=torch.float64, device=labels.device)
-            return [(drawn(logits, labels, self.watch.first, f"{self.seed}/{n}"), even) for n in range(self.draws)]
+            even = torch.full(
+                (len(labels),), 1 / self.draws, dtype=torch.float64, device=labels.device
+            )
+            return [
+                (drawn(logits, labels, self.watch.first, f"{self.seed}/{n}"), even)
+                for n in range(self.draws)
+            ]
         if labels.dim() != 1:
-            raise ValueError("importance: draws = 0 sums over every class, but a row has many labels; draw them (draws = 1)")
+            raise ValueError(
+                "importance: draws = 0 sums over every class, but a row has many labels; draw them (draws = 1)"
+            )
         shares = logits.double().softmax(-1)
         return [(torch.full_like(labels, c), shares[:, c]) for c in range(logits.shape[-1])]
 
@@ -115,7 +145,9 @@ def summed_loss(logits: Tensor, labels: Tensor, task: str = "") -> Tensor:
     if task == "span":
         return span.joint_loss(logits, labels)
     logits = logits if logits.dtype == torch.float64 else logits.float()
-    return nn.functional.cross_entropy(logits.flatten(0, -2), labels.flatten(), ignore_index=rows.IGNORED, reduction="sum")
+    return nn.functional.cross_entropy(
+        logits.flatten(0, -2), labels.flatten(), ignore_index=rows.IGNORED, reduction="sum"
+    )
 
 
 def drawn(logits: Tensor, labels: Tensor, first: int, seed: str) -> Tensor:
@@ -126,7 +158,9 @@ def drawn(logits: Tensor, labels: Tensor, first: int, seed: str) -> Tensor:
     found = labels.clone()
     for row in range(len(labels)):
         scored = labels[row] != rows.IGNORED
-        generator = torch.Generator().manual_seed(random.Random(f"{seed}/{first + row}").getrandbits(63))
+        generator = torch.Generator().manual_seed(
+            random.Random(f"{seed}/{first + row}").getrandbits(63)
+        )
         below = logits[row][scored].double().softmax(-1).cumsum(-1).reshape(-1, logits.shape[-1])
         level = torch.rand(len(below), 1, generator=generator, dtype=torch.float64).to(below.device)
         picked = torch.searchsorted(below, level).squeeze(1).clamp_max(logits.shape[-1] - 1)

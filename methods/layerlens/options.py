@@ -55,7 +55,11 @@ class Menu:
                 some = [Given(layer, "none", 0, group if self.by_module else ())]
                 some += [Given(layer, "lora", rank, group) for rank in self.ranks if rank < room]
                 if not self.by_module and layout.at(layer).adapter:
-                    some += [Given(layer, "adapter", width) for width in self.widths if width < layout.adapter(layer)[1]]
+                    some += [
+                        Given(layer, "adapter", width)
+                        for width in self.widths
+                        if width < layout.adapter(layer)[1]
+                    ]
                 if not self.by_module and layout.at(layer).attention:
                     some += [Given(layer, "prefix", tokens) for tokens in self.tokens]
                 found.append(some)
@@ -65,9 +69,16 @@ class Menu:
 def options(menu: Menu, layout: Layout, spectra: Spectra, costs: Any) -> list[Option]:
     """One option per site and possibility. costs(given) → cost by name, beside its parameters."""
     return [
-        Option(named(one, menu), one.method, one.size, 0.0 if one.method == "none" else max(LEAST, spectra.utility(one)), {"parameters": parameters(one, layout), **costs(one)})
-        for some in menu.sites(layout) for one in some
-    ]  # fmt: skip
+        Option(
+            named(one, menu),
+            one.method,
+            one.size,
+            0.0 if one.method == "none" else max(LEAST, spectra.utility(one)),
+            {"parameters": parameters(one, layout), **costs(one)},
+        )
+        for some in menu.sites(layout)
+        for one in some
+    ]
 
 
 def named(one: Given, menu: Menu) -> str:
@@ -77,7 +88,9 @@ def named(one: Given, menu: Menu) -> str:
 
 def plan_of(allocation: Allocation, menu: Menu, layout: Layout) -> Plan:
     """The plan that an allocation stands for; a layer whose modules are all given nothing is named once."""
-    by = {(named(one, menu), one.method, one.size): one for some in menu.sites(layout) for one in some}
+    by = {
+        (named(one, menu), one.method, one.size): one for some in menu.sites(layout) for one in some
+    }
     chosen = [by[one.site, one.method, one.size] for one in allocation.chosen]
     kept = [one for one in chosen if one.method != "none"]
     idle = [layer for layer in range(len(layout)) if layer not in {one.layer for one in kept}]

@@ -43,7 +43,13 @@ class Plan:
     @classmethod
     def of(cls, sites: Iterable[Given | Mapping[str, Any]]) -> Plan:
         """Raises ValueError: names the site, what was seen, what was wanted."""
-        return cls(tuple(sorted(one if isinstance(one, Given) else given(one, n) for n, one in enumerate(sites))))
+        return cls(
+            tuple(
+                sorted(
+                    one if isinstance(one, Given) else given(one, n) for n, one in enumerate(sites)
+                )
+            )
+        )
 
     @property
     def methods(self) -> list[str]:
@@ -55,8 +61,15 @@ class Plan:
 
     def plain(self) -> list[dict[str, Any]]:
         """As JSON and recipes hold it."""
-        return [{"layer": one.layer, "method": one.method, **({SIZE[one.method]: one.size} if one.method != "none" else {}),
-                 **({"modules": list(one.modules)} if one.modules else {})} for one in self.sites]  # fmt: skip
+        return [
+            {
+                "layer": one.layer,
+                "method": one.method,
+                **({SIZE[one.method]: one.size} if one.method != "none" else {}),
+                **({"modules": list(one.modules)} if one.modules else {}),
+            }
+            for one in self.sites
+        ]
 
     def parameters(self, layout: Layout) -> int:
         """Elements that training adds, without the head: what the artefact must hold."""
@@ -81,19 +94,31 @@ def given(raw: Mapping[str, Any], at: int = 0) -> Given:
     """One `[[site]]`. Raises ValueError: names the site, what was seen, what was wanted, what to do."""
     where, method, layer = f"[[site]] number {at + 1}", raw.get("method"), raw.get("layer")
     if method not in METHODS:
-        raise ValueError(f"{where}, method: saw {method!r}; wanted one of {', '.join(METHODS)}; correct it")
+        raise ValueError(
+            f"{where}, method: saw {method!r}; wanted one of {', '.join(METHODS)}; correct it"
+        )
     if type(layer) is not int or layer < 0:
         raise ValueError(f"{where}, layer: saw {layer!r}; wanted a whole number from 0; correct it")
     known = {"layer", "method", SIZE[method], *(("modules",) if method == "lora" else ())} - {""}
     if odd := sorted(set(raw) - known):
-        raise ValueError(f"{where}, {odd[0]}: unknown for {method}; wanted {', '.join(sorted(known))}; remove it")
+        raise ValueError(
+            f"{where}, {odd[0]}: unknown for {method}; wanted {', '.join(sorted(known))}; remove it"
+        )
     if method == "none":
         return Given(layer, method)
     size, modules = raw.get(SIZE[method]), raw.get("modules", [])
     if type(size) is not int or size < 1:
-        raise ValueError(f"{where}, {SIZE[method]}: saw {size!r}; wanted a whole number from 1; correct it, or write method = \"none\"")
-    if method == "lora" and not (isinstance(modules, list) and modules and all(isinstance(name, str) and name for name in modules)):
-        raise ValueError(f"{where}, modules: saw {modules!r}; wanted the names of linear maps in the layer; name them")
+        raise ValueError(
+            f'{where}, {SIZE[method]}: saw {size!r}; wanted a whole number from 1; correct it, or write method = "none"'
+        )
+    if method == "lora" and not (
+        isinstance(modules, list)
+        and modules
+        and all(isinstance(name, str) and name for name in modules)
+    ):
+        raise ValueError(
+            f"{where}, modules: saw {modules!r}; wanted the names of linear maps in the layer; name them"
+        )
     return Given(layer, method, size, tuple(modules))
 
 
@@ -102,12 +127,20 @@ def read(path: str | Path) -> Plan:
     try:
         told = tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
-        raise ValueError(f"{path}: cannot be read ({error.strerror}); wanted a plan; correct the path") from error
+        raise ValueError(
+            f"{path}: cannot be read ({error.strerror}); wanted a plan; correct the path"
+        ) from error
     except ValueError as error:
         raise ValueError(f"{path}: is not TOML ({error}); wanted a plan; repair it") from error
     sites = told.get("site")
-    if told.get("schema") != SCHEMA or not isinstance(sites, list) or not all(isinstance(one, dict) for one in sites):
-        raise ValueError(f"{path}: saw schema {told.get('schema')!r} and site {str(sites)[:40]}; wanted schema = {SCHEMA} and [[site]] tables; write them")
+    if (
+        told.get("schema") != SCHEMA
+        or not isinstance(sites, list)
+        or not all(isinstance(one, dict) for one in sites)
+    ):
+        raise ValueError(
+            f"{path}: saw schema {told.get('schema')!r} and site {str(sites)[:40]}; wanted schema = {SCHEMA} and [[site]] tables; write them"
+        )
     try:
         return Plan.of(sites)
     except ValueError as error:

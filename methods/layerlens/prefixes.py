@@ -29,7 +29,14 @@ class Prefix(nn.Module):
         return self.key.shape[1]
 
 
-def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, **more: Any) -> tuple[Tensor, None]:
+def attend(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    **more: Any,
+) -> tuple[Tensor, None]:
     """transformers' attention by scaled dot product; a layer with a prefix attends to it first, whatever the mask.
 
     query (B, H, T, w), key and value (B, H_kv, S, w), mask (B or 1, H or 1, T, S) or None.
@@ -41,12 +48,25 @@ def attend(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attenti
     causal = more.pop("is_causal", None)
     causal = getattr(module, "is_causal", True) if causal is None else causal
     if attention_mask is None and causal and asked > 1:
-        attention_mask = torch.ones(asked, seen, dtype=torch.bool, device=query.device).tril(seen - asked)[None, None]
+        attention_mask = torch.ones(asked, seen, dtype=torch.bool, device=query.device).tril(
+            seen - asked
+        )[None, None]
     if attention_mask is not None:
-        opened = attention_mask.new_ones if attention_mask.dtype == torch.bool else attention_mask.new_zeros
-        attention_mask = torch.cat([opened(*attention_mask.shape[:-1], prefix.tokens), attention_mask], -1)
-    key, value = (torch.cat([own.to(given.dtype).expand(len(given), -1, -1, -1), given], 2) for own, given in ((prefix.key, key), (prefix.value, value)))
-    return sdpa_attention_forward(module, query, key, value, attention_mask, is_causal=False, **more)
+        opened = (
+            attention_mask.new_ones
+            if attention_mask.dtype == torch.bool
+            else attention_mask.new_zeros
+        )
+        attention_mask = torch.cat(
+            [opened(*attention_mask.shape[:-1], prefix.tokens), attention_mask], -1
+        )
+    key, value = (
+        torch.cat([own.to(given.dtype).expand(len(given), -1, -1, -1), given], 2)
+        for own, given in ((prefix.key, key), (prefix.value, value))
+    )
+    return sdpa_attention_forward(
+        module, query, key, value, attention_mask, is_causal=False, **more
+    )
 
 
 def give(model: nn.Module, name: str, tokens: int, width: int) -> None:
@@ -56,7 +76,9 @@ def give(model: nn.Module, name: str, tokens: int, width: int) -> None:
     """
     if getattr(getattr(model, "config", None), "_attn_implementation", None) not in ("sdpa", NAME):
         seen = getattr(getattr(model, "config", None), "_attn_implementation", "no config")
-        raise ValueError(f"{name}: attention implementation {seen!r}; wanted sdpa, where a layer's prefix can be put in; load the base with it")
+        raise ValueError(
+            f"{name}: attention implementation {seen!r}; wanted sdpa, where a layer's prefix can be put in; load the base with it"
+        )
     ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
     ALL_MASK_ATTENTION_FUNCTIONS.register(NAME, ALL_MASK_ATTENTION_FUNCTIONS["sdpa"])
     model.set_attn_implementation(NAME)
@@ -70,7 +92,9 @@ def head_width(module: nn.Module) -> int:
     for name in ("head_dim", "attention_head_size"):
         if isinstance(width := getattr(module, name, None), int):
             return width
-    raise ValueError(f"{type(module).__name__} says no width of a head; a prefix has no place there")
+    raise ValueError(
+        f"{type(module).__name__} says no width of a head; a prefix has no place there"
+    )
 
 
 def enable(model: nn.Module, on: bool) -> None:

@@ -39,25 +39,47 @@ def rule(name: str, says: str, decides: bool = True) -> Callable[[Check], Check]
 
 @rule("layer", "A site lies in a layer that the model has.")
 def _layer(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
-    yield from (f"layer {one.layer}: the model has {len(layout)}" for one in plan.sites if one.layer >= len(layout))
+    yield from (
+        f"layer {one.layer}: the model has {len(layout)}"
+        for one in plan.sites
+        if one.layer >= len(layout)
+    )
 
 
 @rule("covered", "Every layer is named, if only to be given nothing.")
 def _covered(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
     named = {one.layer for one in plan.sites}
-    yield from (f"layer {layer}: the plan does not name it" for layer in range(len(layout)) if layer not in named)
+    yield from (
+        f"layer {layer}: the plan does not name it"
+        for layer in range(len(layout))
+        if layer not in named
+    )
 
 
 @rule("module", "LoRA goes on linear maps of its layer, each of them once.")
 def _module(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
     sites = [one for one in plan.only("lora") if one.layer < len(layout)]
-    yield from (f"layer {one.layer}: no linear map {name}" for one in sites for name in one.modules if name not in layout.at(one.layer).linear)
+    yield from (
+        f"layer {one.layer}: no linear map {name}"
+        for one in sites
+        for name in one.modules
+        if name not in layout.at(one.layer).linear
+    )
     seen = Counter((one.layer, name) for one in plan.only("lora") for name in one.modules)
-    yield from (f"layer {layer}: {name} is given LoRA {count} times" for (layer, name), count in seen.items() if count > 1)
-    yield from (f"layer {one.layer}: LoRA on no module" for one in plan.only("lora") if not one.modules)
+    yield from (
+        f"layer {layer}: {name} is given LoRA {count} times"
+        for (layer, name), count in seen.items()
+        if count > 1
+    )
+    yield from (
+        f"layer {one.layer}: LoRA on no module" for one in plan.only("lora") if not one.modules
+    )
 
 
-@rule("one-method", "A layer has one method: what acts on what an adapter or a prefix changes cannot be told apart from it.")
+@rule(
+    "one-method",
+    "A layer has one method: what acts on what an adapter or a prefix changes cannot be told apart from it.",
+)
 def _one_method(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
     for layer in sorted({one.layer for one in plan.sites}):
         found = [one.method for one in plan.sites if one.layer == layer]
@@ -67,38 +89,71 @@ def _one_method(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
 
 @rule("prefix-in-attention", "A prefix acts inside self-attention: its layer has one.")
 def _prefix(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
-    yield from (f"layer {one.layer}: a prefix, and no self-attention" for one in plan.only("prefix") if one.layer < len(layout) and layout.at(one.layer).attention is None)
+    yield from (
+        f"layer {one.layer}: a prefix, and no self-attention"
+        for one in plan.only("prefix")
+        if one.layer < len(layout) and layout.at(one.layer).attention is None
+    )
 
 
 @rule("adapter-place", "An adapter follows the feed-forward output of its layer: there is one.")
 def _adapter(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
-    yield from (f"layer {one.layer}: an adapter, and no feed-forward output known" for one in plan.only("adapter") if one.layer < len(layout) and layout.at(one.layer).adapter is None)
+    yield from (
+        f"layer {one.layer}: an adapter, and no feed-forward output known"
+        for one in plan.only("adapter")
+        if one.layer < len(layout) and layout.at(one.layer).adapter is None
+    )
 
 
-@rule("rank", "A rank is at least 1 and below the smaller side of its matrix, a width below its layer's; nothing has size 0 but `none`.")
+@rule(
+    "rank",
+    "A rank is at least 1 and below the smaller side of its matrix, a width below its layer's; nothing has size 0 but `none`.",
+)
 def _rank(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
     for one in plan.sites:
         if (one.size > 0) == (one.method == "none"):
             yield f"layer {one.layer}: {one.method} of size {one.size}"
         elif one.layer < len(layout):
             at = layout.at(one.layer)
-            sides = [min(at.linear[name]) for name in one.modules if name in at.linear] + ([at.adapter[1]] if one.method == "adapter" and at.adapter else [])
-            yield from (f"layer {one.layer}: size {one.size} where a side is {side}" for side in sides if one.size >= side)
+            sides = [min(at.linear[name]) for name in one.modules if name in at.linear] + (
+                [at.adapter[1]] if one.method == "adapter" and at.adapter else []
+            )
+            yield from (
+                f"layer {one.layer}: size {one.size} where a side is {side}"
+                for side in sides
+                if one.size >= side
+            )
 
 
 @rule("merged", "A plan that is served merged is of LoRA alone.")
 def _merged(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
-    yield from (f"layer {one.layer}: {one.method} cannot be merged" for one in plan.sites if merged and one.method in ("adapter", "prefix"))
+    yield from (
+        f"layer {one.layer}: {one.method} cannot be merged"
+        for one in plan.sites
+        if merged and one.method in ("adapter", "prefix")
+    )
 
 
-@rule("seed-attention", "Seed 000: attention layers get LoRA or an adapter, no prefix (told only, since a prefix has no other place).", decides=False)
+@rule(
+    "seed-attention",
+    "Seed 000: attention layers get LoRA or an adapter, no prefix (told only, since a prefix has no other place).",
+    decides=False,
+)
 def _seed(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
-    yield from (f"layer {one.layer}: a prefix on an attention layer" for one in plan.only("prefix") if one.layer < len(layout) and layout.at(one.layer).attention is not None)
+    yield from (
+        f"layer {one.layer}: a prefix on an attention layer"
+        for one in plan.only("prefix")
+        if one.layer < len(layout) and layout.at(one.layer).attention is not None
+    )
 
 
-def violations(plan: Plan, layout: Layout, merged: bool = False, decides: bool = True) -> dict[str, list[str]]:
+def violations(
+    plan: Plan, layout: Layout, merged: bool = False, decides: bool = True
+) -> dict[str, list[str]]:
     """Rule → its violations; of the rules that decide, or of those that are told only."""
-    return {one.name: list(one.check(plan, layout, merged)) for one in RULES if one.decides == decides}
+    return {
+        one.name: list(one.check(plan, layout, merged)) for one in RULES if one.decides == decides
+    }
 
 
 BREAKING: dict[str, Callable[[Layout], tuple[Plan, Layout, bool]]] = {}
@@ -116,7 +171,9 @@ def breaking(name: str) -> Callable[[Callable], Callable]:
 def _all(layout: Layout, *sites: dict) -> Plan:
     """The sites given, and nothing in the other layers."""
     named = {one["layer"] for one in sites}
-    return Plan.of([*sites, *({"layer": n, "method": "none"} for n in range(len(layout)) if n not in named)])
+    return Plan.of(
+        [*sites, *({"layer": n, "method": "none"} for n in range(len(layout)) if n not in named)]
+    )
 
 
 def _first(layout: Layout) -> str:
@@ -135,28 +192,61 @@ def _uncovered(layout: Layout) -> tuple[Plan, Layout, bool]:
 
 @breaking("module")
 def _twice(layout: Layout) -> tuple[Plan, Layout, bool]:
-    return _all(layout, *({"layer": 0, "method": "lora", "rank": rank, "modules": [_first(layout)]} for rank in (1, 2))), layout, False
+    return (
+        _all(
+            layout,
+            *(
+                {"layer": 0, "method": "lora", "rank": rank, "modules": [_first(layout)]}
+                for rank in (1, 2)
+            ),
+        ),
+        layout,
+        False,
+    )
 
 
 @breaking("one-method")
 def _two(layout: Layout) -> tuple[Plan, Layout, bool]:
-    return _all(layout, {"layer": 0, "method": "lora", "rank": 1, "modules": [_first(layout)]}, {"layer": 0, "method": "none"}), layout, False
+    return (
+        _all(
+            layout,
+            {"layer": 0, "method": "lora", "rank": 1, "modules": [_first(layout)]},
+            {"layer": 0, "method": "none"},
+        ),
+        layout,
+        False,
+    )
 
 
 @breaking("prefix-in-attention")
 def _no_attention(layout: Layout) -> tuple[Plan, Layout, bool]:
-    return _all(layout, {"layer": 0, "method": "prefix", "tokens": 1}), _without(layout, "attention"), False
+    return (
+        _all(layout, {"layer": 0, "method": "prefix", "tokens": 1}),
+        _without(layout, "attention"),
+        False,
+    )
 
 
 @breaking("adapter-place")
 def _no_place(layout: Layout) -> tuple[Plan, Layout, bool]:
-    return _all(layout, {"layer": 0, "method": "adapter", "width": 1}), _without(layout, "adapter"), False
+    return (
+        _all(layout, {"layer": 0, "method": "adapter", "width": 1}),
+        _without(layout, "adapter"),
+        False,
+    )
 
 
 @breaking("rank")
 def _wide(layout: Layout) -> tuple[Plan, Layout, bool]:
     name = _first(layout)
-    return _all(layout, {"layer": 0, "method": "lora", "rank": min(layout.linear(0, name)), "modules": [name]}), layout, False
+    return (
+        _all(
+            layout,
+            {"layer": 0, "method": "lora", "rank": min(layout.linear(0, name)), "modules": [name]},
+        ),
+        layout,
+        False,
+    )
 
 
 @breaking("merged")
@@ -165,7 +255,10 @@ def _unmerged(layout: Layout) -> tuple[Plan, Layout, bool]:
     from dataclasses import replace
 
     first, *rest = layout.layers
-    placed = replace(layout, layers=(replace(first, adapter=first.adapter or (_first(layout), layout.hidden)), *rest))
+    placed = replace(
+        layout,
+        layers=(replace(first, adapter=first.adapter or (_first(layout), layout.hidden)), *rest),
+    )
     return _all(placed, {"layer": 0, "method": "adapter", "width": 1}), placed, True
 
 

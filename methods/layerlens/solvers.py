@@ -36,11 +36,20 @@ def _step(largest: int, kind: str) -> int:
 
 def _kept(given: Problem, s: int) -> list[int]:
     """Options of a site that can be in the answer: they fit beside the others' least, and none other is as good in everything and before them in the order of ties."""
-    fit = [k for k in range(len(given.utility[s])) if all(cost[s][k] <= capacity for cost, capacity in zip(given.costs, given.capacity, strict=True))]
+    fit = [
+        k
+        for k in range(len(given.utility[s]))
+        if all(
+            cost[s][k] <= capacity
+            for cost, capacity in zip(given.costs, given.capacity, strict=True)
+        )
+    ]
     rows = {k: (given.utility[s][k], *(-cost[s][k] for cost in given.costs)) for k in fit}
 
     def beats(a: int, b: int) -> bool:
-        return all(x >= y for x, y in zip(rows[a], rows[b], strict=True)) and (rows[a][:2] > rows[b][:2] or a < b)
+        return all(x >= y for x, y in zip(rows[a], rows[b], strict=True)) and (
+            rows[a][:2] > rows[b][:2] or a < b
+        )
 
     return [k for k in fit if not any(beats(other, k) for other in fit if other != k)]
 
@@ -63,8 +72,13 @@ class Model:
         self.kept = [_kept(given, s) for s in range(len(given.utility))]
         self.at = [(s, k) for s, kept in enumerate(self.kept) for k in kept]
         site = np.array([s for s, _ in self.at])
-        self.rows: list[Row] = [(np.equal(site, s).astype(float), 1, 1) for s in range(len(self.kept))]
-        self.rows += [self.at_most(cost, capacity) for cost, capacity in zip(given.costs, given.capacity, strict=True)]
+        self.rows: list[Row] = [
+            (np.equal(site, s).astype(float), 1, 1) for s in range(len(self.kept))
+        ]
+        self.rows += [
+            self.at_most(cost, capacity)
+            for cost, capacity in zip(given.costs, given.capacity, strict=True)
+        ]
 
     @property
     def possible(self) -> bool:
@@ -77,19 +91,33 @@ class Model:
         values = self.of(table)
         step = _step(max(limit, *values, 1), "cost")
         factor = _factor(max(limit, *values, 1) // step)
-        return np.array([value // step * factor for value in values]), -np.inf, (limit // step + 0.5) * factor
+        return (
+            np.array([value // step * factor for value in values]),
+            -np.inf,
+            (limit // step + 0.5) * factor,
+        )
 
     def worth(self, limit: int) -> Row:
         """Utility at least this."""
         values = self.of(self.given.utility)
         step = _step(max(limit, *values, 1), "utility")
         factor = _factor(max(limit, *values, 1) // step)
-        return np.array([-(-value // step) * factor for value in values]), (-(-limit // step) - 0.5) * factor, np.inf
+        return (
+            np.array([-(-value // step) * factor for value in values]),
+            (-(-limit // step) - 0.5) * factor,
+            np.inf,
+        )
 
     def other_than(self, picks: Picks) -> Row:
         return np.array([float(picks[s] == k) for s, k in self.at]), -np.inf, len(picks) - 1
 
-    def least(self, objective: Sequence[int], wanted: Callable[[Picks], bool], more: Iterable[Row] = (), fixed: Picks = ()) -> Picks | None:
+    def least(
+        self,
+        objective: Sequence[int],
+        wanted: Callable[[Picks], bool],
+        more: Iterable[Row] = (),
+        fixed: Picks = (),
+    ) -> Picks | None:
         """A wanted choice of least objective, with the first sites `fixed`; None if there is none.
 
         Raises Unsettled if HiGHS fails, or calls CUTS choices possible that are not wanted.
@@ -99,11 +127,19 @@ class Model:
         scaled = [round(Fraction(value, step)) * _factor(largest // step) for value in objective]
         from scipy import optimize  # late: plans are also read where nothing is solved
 
-        bounds = optimize.Bounds([float(s < len(fixed) and fixed[s] == k) for s, k in self.at], [float(s >= len(fixed) or fixed[s] == k) for s, k in self.at])
+        bounds = optimize.Bounds(
+            [float(s < len(fixed) and fixed[s] == k) for s, k in self.at],
+            [float(s >= len(fixed) or fixed[s] == k) for s, k in self.at],
+        )
         for _ in range(CUTS):
             matrix, low, high = (np.array(part) for part in zip(*rows, strict=True))
-            found = optimize.milp(scaled, integrality=np.ones(len(self.at)), bounds=bounds, constraints=optimize.LinearConstraint(matrix, low, high),
-                         options={"mip_rel_gap": 0, "presolve": _plain(scaled) and _plain(matrix)})  # fmt: skip
+            found = optimize.milp(
+                scaled,
+                integrality=np.ones(len(self.at)),
+                bounds=bounds,
+                constraints=optimize.LinearConstraint(matrix, low, high),
+                options={"mip_rel_gap": 0, "presolve": _plain(scaled) and _plain(matrix)},
+            )
             if found.status == 2:
                 return None
             if found.status != 0:
@@ -112,7 +148,9 @@ class Model:
             if wanted(picks):
                 return picks
             rows.append(self.other_than(picks))
-        raise Unsettled(f"HiGHS took {CUTS} choices for possible that are not, each within its tolerance")
+        raise Unsettled(
+            f"HiGHS took {CUTS} choices for possible that are not, each within its tolerance"
+        )
 
 
 def best(given: Problem) -> Picks | None:
@@ -147,7 +185,11 @@ def _settled(model: Model, top: Picks) -> Picks:
 def _rival(model: Model, top: Picks) -> Picks | None:
     given, goal = model.given, model.given.worth(top)
     rows = [model.worth(goal), model.other_than(top)]
-    return model.least(model.of(given.costs[0]), lambda picks: picks != top and given.fits(picks) and given.worth(picks) >= goal, rows)
+    return model.least(
+        model.of(given.costs[0]),
+        lambda picks: picks != top and given.fits(picks) and given.worth(picks) >= goal,
+        rows,
+    )
 
 
 def _first(model: Model, top: Picks) -> Picks:
@@ -168,7 +210,15 @@ def _first(model: Model, top: Picks) -> Picks:
         for s in range(start, done):
             places //= len(model.kept[s])
             digits[s] = places
-        top = model.least([digits.get(s, 0) * model.kept[s].index(k) for s, k in model.at], wanted, rows, top[:start]) or top
+        top = (
+            model.least(
+                [digits.get(s, 0) * model.kept[s].index(k) for s, k in model.at],
+                wanted,
+                rows,
+                top[:start],
+            )
+            or top
+        )
     return top
 
 
@@ -179,36 +229,73 @@ def bound(given: Problem) -> int:
     rounding can make it looser, never wrong.
     """
     model, scale = Model(given), 2**64
-    u, costs = _factor(max(map(max, given.utility))), [_factor(max(capacity, 1)) for capacity in given.capacity]
+    u, costs = (
+        _factor(max(map(max, given.utility))),
+        [_factor(max(capacity, 1)) for capacity in given.capacity],
+    )
     sites = np.array([row for row, _, _ in model.rows[: len(model.kept)]])
-    rows = [[value * factor for value in model.of(cost)] for cost, factor in zip(given.costs, costs, strict=True)]
+    rows = [
+        [value * factor for value in model.of(cost)]
+        for cost, factor in zip(given.costs, costs, strict=True)
+    ]
     from scipy import optimize
 
-    found = optimize.linprog([-value * u for value in model.of(given.utility)], A_ub=rows, b_ub=[c * f for c, f in zip(given.capacity, costs, strict=True)],
-                    A_eq=sites, b_eq=np.ones(len(sites)), method="highs", options={"presolve": False})  # fmt: skip
+    found = optimize.linprog(
+        [-value * u for value in model.of(given.utility)],
+        A_ub=rows,
+        b_ub=[c * f for c, f in zip(given.capacity, costs, strict=True)],
+        A_eq=sites,
+        b_eq=np.ones(len(sites)),
+        method="highs",
+        options={"presolve": False},
+    )
     if found.status != 0:
         raise Unsettled(f"HiGHS: {found.message}")
-    duals = [max(0, int(Fraction(-dual) * Fraction(factor) / Fraction(u) * scale)) for dual, factor in zip(found.ineqlin.marginals.tolist(), costs, strict=True)]
-    reduced = [[given.utility[s][k] * scale - sum(dual * cost[s][k] for dual, cost in zip(duals, given.costs, strict=True)) for k in kept] for s, kept in enumerate(model.kept)]
-    return (sum(map(max, reduced)) + sum(dual * capacity for dual, capacity in zip(duals, given.capacity, strict=True))) // scale
+    duals = [
+        max(0, int(Fraction(-dual) * Fraction(factor) / Fraction(u) * scale))
+        for dual, factor in zip(found.ineqlin.marginals.tolist(), costs, strict=True)
+    ]
+    reduced = [
+        [
+            given.utility[s][k] * scale
+            - sum(dual * cost[s][k] for dual, cost in zip(duals, given.costs, strict=True))
+            for k in kept
+        ]
+        for s, kept in enumerate(model.kept)
+    ]
+    return (
+        sum(map(max, reduced))
+        + sum(dual * capacity for dual, capacity in zip(duals, given.capacity, strict=True))
+    ) // scale
 
 
 def _start(given: Problem) -> Picks | None:
     """Every site at its least surrogate cost; where several budgets make that too much, the least surrogate cost that fits."""
-    start = tuple(min(range(len(row)), key=lambda k: (given.surrogate(s, k), -row[k])) for s, row in enumerate(given.utility))
+    start = tuple(
+        min(range(len(row)), key=lambda k: (given.surrogate(s, k), -row[k]))
+        for s, row in enumerate(given.utility)
+    )
     if given.fits(start):
         return start
     model = Model(given)
-    return model.least([given.surrogate(s, k) for s, k in model.at], given.fits) if model.possible else None
+    return (
+        model.least([given.surrogate(s, k) for s, k in model.at], given.fits)
+        if model.possible
+        else None
+    )
 
 
 def frontier(given: Problem, s: int, start: int) -> list[int]:
     """A site's options on the upper convex hull of utility over surrogate cost, from `start` up; what lies on a straight line stays."""
     hull = [(given.surrogate(s, start), given.utility[s][start], start)]
-    for cost, less, k in sorted((given.surrogate(s, k), -value, k) for k, value in enumerate(given.utility[s])):
+    for cost, less, k in sorted(
+        (given.surrogate(s, k), -value, k) for k, value in enumerate(given.utility[s])
+    ):
         if cost <= hull[0][0] or -less <= hull[-1][1]:
             continue
-        while len(hull) > 1 and (-less - hull[-1][1]) * (hull[-1][0] - hull[-2][0]) > (hull[-1][1] - hull[-2][1]) * (cost - hull[-1][0]):
+        while len(hull) > 1 and (-less - hull[-1][1]) * (hull[-1][0] - hull[-2][0]) > (
+            hull[-1][1] - hull[-2][1]
+        ) * (cost - hull[-1][0]):
             hull.pop()
         hull.append((cost, -less, k))
     return [k for _, _, k in hull]
@@ -224,11 +311,16 @@ def ascent(given: Problem) -> Picks | None:
     for s, first in enumerate(start):
         edge = frontier(given, s, first)
         for a, b in pairwise(edge):
-            gain, price = given.utility[s][b] - given.utility[s][a], given.surrogate(s, b) - given.surrogate(s, a)
+            gain, price = (
+                given.utility[s][b] - given.utility[s][a],
+                given.surrogate(s, b) - given.surrogate(s, a),
+            )
             steps.append((-Fraction(gain, price), s, len(steps), a, b))
     picks, room = list(start), given.room(start)
     for _, s, _, a, b in sorted(steps):
-        left = [have - cost[s][b] + cost[s][a] for have, cost in zip(room, given.costs, strict=True)]
+        left = [
+            have - cost[s][b] + cost[s][a] for have, cost in zip(room, given.costs, strict=True)
+        ]
         if picks[s] == a and min(left) >= 0:
             picks[s], room = b, left
     return polished(given, tuple(picks))
@@ -243,8 +335,16 @@ def nearest(shares: Sequence[Sequence[Sequence[float]]]) -> Picks:
     kinds = np.array([*(1.0 for _ in at), 0.0])
     from scipy import optimize
 
-    found = optimize.milp(1 - kinds, integrality=kinds, bounds=optimize.Bounds([*(0.0 for _ in at), -np.inf], [*(1.0 for _ in at), np.inf]),
-                 constraints=[optimize.LinearConstraint(over, -np.inf, 0), optimize.LinearConstraint(one, 1, 1)], options={"mip_rel_gap": 0, "presolve": False})  # fmt: skip
+    found = optimize.milp(
+        1 - kinds,
+        integrality=kinds,
+        bounds=optimize.Bounds([*(0.0 for _ in at), -np.inf], [*(1.0 for _ in at), np.inf]),
+        constraints=[
+            optimize.LinearConstraint(over, -np.inf, 0),
+            optimize.LinearConstraint(one, 1, 1),
+        ],
+        options={"mip_rel_gap": 0, "presolve": False},
+    )
     if found.status != 0:
         raise Unsettled(f"HiGHS: {found.message}")
     return tuple(k for (_, k), x in zip(at, found.x[:-1], strict=True) if x > 0.5)

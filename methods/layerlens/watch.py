@@ -39,7 +39,11 @@ class Site:
         full = weight(module)
         self.shape, self.dtype = tuple(full.shape), full.dtype
         size = (watch.folds, *self.shape)
-        self.sums = torch.zeros(size, dtype=wide(full[:0]).dtype, device=full.device) if watch.summed else None
+        self.sums = (
+            torch.zeros(size, dtype=wide(full[:0]).dtype, device=full.device)
+            if watch.summed
+            else None
+        )
         self.calls = self.reached = 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -84,7 +88,9 @@ class Site:
         by_gram = gram_is_cheaper(a.shape[1], a.shape[2], d.shape[2], adding)
         if watch.norms is not None:
             keep = self.add_row if adding else None
-            watch.norms[:, self.number] = gram_form(watch.gram(x), d) if by_gram else direct_form(a, d, keep)
+            watch.norms[:, self.number] = (
+                gram_form(watch.gram(x), d) if by_gram else direct_form(a, d, keep)
+            )
         if adding and (by_gram or watch.norms is None):
             self.add(a, d)
 
@@ -156,7 +162,13 @@ class Watch:
     """
 
     def __init__(
-        self, model: nn.Module, names: Sequence[str], outputs: Sequence[str], folds: int, summed: bool, device: torch.device
+        self,
+        model: nn.Module,
+        names: Sequence[str],
+        outputs: Sequence[str],
+        folds: int,
+        summed: bool,
+        device: torch.device,
     ) -> None:
         self.folds, self.summed = folds, summed
         self.reach = torch.zeros((), device=device, requires_grad=True)
@@ -177,7 +189,9 @@ class Watch:
             site.calls = 0
 
     def fresh(self) -> Tensor:
-        return torch.zeros(self.rows, len(self.sites), dtype=torch.float64, device=self.reach.device)
+        return torch.zeros(
+            self.rows, len(self.sites), dtype=torch.float64, device=self.reach.device
+        )
 
     def end(self) -> None:
         self.first, self._shared = self.first + self.rows, []
@@ -188,7 +202,9 @@ class Watch:
         if places in self.masks:
             return self.masks[places]
         if self.masks and places != 1:
-            raise ValueError(f"importance: {name} reads {places} places and the attention mask has {sorted(self.masks)}; leave it out of the sites")
+            raise ValueError(
+                f"importance: {name} reads {places} places and the attention mask has {sorted(self.masks)}; leave it out of the sites"
+            )
         return torch.ones_like(each)
 
     def widened(self, x: Tensor) -> Tensor:
@@ -229,5 +245,7 @@ def _distinct(sites: Sequence[Site]) -> None:
     names: dict[int, str] = {}
     for site in sites:
         if id(site.module) in names:
-            raise ValueError(f"importance: {names[id(site.module)]} and {site.name} are one module; name each site once")
+            raise ValueError(
+                f"importance: {names[id(site.module)]} and {site.name} are one module; name each site once"
+            )
         names[id(site.module)] = site.name

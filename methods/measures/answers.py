@@ -40,7 +40,14 @@ class Answers:
         return sum(self.score) / len(self.score)
 
 
-def answer(model: nn.Module, rows: Sequence[Row], tokenizer: Any, recipe: Mapping[str, Any], words: Sequence[str] = (), batch_rows: int = 8) -> Answers:
+def answer(
+    model: nn.Module,
+    rows: Sequence[Row],
+    tokenizer: Any,
+    recipe: Mapping[str, Any],
+    words: Sequence[str] = (),
+    batch_rows: int = 8,
+) -> Answers:
     """Ask `model`, which is left in evaluation mode, all rows of a data folder that are given.
 
     words: of a verbaliser (task "causal-lm"), the answer of each label; the likeliest first token among them counts.
@@ -56,15 +63,24 @@ def answer(model: nn.Module, rows: Sequence[Row], tokenizer: Any, recipe: Mappin
         return _spans(rows, items, _asked(model, items, tokenizer, batch_rows))
     if recipe["task"] in ("classification", "image"):
         return _classes([row["label"] for row in rows], _asked(model, items, tokenizer, batch_rows))
-    first = [encoding.encode([_saying(rows[0], word)], tokenizer, recipe)[0]["labels"] for word in words]
+    first = [
+        encoding.encode([_saying(rows[0], word)], tokenizer, recipe)[0]["labels"] for word in words
+    ]
     starts = [next(token for token in label if token != encoding.IGNORED) for label in first]
     if len(set(starts)) < len(starts) or not starts:
-        raise ValueError(f"answer: the words {list(words)} begin with tokens {starts}; name words whose first tokens differ")
+        raise ValueError(
+            f"answer: the words {list(words)} begin with tokens {starts}; name words whose first tokens differ"
+        )
     said = [row["messages"][-1]["content"] for row in rows]
     strange = [word for word in said if word not in words]
     if strange:
-        raise ValueError(f"answer: {strange[0]!r} is none of the words {list(words)}; write the data with the task's words")
-    return _classes([list(words).index(word) for word in said], _among(_asked(model, items, tokenizer, batch_rows), starts))
+        raise ValueError(
+            f"answer: {strange[0]!r} is none of the words {list(words)}; write the data with the task's words"
+        )
+    return _classes(
+        [list(words).index(word) for word in said],
+        _among(_asked(model, items, tokenizer, batch_rows), starts),
+    )
 
 
 def _saying(row: Row, word: str) -> dict[str, Any]:
@@ -72,11 +88,15 @@ def _saying(row: Row, word: str) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def _asked(model: nn.Module, items: Sequence[Item], tokenizer: Any, batch_rows: int) -> Iterator[tuple[int, Tensor]]:
+def _asked(
+    model: nn.Module, items: Sequence[Item], tokenizer: Any, batch_rows: int
+) -> Iterator[tuple[int, Tensor]]:
     """(number of the item, its logits in fp32 on the CPU): (C,), (2T + 1,), or (V,) where the answer's first token is due."""
     device = next(model.parameters()).device
     for chosen, batch in scoring.batches(list(items), tokenizer, batch_rows):
-        logits, labels = scoring.asked(model, {name: tensor.to(device) for name, tensor in batch.items()})
+        logits, labels = scoring.asked(
+            model, {name: tensor.to(device) for name, tensor in batch.items()}
+        )
         first = (labels != encoding.IGNORED).float().argmax(1)
         picked = logits[torch.arange(len(chosen), device=device), first].float().cpu()
         yield from zip(chosen, picked, strict=True)
@@ -91,10 +111,17 @@ def _classes(truth: list[int], asked: Iterator[tuple[int, Tensor]]) -> Answers:
     for number, logits in asked:
         finite &= bool(logits.isfinite().all())
         predicted[number] = int(logits.argmax())
-    return Answers([float(a == b) for a, b in zip(predicted, truth, strict=True)], predicted, truth, finite=finite)
+    return Answers(
+        [float(a == b) for a, b in zip(predicted, truth, strict=True)],
+        predicted,
+        truth,
+        finite=finite,
+    )
 
 
-def _spans(rows: Sequence[Row], items: Sequence[Item], asked: Iterator[tuple[int, Tensor]]) -> Answers:
+def _spans(
+    rows: Sequence[Row], items: Sequence[Item], asked: Iterator[tuple[int, Tensor]]
+) -> Answers:
     """The window that most surely holds an answer speaks for its question: its best span, or nothing if it is not sure."""
     sure: dict[str, float] = {}
     told, finite = {}, True
@@ -107,11 +134,18 @@ def _spans(rows: Sequence[Row], items: Sequence[Item], asked: Iterator[tuple[int
             continue
         sure[name] = certainty
         first, last, _ = windows.best_span(starts[0], ends[0], item["offsets"])
-        told[name] = windows.text_of(context[name], item["offsets"], first, last) if certainty > NO_ANSWER else ""
+        told[name] = (
+            windows.text_of(context[name], item["offsets"], first, last)
+            if certainty > NO_ANSWER
+            else ""
+        )
     predicted = [told.get(row["id"], "") for row in rows]
     truths = [[a["text"] for a in row["answers"]] if row["answerable"] else [] for row in rows]
     pairs = list(zip(truths, predicted, strict=True))
     return Answers(
-        [scores.answer_f1(*pair) for pair in pairs], predicted, [row["answerable"] for row in rows],
-        [scores.exact_match(*pair) for pair in pairs], finite,
-    )  # fmt: skip
+        [scores.answer_f1(*pair) for pair in pairs],
+        predicted,
+        [row["answerable"] for row in rows],
+        [scores.exact_match(*pair) for pair in pairs],
+        finite,
+    )

@@ -20,7 +20,9 @@ def tensors(run: RunFolder) -> dict[str, Tensor]:
     for path in sorted(Path(run.artifact).rglob("*.safetensors")):
         found |= {expected.stored_name(name): tensor for name, tensor in load_file(path).items()}
     if not found:
-        raise NotObservable(f"{run.artifact} holds no safetensors file; save the adapter with safetensors")
+        raise NotObservable(
+            f"{run.artifact} holds no safetensors file; save the adapter with safetensors"
+        )
     return found
 
 
@@ -34,18 +36,26 @@ def digest(run: RunFolder) -> str:
 
 def pickled(run: RunFolder) -> list[str]:
     files = [path for path in sorted(Path(run.artifact).rglob("*")) if path.is_file()]
-    return [f"{path.name}: a pickle; loading it would run code" for path in files if is_pickle(path)]
+    return [
+        f"{path.name}: a pickle; loading it would run code" for path in files if is_pickle(path)
+    ]
 
 
 def is_pickle(path: Path) -> bool:
     with path.open("rb") as file:
-        return bool(PICKLED & {suffix.lower() for suffix in path.suffixes}) or file.read(4).startswith(PICKLE_MAGIC)
+        return bool(PICKLED & {suffix.lower() for suffix in path.suffixes}) or file.read(
+            4
+        ).startswith(PICKLE_MAGIC)
 
 
 def moved(run: RunFolder) -> dict[str, Tensor]:
     """Tensors that training changed, by live name, at their last value."""
     first, last = run.tensors("initial.safetensors"), run.tensors("final.safetensors")
-    return {name: value for name, value in last.items() if name not in first or not torch.equal(first[name], value)}
+    return {
+        name: value
+        for name, value in last.items()
+        if name not in first or not torch.equal(first[name], value)
+    }
 
 
 def missing(run: RunFolder) -> list[str]:
@@ -58,7 +68,9 @@ def missing(run: RunFolder) -> list[str]:
         kept = stored.get(expected.stored_name(name))
         if kept is None and expected.tensor_digest(value) not in digests:
             lines.append(f"{name}: trained, but not in the artefact")
-        elif kept is not None and (kept.shape != value.shape or not torch.equal(kept.to(value.dtype), value)):
+        elif kept is not None and (
+            kept.shape != value.shape or not torch.equal(kept.to(value.dtype), value)
+        ):
             lines.append(f"{name}: stored with other values than the run ended with")
     return lines
 

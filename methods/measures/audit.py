@@ -28,7 +28,9 @@ def counted(found: dict[str, list[str]], unit: dict[str, str] | str, **more) -> 
 def inventory(run: RunFolder) -> tuple[dict, list[dict]]:
     seen = run.json("inventory.json")
     if not seen["tensors"]:
-        raise NotObservable("inventory.json lists no tensor; train the run again with the observer attached")
+        raise NotObservable(
+            "inventory.json lists no tensor; train the run again with the observer attached"
+        )
     return seen, seen["tensors"]
 
 
@@ -46,7 +48,10 @@ def met(promise: expected.Promise, items: list[dict]) -> dict[str, dict]:
     by_name = {expected.unwrapped(item["name"]): item for item in items}
     by_name |= {name.replace("base_layer.", ""): item for name, item in by_name.items()}
     choices = {name: (name, name.replace(".modules_to_save.", ".")) for name in promise.trainable}
-    found = {name: next((by_name[n] for n in pair if n in by_name), None) for name, pair in choices.items()}
+    found = {
+        name: next((by_name[n] for n in pair if n in by_name), None)
+        for name, pair in choices.items()
+    }
     return {name: item for name, item in found.items() if item is not None}
 
 
@@ -61,14 +66,35 @@ def trainable_set(run: RunFolder) -> dict:
     asked = seen["watched"]["trainable_steps"]
     promise, _ = promised(run)
     live = parameters(tensors)
-    ever = [item for item in live if item["requires_grad_first"] or item["requires_grad_last"] or asked.get(item["name"])]
+    ever = [
+        item
+        for item in live
+        if item["requires_grad_first"] or item["requires_grad_last"] or asked.get(item["name"])
+    ]
     stored = {item["storage"] for item in live if asked.get(item["name"], 0) >= seen["steps"]}
-    always = [i for i in live if i["requires_grad_first"] and i["requires_grad_last"] and i["storage"] in stored]
-    unexpected = [f"{item['name']}: trains, but the recipe does not list it" for item in ever if not allowed(promise, item)]
-    missing = [f"{name}: the recipe trains it, the run did not throughout" for name in absent(promise, always)]
-    missing += [f"{item['name']}: frozen" for item in live if must_train(promise, item) and item not in always]
+    always = [
+        i
+        for i in live
+        if i["requires_grad_first"] and i["requires_grad_last"] and i["storage"] in stored
+    ]
+    unexpected = [
+        f"{item['name']}: trains, but the recipe does not list it"
+        for item in ever
+        if not allowed(promise, item)
+    ]
+    missing = [
+        f"{name}: the recipe trains it, the run did not throughout"
+        for name in absent(promise, always)
+    ]
+    missing += [
+        f"{item['name']}: frozen"
+        for item in live
+        if must_train(promise, item) and item not in always
+    ]
     found = {"trainable_unexpected": unexpected, "trainable_missing": missing}
-    return counted(found, "tensors", counts={"trainable": len(ever), "promised": len(promise.trainable)})
+    return counted(
+        found, "tensors", counts={"trainable": len(ever), "promised": len(promise.trainable)}
+    )
 
 
 def allowed(promise: expected.Promise, item: dict) -> bool:
@@ -88,17 +114,27 @@ def config(run: RunFolder) -> dict:
     found = {
         "patterns_unmatched": unmatched(run.recipe, base, promise),
         "patterns_ambiguous": ambiguous(run.recipe, base, promise),
-        "modules_unexpected": strange_modules(run.recipe, seen["adapters"], promise) + unmet(run.recipe, seen, tensors),
-        "scaling_wrong": wrong_scaling(seen["adapters"], promise) + wrong_dropout(run.recipe, seen["adapters"]),
-        "training_flags_mixed": [f"{name}: in another mode than the model" for name in seen["training_flags_mixed"]]
-        + idle_dropout(seen) + changed_modes(seen),
+        "modules_unexpected": strange_modules(run.recipe, seen["adapters"], promise)
+        + unmet(run.recipe, seen, tensors),
+        "scaling_wrong": wrong_scaling(seen["adapters"], promise)
+        + wrong_dropout(run.recipe, seen["adapters"]),
+        "training_flags_mixed": [
+            f"{name}: in another mode than the model" for name in seen["training_flags_mixed"]
+        ]
+        + idle_dropout(seen)
+        + changed_modes(seen),
         "precision_off": other_precision(run.recipe, seen, tensors),
     }
-    units = {metric: "count" if metric.startswith(("patterns", "precision")) else "modules" for metric in found}
+    units = {
+        metric: "count" if metric.startswith(("patterns", "precision")) else "modules"
+        for metric in found
+    }
     report = counted(found, units, counts={"modules": len(promise.modules)})
     trains = [item for item in parameters(tensors) if item["requires_grad_first"]]
     live = expected.numel(trains)
-    planned = sum(promise.trainable.values()) + expected.numel([item for item in trains if must_train(promise, item)])
+    planned = sum(promise.trainable.values()) + expected.numel(
+        [item for item in trains if must_train(promise, item)]
+    )
     report["values"]["parameters_off"] = [float(abs(planned - live))]
     report["unit"]["parameters_off"] = "parameters"
     report["counts"] |= {"planned_parameters": planned, "live_parameters": live}
@@ -107,25 +143,45 @@ def config(run: RunFolder) -> dict:
 
 def idle_dropout(seen: dict) -> list[str]:
     """An adapter's declared dropout draws nothing in a model that trains in evaluation mode."""
-    idle = any(item["dropout"] > 0 for item in seen["adapters"]) and not seen.get("started_in_training", True)
-    return [f"{seen['model_class']}: trained in evaluation mode; call model.train() before the first step"] if idle else []
+    idle = any(item["dropout"] > 0 for item in seen["adapters"]) and not seen.get(
+        "started_in_training", True
+    )
+    return (
+        [
+            f"{seen['model_class']}: trained in evaluation mode; call model.train() before the first step"
+        ]
+        if idle
+        else []
+    )
 
 
 def changed_modes(seen: dict) -> list[str]:
     """A loop that goes on in evaluation mode, or with another scaling, trains another model than it began with."""
     count = seen["watched"]["mode_changes"]
-    return [f"{seen['model_class']}: in {count} forwards of the training not with the modes, dropout and scaling of the first"] * (count > 0)
+    return [
+        f"{seen['model_class']}: in {count} forwards of the training not with the modes, dropout and scaling of the first"
+    ] * (count > 0)
 
 
 def other_precision(recipe: dict, seen: dict, tensors: list[dict]) -> list[str]:
     """What computes or trains in another precision than the recipe's; a frozen base is bytes_unchanged's."""
     declared = recipe["training"].get("precision", "fp32")
-    coarse = [item for item in parameters(tensors) if item["requires_grad_first"] and item["dtype"] in HALF]
+    coarse = [
+        item
+        for item in parameters(tensors)
+        if item["requires_grad_first"] and item["dtype"] in HALF
+    ]
     if declared == "fp32":
         cast = [kind for kind in seen["watched"]["autocast"] if kind in HALF]
-        lines = [f"forward: computed under autocast to {kind}, the recipe says fp32" for kind in cast]
-        return lines + [f"{item['name']}: trains in {item['dtype']}, the recipe says fp32" for item in coarse]
-    half = "torch.bfloat16" in {item["dtype"] for item in tensors} | set(seen["watched"]["autocast"])
+        lines = [
+            f"forward: computed under autocast to {kind}, the recipe says fp32" for kind in cast
+        ]
+        return lines + [
+            f"{item['name']}: trains in {item['dtype']}, the recipe says fp32" for item in coarse
+        ]
+    half = "torch.bfloat16" in {item["dtype"] for item in tensors} | set(
+        seen["watched"]["autocast"]
+    )
     return [] if half else [f"nothing is held or computed in bfloat16, the recipe says {declared}"]
 
 
@@ -136,14 +192,24 @@ def unmatched(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[
     names = [name for name, _ in base.named_modules() if name]
     targets = expected.declared_targets(recipe, base)
     listed = [] if targets == "all-linear" else [targets] if isinstance(targets, str) else targets
-    lost = [f"target_modules {item!r}: no module" for item in listed if not any(hit(n, item, targets) for n in names)]
+    lost = [
+        f"target_modules {item!r}: no module"
+        for item in listed
+        if not any(hit(n, item, targets) for n in names)
+    ]
     for option in ("modules_to_save", "exclude_modules"):
         wanted = settings.get(option) or []
         wanted = [wanted] if isinstance(wanted, str) else wanted
-        lost += [f"{option} {item!r}: no module" for item in wanted if not any(hit(n, item, wanted) for n in names)]
+        lost += [
+            f"{option} {item!r}: no module"
+            for item in wanted
+            if not any(hit(n, item, wanted) for n in names)
+        ]
     for option in ("rank_pattern", "alpha_pattern"):
         keys = settings.get(option) or {}
-        lost += [f"{option} {key!r}: no adapted module" for key in keys if not used(key, promise.modules)]
+        lost += [
+            f"{option} {key!r}: no adapted module" for key in keys if not used(key, promise.modules)
+        ]
     return lost + ([] if promise.modules else ["target_modules: no module adapted at all"])
 
 
@@ -160,7 +226,10 @@ def ambiguous(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[
     targets = expected.declared_targets(recipe, base) if recipe["method"]["name"] == "lora" else ""
     if isinstance(targets, str) or declared_met(recipe, promise):
         return []
-    roles = {item: {expected.role(name) for name in promise.modules if hit(name, item, targets)} for item in targets}
+    roles = {
+        item: {expected.role(name) for name in promise.modules if hit(name, item, targets)}
+        for item in targets
+    }
     return [f"{item!r} means {sorted(places)}" for item, places in roles.items() if len(places) > 1]
 
 
@@ -178,7 +247,9 @@ def strange_modules(recipe: dict, adapters: list[dict], promise: expected.Promis
     lines = [f"{name}: adapted, but not asked for" for name in live if name not in promise.modules]
     lines += [f"{name}: asked for, but not adapted" for name in promise.modules if name not in live]
     lines += [f"{name}: {n} adapters" for name, n in live.items() if n > 1]
-    return lines + [f"{item['module']}: adapter is not active" for item in adapters if not item["active"]]
+    return lines + [
+        f"{item['module']}: adapter is not active" for item in adapters if not item["active"]
+    ]
 
 
 def unmet(recipe: dict, seen: dict, tensors: list[dict]) -> list[str]:
@@ -187,10 +258,20 @@ def unmet(recipe: dict, seen: dict, tensors: list[dict]) -> list[str]:
     names = sorted({expected.base_name(item["module"]) for item in seen["adapters"]})
     live = {
         "modules": names if isinstance(wanted.get("modules"), list) else len(names),
-        "trainable_parameters": expected.numel([i for i in parameters(tensors) if i["requires_grad_first"]]),
+        "trainable_parameters": expected.numel(
+            [i for i in parameters(tensors) if i["requires_grad_first"]]
+        ),
     }
-    asked = {key: sorted(value) if isinstance(value, list) else value for key, value in wanted.items() if key in live}
-    return [f"expect.{key}: {value} declared, {live[key]} seen" for key, value in asked.items() if value != live[key]]
+    asked = {
+        key: sorted(value) if isinstance(value, list) else value
+        for key, value in wanted.items()
+        if key in live
+    }
+    return [
+        f"expect.{key}: {value} declared, {live[key]} seen"
+        for key, value in asked.items()
+        if value != live[key]
+    ]
 
 
 def wrong_scaling(adapters: list[dict], promise: expected.Promise) -> list[str]:
@@ -207,7 +288,8 @@ def wrong_dropout(recipe: dict, adapters: list[dict]) -> list[str]:
     wanted = recipe["method"].get("config", {}).get("lora_dropout", 0.0)
     return [
         f"{item['module']}: dropout {item['dropout']}, the recipe says {wanted}"
-        for item in adapters if not close(item["dropout"], wanted)
+        for item in adapters
+        if not close(item["dropout"], wanted)
     ]
 
 
@@ -219,8 +301,14 @@ def bytes_unchanged(run: RunFolder) -> dict:
     """Metrics frozen_changed, base_differs [tensors]: digests before and after, and against an independent load of the base."""
     whole, tensors = inventory(run)
     promise, _ = promised(run)
-    frozen = [item for item in tensors if not (item["kind"] == "parameter" and allowed(promise, item))]
-    changed = [f"{item['name']}: changed in training" for item in frozen if item["digest_first"] != item["digest_last"]]
+    frozen = [
+        item for item in tensors if not (item["kind"] == "parameter" and allowed(promise, item))
+    ]
+    changed = [
+        f"{item['name']}: changed in training"
+        for item in frozen
+        if item["digest_first"] != item["digest_last"]
+    ]
     changed += [f"{name}: added while it trained" for name in whole["added_in_training"]]
     stored, base_names = originals.stored(run)
     known = {item["storage"] for item in tensors if expected.base_name(item["name"]) in base_names}
@@ -235,14 +323,21 @@ def bytes_unchanged(run: RunFolder) -> dict:
             continue
         compared += 1
         dtype = getattr(torch, item["dtype"].removeprefix("torch."))
-        if item["digest_first"] != expected.tensor_digest(original.to(dtype) if as_held else original):
+        if item["digest_first"] != expected.tensor_digest(
+            original.to(dtype) if as_held else original
+        ):
             held = f", held in {item['dtype']}" * (dtype != original.dtype)
             differs.append(f"{item['name']}: not the base's value at the first step{held}")
     lost = set(stored) - {expected.base_name(item["name"]) for item in tensors}
-    differs += [f"{name}: the base has it, the run's model does not" for name in sorted(lost - originals.tied(stored, lost))]
+    differs += [
+        f"{name}: the base has it, the run's model does not"
+        for name in sorted(lost - originals.tied(stored, lost))
+    ]
     found = {"frozen_changed": changed, "base_differs": differs}
     return counted(
-        found, "tensors", counts={"frozen": len(frozen), "compared": compared},
+        found,
+        "tensors",
+        counts={"frozen": len(frozen), "compared": compared},
         not_scored={"adapter tensor, or drawn at random where the base stores none": drawn},
     )
 
@@ -259,15 +354,28 @@ def optimizer(run: RunFolder) -> dict:
     reached = [item for item in parameters(tensors) if item["storage"] in storages]
     missing = [f"{name}: no optimizer group holds it" for name in absent(promise, reached)]
     most = max((item["optimizer_steps"] for item in held), default=0)
-    missing += [f"{item['name']}: held in {item['optimizer_steps']} of {most} steps" for item in held if item["optimizer_steps"] < most]
-    frozen = [f"{item['name']}: frozen, yet in the optimizer" for item in held if not allowed(promise, item)]
+    missing += [
+        f"{item['name']}: held in {item['optimizer_steps']} of {most} steps"
+        for item in held
+        if item["optimizer_steps"] < most
+    ]
+    frozen = [
+        f"{item['name']}: frozen, yet in the optimizer"
+        for item in held
+        if not allowed(promise, item)
+    ]
     found = {"missing_from_optimizer": missing, "frozen_in_optimizer": frozen}
     report = counted(found, "tensors", counts={"held": len(held)})
     report["values"]["strangers"] = [float(seen["optimizer_strangers"])]
     report["unit"]["strangers"] = "tensors"
     count = seen["watched"]["written_elsewhere"]
-    report["values"]["written_elsewhere"], report["unit"]["written_elsewhere"] = [float(count)], "count"
-    report["findings"] += [f"trained tensors changed {count} times outside of an optimizer step"] * (count > 0)
+    report["values"]["written_elsewhere"], report["unit"]["written_elsewhere"] = (
+        [float(count)],
+        "count",
+    )
+    report["findings"] += [
+        f"trained tensors changed {count} times outside of an optimizer step"
+    ] * (count > 0)
     return report
 
 
@@ -287,19 +395,31 @@ def gradient_flow(run: RunFolder, within: int = 3) -> dict:
     for item in watched:
         latest = within + partner_is_zero(item["name"]) + idle
         if late(item["first_grad_step"], latest):
-            still.append(f"{item['name']}: first gradient at step {item['first_grad_step']}, wanted by {latest}")
+            still.append(
+                f"{item['name']}: first gradient at step {item['first_grad_step']}, wanted by {latest}"
+            )
         if late(item["first_update_step"], latest):
-            unmoved.append(f"{item['name']}: first update at step {item['first_update_step']}, wanted by {latest}")
+            unmoved.append(
+                f"{item['name']}: first update at step {item['first_update_step']}, wanted by {latest}"
+            )
     gone = [f"{name}: not in the model" for name in absent(promise, parameters(tensors))]
     found = {"without_gradient": still + gone, "without_update": unmoved + gone}
     report = counted(found, "tensors", counts={"watched": len(watched), "idle_steps": idle})
     stale = seen["watched"]["stale_gradients"]
     report["values"]["stale_gradients"], report["unit"]["stale_gradients"] = [float(stale)], "steps"
-    report["findings"] += [f"{stale} steps began with a gradient left from before: call zero_grad() after every step"] * (stale > 0)
+    report["findings"] += [
+        f"{stale} steps began with a gradient left from before: call zero_grad() after every step"
+    ] * (stale > 0)
     silent = {item["name"]: silent_share(item, seen["steps"]) for item in watched}
-    report["values"]["silent_share"], report["unit"]["silent_share"] = [max(silent.values(), default=1.0)], "1"
+    report["values"]["silent_share"], report["unit"]["silent_share"] = (
+        [max(silent.values(), default=1.0)],
+        "1",
+    )
     quietest = sorted((name for name in silent if silent[name] > 0), key=lambda name: -silent[name])
-    report["findings"] += [f"{name}: no gradient in {silent[name]:.0%} of the steps since its first" for name in quietest[:5]]
+    report["findings"] += [
+        f"{name}: no gradient in {silent[name]:.0%} of the steps since its first"
+        for name in quietest[:5]
+    ]
     return report
 
 

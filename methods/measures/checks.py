@@ -14,7 +14,9 @@ def outcome(check: Check) -> str:
         return f"raised {type(broken).__name__}: {broken}"
 
 
-def report(checks: Mapping[str, Check], not_scored: Mapping[str, int], **counts: int) -> dict[str, Any]:
+def report(
+    checks: Mapping[str, Check], not_scored: Mapping[str, int], **counts: int
+) -> dict[str, Any]:
     """`failed_checks`: 0.0 or 1.0 per check; counts: more of them, by name."""
     outcomes = {name: outcome(check) for name, check in checks.items()}
     failed = [f"{name}: {why}" for name, why in outcomes.items() if why]

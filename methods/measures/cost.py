@@ -21,17 +21,28 @@ def parameters(run: RunFolder) -> dict:
     """Metrics trainable_fraction [1] = stored elements / all of the base's, stored_parameters [parameters], excess [tensors]."""
     base = forward.base(run)
     promise, stored = expected.promise(run.recipe, base), artifact.tensors(run)
-    total, size = sum(p.numel() for p in base.parameters()), sum(tensor.numel() for tensor in stored.values())
+    total, size = (
+        sum(p.numel() for p in base.parameters()),
+        sum(tensor.numel() for tensor in stored.values()),
+    )
     planned = {name.replace(".modules_to_save.", ".") for name in promise.trainable}
-    planned |= promise.also | {"prompt_embeddings"} | {name.removesuffix(".weight") for name in planned}
+    planned |= (
+        promise.also | {"prompt_embeddings"} | {name.removesuffix(".weight") for name in planned}
+    )
     excess = sorted(set(stored) - planned)
     return {
         "values": {
-            "trainable_fraction": [size / total], "stored_parameters": [float(size)], "excess": [float(len(excess))],
+            "trainable_fraction": [size / total],
+            "stored_parameters": [float(size)],
+            "excess": [float(len(excess))],
         },
         "unit": {"trainable_fraction": "1", "stored_parameters": "parameters", "excess": "tensors"},
         "sampling_unit": "run",
-        "counts": {"base_parameters": total, "stored_tensors": len(stored), "planned": sum(promise.trainable.values())},
+        "counts": {
+            "base_parameters": total,
+            "stored_tensors": len(stored),
+            "planned": sum(promise.trainable.values()),
+        },
         "findings": [f"{name}: stored, but the recipe does not train it" for name in excess][:20],
     }
 
@@ -40,27 +51,46 @@ def memory(run_lora: RunFolder, run_full: RunFolder) -> dict:
     """Metrics peak_bytes [bytes] above what was there before the model, ratio_to_full [ratio]."""
     own, full = peak(run_lora), peak(run_full)
     return {
-        "values": {"peak_bytes": [own], "ratio_to_full": [own / full if full > 0 else float("inf")]},
+        "values": {
+            "peak_bytes": [own],
+            "ratio_to_full": [own / full if full > 0 else float("inf")],
+        },
         "unit": {"peak_bytes": "bytes", "ratio_to_full": "ratio"},
         "sampling_unit": "run",
         "counts": {"peak_bytes": own, "peak_bytes_full": full},
-        "vetoes": implausible(run_lora, own) + implausible(run_full, full) + other_load(run_lora, run_full),
+        "vetoes": implausible(run_lora, own)
+        + implausible(run_full, full)
+        + other_load(run_lora, run_full),
     }
 
 
 def implausible(run: RunFolder, seen: float) -> list[str]:
     """A peak that is no peak: below what the model's own tensors, which training holds all at once, take."""
-    tensors = {item["storage"]: item for item in run.json("inventory.json")["tensors"] if item["kind"] == "parameter"}
-    held = sum(prod(i["shape"]) * getattr(torch, i["dtype"].removeprefix("torch.")).itemsize for i in tensors.values())
+    tensors = {
+        item["storage"]: item
+        for item in run.json("inventory.json")["tensors"]
+        if item["kind"] == "parameter"
+    }
+    held = sum(
+        prod(i["shape"]) * getattr(torch, i["dtype"].removeprefix("torch.")).itemsize
+        for i in tensors.values()
+    )
     why = f"the peak of {seen:.4g} bytes above the start is less than the {held:.4g} of the parameters: it was not recorded"
     return [] if seen >= held else [why]
 
 
 def other_load(run: RunFolder, other: RunFolder) -> list[str]:
     """Memory is compared at one size of micro-batch."""
-    sizes = [{-(-line["rows"] // max(1, line["micro_batches"])) for line in r.lines("trace.jsonl")} for r in (run, other)]
+    sizes = [
+        {-(-line["rows"] // max(1, line["micro_batches"])) for line in r.lines("trace.jsonl")}
+        for r in (run, other)
+    ]
     largest = [max(size, default=0) for size in sizes]
-    return [] if largest[0] == largest[1] > 0 else [f"rows per micro-batch: {largest[0]} in the run, {largest[1]} in full fine-tuning"]
+    return (
+        []
+        if largest[0] == largest[1] > 0
+        else [f"rows per micro-batch: {largest[0]} in the run, {largest[1]} in full fine-tuning"]
+    )
 
 
 def peak(run: RunFolder) -> float:
@@ -81,12 +111,21 @@ def flops(run: RunFolder) -> dict:
         parameter.requires_grad_(".original_module." not in name and forward.trains(promise, name))
     own, whole = counted(model, batch), counted(full, batch)
     if not (own and whole):
-        raise NotObservable("torch's counter saw no FLOPs; the model runs outside of torch's operators")
+        raise NotObservable(
+            "torch's counter saw no FLOPs; the model runs outside of torch's operators"
+        )
     return {
-        "values": {"flops_per_step": [float(own * plan["accumulation"])], "ratio_to_full": [own / whole]},
+        "values": {
+            "flops_per_step": [float(own * plan["accumulation"])],
+            "ratio_to_full": [own / whole],
+        },
         "unit": {"flops_per_step": "FLOPs", "ratio_to_full": "ratio"},
         "sampling_unit": "run",
-        "counts": {"flops_per_row": own / len(items), "rows": len(items), **({"tokens": int(batch["attention_mask"].sum())} if "attention_mask" in batch else {})},
+        "counts": {
+            "flops_per_row": own / len(items),
+            "rows": len(items),
+            **({"tokens": int(batch["attention_mask"].sum())} if "attention_mask" in batch else {}),
+        },
     }
 
 
@@ -98,7 +137,14 @@ def counted(model: nn.Module, batch: dict[str, Tensor]) -> int:
     return counter.get_total_flops()
 
 
-def latency(run: RunFolder, blocks: int = 30, most: int = 150, batch_rows: int = 8, warmup: int = 3, busy: float = 0.05) -> dict:
+def latency(
+    run: RunFolder,
+    blocks: int = 30,
+    most: int = 150,
+    batch_rows: int = 8,
+    warmup: int = 3,
+    busy: float = 0.05,
+) -> dict:
     """Metrics served_s, base_s, base_again_s [seconds], one number per block: the form that ships against the base.
 
     Arms run interleaved in an order drawn per block; base_again is a second copy of the base. While its ratio's 90 %
@@ -106,7 +152,9 @@ def latency(run: RunFolder, blocks: int = 30, most: int = 150, batch_rows: int =
     served arm has no say in when to stop.
     """
     arms = {"served_s": served(run), "base_s": forward.base(run), "base_again_s": forward.base(run)}
-    batch = {name: tensor[:batch_rows] for name, tensor in forward.probe(run).items() if name != "labels"}
+    batch = {
+        name: tensor[:batch_rows] for name, tensor in forward.probe(run).items() if name != "labels"
+    }
     if run.recipe["training"].get("precision") == "bf16":
         arms = {name: model.to(torch.bfloat16) for name, model in arms.items()}
     load, seen, draw = os.getloadavg()[0], {name: [] for name in arms}, random.Random(1)
@@ -125,10 +173,17 @@ def latency(run: RunFolder, blocks: int = 30, most: int = 150, batch_rows: int =
         "unit": dict.fromkeys(seen, "seconds"),
         "sampling_unit": "block",
         "counts": {
-            "blocks": len(seen["base_s"]), "rows": len(rows.content(batch)), "threads": torch.get_num_threads(), "a_a_low": low,
-            "a_a_high": high, "load_before": load, "load_after": os.getloadavg()[0],
+            "blocks": len(seen["base_s"]),
+            "rows": len(rows.content(batch)),
+            "threads": torch.get_num_threads(),
+            "a_a_low": low,
+            "a_a_high": high,
+            "load_before": load,
+            "load_after": os.getloadavg()[0],
         },
-        "vetoes": [] if quiet else [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"],
+        "vetoes": []
+        if quiet
+        else [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"],
     }
 
 

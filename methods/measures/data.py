@@ -58,7 +58,8 @@ def _digests(run: Any) -> dict[str, str]:
 def _dialogue(row: Row) -> list[dict[str, str]] | None:
     messages = row.get("messages")
     sound = isinstance(messages, list) and all(
-        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str) for m in messages
+        isinstance(m, dict) and isinstance(m.get("role"), str) and isinstance(m.get("content"), str)
+        for m in messages
     )
     return messages if sound else None
 
@@ -76,14 +77,22 @@ def answer_of(row: Row) -> Any:
 def input_of(row: Row) -> str:
     """What the model may read: the text or texts, or every message before the last assistant message."""
     if "messages" not in row:
-        return "\n".join(row[part] for part in ("text", "pair", "question", "context") if isinstance(row.get(part), str))
+        return "\n".join(
+            row[part]
+            for part in ("text", "pair", "question", "context")
+            if isinstance(row.get(part), str)
+        )
     messages = _dialogue(row) or []
-    last = max((i for i, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages))
+    last = max(
+        (i for i, m in enumerate(messages) if m["role"] == "assistant"), default=len(messages)
+    )
     return "\n".join(m["content"] for m in messages[:last])
 
 
 # ------------------------------------------------------------------------------------------------ schema
-def _faults(row: Row, labels: list[str], columns: dict[str, Any], shape: list[int] | None = None) -> Iterator[str]:
+def _faults(
+    row: Row, labels: list[str], columns: dict[str, Any], shape: list[int] | None = None
+) -> Iterator[str]:
     """What is wrong with one row, in words."""
     if not isinstance(row.get("id"), str) or not row["id"]:
         yield "id is not a non-empty string"
@@ -91,14 +100,23 @@ def _faults(row: Row, labels: list[str], columns: dict[str, Any], shape: list[in
         yield "group is not a string"
     if "messages" in row:
         dialogue = _dialogue(row)
-        if not dialogue or _missing(answer_of(row)) or not input_of(row).strip() or dialogue[-1]["role"] != "assistant":
+        if (
+            not dialogue
+            or _missing(answer_of(row))
+            or not input_of(row).strip()
+            or dialogue[-1]["role"] != "assistant"
+        ):
             yield "messages need role and content, a question, and at the end an answer that is not empty"
     elif "question" in row:
         yield from _span_faults(row)
     else:
         if "pixels" in row:
             yield from images.faults(row["pixels"], shape)
-        elif any(not isinstance(row.get(part), str) or _missing(row[part]) for part in ("text", "pair") if part in row or part == "text"):
+        elif any(
+            not isinstance(row.get(part), str) or _missing(row[part])
+            for part in ("text", "pair")
+            if part in row or part == "text"
+        ):
             yield "text is empty, a placeholder or no string"
         label = row.get("label")
         if type(label) is not int or not 0 <= label < (len(labels) or math.inf):
@@ -131,9 +149,15 @@ def _lost(meta: dict[str, Any], seen: Counter[str]) -> list[str]:
     wrote, read = meta.get("rows"), meta.get("rows_read")
     if not isinstance(wrote, dict):
         return []
-    lines = [f"{s}.jsonl: {seen[s]} rows, {wrote[s]} were written" for s in SPLITS if s in wrote and seen[s] != wrote[s]]
+    lines = [
+        f"{s}.jsonl: {seen[s]} rows, {wrote[s]} were written"
+        for s in SPLITS
+        if s in wrote and seen[s] != wrote[s]
+    ]
     kept = sum(wrote.values()) + sum((meta.get("dropped") or {}).values())
-    return lines + ([f"meta.json: {read} rows read, {kept} written or dropped"] if read and kept != read else [])
+    return lines + (
+        [f"meta.json: {read} rows read, {kept} written or dropped"] if read and kept != read else []
+    )
 
 
 def _refused(meta: dict[str, Any]) -> int:
@@ -162,7 +186,11 @@ def schema(run: Any) -> dict[str, Any]:
             faults = (
                 ["no JSON object"]
                 if row is None
-                else list(_faults(row, labels, columns if isinstance(columns, dict) else {}, meta.get("shape")))
+                else list(
+                    _faults(
+                        row, labels, columns if isinstance(columns, dict) else {}, meta.get("shape")
+                    )
+                )
             )
             if row is not None and str(row.get("id")) in seen:
                 faults.append(f"id {row.get('id')!r} is already at {seen[str(row.get('id'))]}")
@@ -175,7 +203,11 @@ def schema(run: Any) -> dict[str, Any]:
         if total == before:
             found.append(f"{split}.jsonl: missing or empty")
     if ungrouped.total() < good:
-        found += [f"{split}.jsonl: {n} rows have no group, others do" for split, n in ungrouped.items() if n]
+        found += [
+            f"{split}.jsonl: {n} rows have no group, others do"
+            for split, n in ungrouped.items()
+            if n
+        ]
     found += _lost(meta, sizes)
     refused, read = _refused(meta), int(meta.get("rows_read") or 0)
     fractions = [good / total if total else math.nan] + ([1 - refused / read] if read else [])
@@ -183,8 +215,15 @@ def schema(run: Any) -> dict[str, Any]:
         "values": {"rows_loaded_fraction": fractions, "schema_violations": [float(len(found))]},
         "unit": {"rows_loaded_fraction": "1", "schema_violations": "rows"},
         "sampling_unit": "file",
-        "counts": {"rows": total, "good": good, "rows_read": read, "refused_by_the_reader": refused},
-        "not_scored": {f"dropped by the reader: {why}": n for why, n in (meta.get("dropped") or {}).items()},
+        "counts": {
+            "rows": total,
+            "good": good,
+            "rows_read": read,
+            "refused_by_the_reader": refused,
+        },
+        "not_scored": {
+            f"dropped by the reader: {why}": n for why, n in (meta.get("dropped") or {}).items()
+        },
         "findings": found[:20],
         "digests": _digests(run),
     }
@@ -216,27 +255,52 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
     """
     texts, meta = _read(run), _meta(run)
     if not texts:
-        raise NotObservable(f"leakage: no rows in {run.data}; write train.jsonl, dev.jsonl and test.jsonl there")
-    seen = [(split, row) for split, row, _ in texts if "pixels" in row and not list(images.faults(row["pixels"]))]
+        raise NotObservable(
+            f"leakage: no rows in {run.data}; write train.jsonl, dev.jsonl and test.jsonl there"
+        )
+    seen = [
+        (split, row)
+        for split, row, _ in texts
+        if "pixels" in row and not list(images.faults(row["pixels"]))
+    ]
     exact, near = images.overlaps(seen) if seen else overlaps(texts, similarity, shingle)
     where: dict[str, set[str]] = defaultdict(set)
     for split, row, _ in texts:
         if name := _group(row):
             where[name].add(split)
-    groups = [f"group {g} is in {', '.join(sorted(s))}" for g, s in sorted(where.items()) if len(s) > 1]
+    groups = [
+        f"group {g} is in {', '.join(sorted(s))}" for g, s in sorted(where.items()) if len(s) > 1
+    ]
     inputs = [input_of(row) for _, row, _ in texts]
-    answers = [str(answer_of(row) or "").strip() if "messages" in row else "" for _, row, _ in texts]
-    rendered = tells.rendered(inputs, answers, meta.get("label_fields") or [], meta.get("labels") or [])
-    told = tells.give_aways(tells.without_prompt(inputs, answers), [str(answer_of(row)) for _, row, _ in texts])
+    answers = [
+        str(answer_of(row) or "").strip() if "messages" in row else "" for _, row, _ in texts
+    ]
+    rendered = tells.rendered(
+        inputs, answers, meta.get("label_fields") or [], meta.get("labels") or []
+    )
+    told = tells.give_aways(
+        tells.without_prompt(inputs, answers), [str(answer_of(row)) for _, row, _ in texts]
+    )
     labelled = [
         f"{texts[i][0]}:{texts[i][1].get('id')}: {told.get(i, 'a rendered label')}: {input_of(texts[i][1])[:60]!r}"
         for i in sorted(rendered | set(told))
     ]
-    hits = {"exact_duplicates": exact, "near_duplicates": near, "shared_groups": groups, "label_in_input": labelled}
+    hits = {
+        "exact_duplicates": exact,
+        "near_duplicates": near,
+        "shared_groups": groups,
+        "label_in_input": labelled,
+    }
     sizes = Counter(split for split, _, _ in texts)
-    blind = images.BLIND if seen else "paraphrase, translation and synonyms: no lexical method sees them"
+    blind = (
+        images.BLIND
+        if seen
+        else "paraphrase, translation and synonyms: no lexical method sees them"
+    )
     ungrouped = sum(not _group(row) for _, row, _ in texts)
-    unseen = [f"{ungrouped} of {len(texts)} rows have no group: what they share with the others is not seen"]
+    unseen = [
+        f"{ungrouped} of {len(texts)} rows have no group: what they share with the others is not seen"
+    ]
     return {
         "values": {name: [float(len(found))] for name, found in hits.items()},
         "unit": dict.fromkeys(hits, "hits"),
@@ -246,7 +310,8 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
             **sizes,
             "split_pairs": sum(sizes[a] * sizes[b] for a, b in combinations(SPLITS, 2)),
         },
-        "not_scored": {blind: len(texts)} | ({"rows without a group": ungrouped} if ungrouped else {}),
+        "not_scored": {blind: len(texts)}
+        | ({"rows without a group": ungrouped} if ungrouped else {}),
         "findings": [f"{name}: {line}" for name, found in hits.items() for line in found[:5]],
         "vetoes": unseen if 0 < ungrouped < len(texts) else [],
         "digests": _digests(run),
@@ -266,16 +331,22 @@ def balance(run: Any) -> dict[str, Any]:
         raise NotObservable(
             f"balance: {len(seen)} distinct answers are no classes; declare labels or leave this gate out"
         )
-    classes = sorted(seen if instruction else seen | set(range(len(_meta(run).get("labels") or []))), key=str)
+    classes = sorted(
+        seen if instruction else seen | set(range(len(_meta(run).get("labels") or []))), key=str
+    )
     tables = {s: Counter(answer_of(row) for row in held) for s, held in rows.items() if held}
     ratios = [
-        max(t[c] for c in classes) / low if (low := min(t[c] for c in classes)) else math.inf for t in tables.values()
+        max(t[c] for c in classes) / low if (low := min(t[c] for c in classes)) else math.inf
+        for t in tables.values()
     ]
     return {
         "values": {"class_ratio": ratios},
         "unit": {"class_ratio": "ratio"},
         "sampling_unit": "split",
         "counts": {f"{split} {c}": tables[split][c] for split, c in product(tables, classes)},
-        "findings": [f"{s}: {dict(t)}, ratio {r:.2f}" for (s, t), r in zip(tables.items(), ratios, strict=True)],
+        "findings": [
+            f"{s}: {dict(t)}, ratio {r:.2f}"
+            for (s, t), r in zip(tables.items(), ratios, strict=True)
+        ],
         "digests": _digests(run),
     }

@@ -30,7 +30,13 @@ LIVE = 1e-3
 """The live model's last drift against the artefact's: the same function, read twice."""
 
 
-def of_run(run: RunFolder, position: str | None = None, rows: int | None = None, top: int = 1, draws: int = 20) -> dict:
+def of_run(
+    run: RunFolder,
+    position: str | None = None,
+    rows: int | None = None,
+    top: int = 1,
+    draws: int = 20,
+) -> dict:
     """Metrics drift (mean of 1 − debiased CKA to the base), drift_minibatch, drift_without_top, drift_without_massive,
     procrustes, cosine_distance, displacement, permuted_cka [1], identity_error [1] over layers and both models.
 
@@ -48,7 +54,9 @@ def of_run(run: RunFolder, position: str | None = None, rows: int | None = None,
     answer["values"]["identity_error"], answer["unit"]["identity_error"] = [worst(errors)], "1"
     answer["arrays"] |= {f"identity_error {name}": row for name, row in errors.items()}
     answer["counts"] |= {"massive_dimensions": massive_dimensions(reference)}
-    answer["vetoes"] += identity_vetoes(errors) + checks + more + live_against_artifact(run, layers, of)
+    answer["vetoes"] += (
+        identity_vetoes(errors) + checks + more + live_against_artifact(run, layers, of)
+    )
     return answer
 
 
@@ -63,7 +71,9 @@ def kept(run: RunFolder, of: Sample, folder: Path, which: str) -> tuple[Represen
 
 def identities(both: dict[str, Representations]) -> dict[str, list[float]]:
     """Per representation and layer, how far CKA with itself and with a rotated copy is from 1; NaN where rows are all equal."""
-    return {name: [identity(kept.layer(n)) for n in range(kept.layers)] for name, kept in both.items()}
+    return {
+        name: [identity(kept.layer(n)) for n in range(kept.layers)] for name, kept in both.items()
+    }
 
 
 def identity(x: torch.Tensor) -> float:
@@ -105,21 +115,31 @@ def report(layers: dict[int, dict[str, float]], digests: dict[str, str], rows: i
     }
     order = sorted(layers)
     undefined = sum(not isfinite(layers[n]["cka_debiased"]) for n in order)
-    at_floor = [n for n in order[1:] if layers[n]["cka_debiased"] <= layers[n]["permuted_cka_highest"]]
+    at_floor = [
+        n for n in order[1:] if layers[n]["cka_debiased"] <= layers[n]["permuted_cka_highest"]
+    ]
     return {
         "values": {name: [value] for name, value in values.items()},
         "unit": dict.fromkeys(values, "1"),
         "sampling_unit": "run",
         "counts": {"rows": rows, "layers": len(order) - 1},
-        "not_scored": {"layers whose rows are all equal or not finite": undefined} if undefined else {},
-        "findings": [f"layer {n}: CKA {layers[n]['cka_debiased']:.3g} is within the floor of permuted rows" for n in at_floor][:LIMIT],
+        "not_scored": {"layers whose rows are all equal or not finite": undefined}
+        if undefined
+        else {},
+        "findings": [
+            f"layer {n}: CKA {layers[n]['cka_debiased']:.3g} is within the floor of permuted rows"
+            for n in at_floor
+        ][:LIMIT],
         "vetoes": [],
-        "arrays": {"layer": [float(n) for n in order]} | {name: [layers[n][name] for n in order] for name in NAMES},
+        "arrays": {"layer": [float(n) for n in order]}
+        | {name: [layers[n][name] for n in order] for name in NAMES},
         "digests": digests,
     }
 
 
-def live_against_artifact(run: RunFolder, layers: dict[int, dict[str, float]], of: Sample) -> list[str]:
+def live_against_artifact(
+    run: RunFolder, layers: dict[int, dict[str, float]], of: Sample
+) -> list[str]:
     """What the run wrote down of its live model at the last step must be what its artefact shows, on the same rows."""
     if not (run.path / "drift.jsonl").is_file():
         return []
@@ -129,10 +149,22 @@ def live_against_artifact(run: RunFolder, layers: dict[int, dict[str, float]], o
     if not last or run.recipe["training"]["precision"] != "fp32":
         return []
     off = abs(compare.drift(numbers(points[-1])) - compare.drift(layers))
-    return [] if off <= LIVE else [f"the live model drifted otherwise than its artefact: D differs by {off:.3g}; look at what was saved"]
+    return (
+        []
+        if off <= LIVE
+        else [
+            f"the live model drifted otherwise than its artefact: D differs by {off:.3g}; look at what was saved"
+        ]
+    )
 
 
-def between(run_a: RunFolder, run_b: RunFolder, position: str | None = None, rows: int | None = None, draws: int = 20) -> dict:
+def between(
+    run_a: RunFolder,
+    run_b: RunFolder,
+    position: str | None = None,
+    rows: int | None = None,
+    draws: int = 20,
+) -> dict:
     """The metrics of `of_run` but identity_error, from one run's tuned model to the other's: between two seeds of one
     recipe, the floor of what a difference of nothing but the seed looks like."""
     with tempfile.TemporaryDirectory() as folder:
@@ -145,7 +177,9 @@ def between(run_a: RunFolder, run_b: RunFolder, position: str | None = None, row
             found.append(one)
             checks += veto
         if of[0].digest != of[1].digest:
-            raise NotObservable("the two runs are not compared on the same rows; train both on one data folder")
+            raise NotObservable(
+                "the two runs are not compared on the same rows; train both on one data folder"
+            )
         layers = compared(Reference(found[0], Terms(draws=draws)), found[1])
         digests = {"rows": of[0].digest, "first": found[0].digest(), "second": found[1].digest()}
         answer = report(layers, digests, of[0].count)
@@ -157,7 +191,9 @@ def between(run_a: RunFolder, run_b: RunFolder, position: str | None = None, row
 def told(run: RunFolder) -> tuple[dict, list[dict]]:
     """`drift.jsonl`: the line that says what was looked at, and one a look."""
     lines = run.lines("drift.jsonl")
-    return next((line for line in lines if "step" not in line), {}), [line for line in lines if "step" in line]
+    return next((line for line in lines if "step" not in line), {}), [
+        line for line in lines if "step" in line
+    ]
 
 
 def numbers(point: dict) -> dict[int, dict[str, float]]:
@@ -173,7 +209,9 @@ def trajectory(run: RunFolder) -> dict:
     model first. Arrays: `step`, and every figure as layers × steps, layer 0 first."""
     said, points = told(run)
     if not points or not all(point["layers"] for point in points):
-        raise NotObservable(f"{run.path}/drift.jsonl holds no layers; train the run again with rows to read its drift on")
+        raise NotObservable(
+            f"{run.path}/drift.jsonl holds no layers; train the run again with rows to read its drift on"
+        )
     layers = [numbers(point) for point in points]
     values = {
         "drift": [compare.drift(point) for point in layers],
@@ -185,10 +223,19 @@ def trajectory(run: RunFolder) -> dict:
         "values": values,
         "unit": dict.fromkeys(values, "1"),
         "sampling_unit": "step",
-        "counts": {"points": len(points), "layers": len(layers[0]) - 1, "last_step": points[-1]["step"], "dev_baseline": dev_baseline(run, said)},
-        "vetoes": trajectory_vetoes(run, [point["step"] for point in points], values["drift"]) + not_on_dev(run, said),
+        "counts": {
+            "points": len(points),
+            "layers": len(layers[0]) - 1,
+            "last_step": points[-1]["step"],
+            "dev_baseline": dev_baseline(run, said),
+        },
+        "vetoes": trajectory_vetoes(run, [point["step"] for point in points], values["drift"])
+        + not_on_dev(run, said),
         "arrays": {"step": [float(point["step"]) for point in points]} | by_layer(layers),
-        "digests": {"artifact": artifact.digest(run), **({"rows": said["rows"]} if "rows" in said else {})},
+        "digests": {
+            "artifact": artifact.digest(run),
+            **({"rows": said["rows"]} if "rows" in said else {}),
+        },
     }
 
 
@@ -207,21 +254,33 @@ def not_on_dev(run: RunFolder, said: dict) -> list[str]:
     """Where the looks' scores are not those of the dev rows, the level at which drift is read was chosen on others."""
     dev = rows.read(run.data, "dev")[: said.get("dev_rows", 0)]
     same = said.get("scored") == tasks.evaluation_digest(dev)
-    return [] if same else ["drift.jsonl: the looks were scored on other rows than the first of dev; selection must see dev alone"]
+    return (
+        []
+        if same
+        else [
+            "drift.jsonl: the looks were scored on other rows than the first of dev; selection must see dev alone"
+        ]
+    )
 
 
 def by_layer(looks: list[dict[int, dict[str, float]]]) -> dict[str, list[list[float]]]:
     """{name: layers × steps}: what a heat map shows."""
-    names = [name for name in NAMES if all(name in layer for look in looks for layer in look.values())]
+    names = [
+        name for name in NAMES if all(name in layer for look in looks for layer in look.values())
+    ]
     return {name: [[look[n][name] for look in looks] for n in sorted(looks[0])] for name in names}
 
 
 def trajectory_vetoes(run: RunFolder, steps: list[int], drifts: list[float]) -> list[str]:
     found = []
     if steps[0] != 0 or steps != sorted(set(steps)):
-        found.append(f"drift.jsonl: steps {steps[:5]}…; wanted the untrained model first and every step once")
+        found.append(
+            f"drift.jsonl: steps {steps[:5]}…; wanted the untrained model first and every step once"
+        )
     if steps[0] == 0 and expected.promises_identity(run.recipe) and not abs(drifts[0]) <= UNTRAINED:
-        found.append(f"drift before the first step is {drifts[0]:.3g}, though the model starts as its base; rows are mixed up")
+        found.append(
+            f"drift before the first step is {drifts[0]:.3g}, though the model starts as its base; rows are mixed up"
+        )
     return found
 
 
@@ -230,7 +289,9 @@ def intruder_dimensions(run: RunFolder, top: int = 10, epsilon: float = 0.5) -> 
     whose |cosine| with every one of the untuned matrix is under `epsilon` (2410.21228)."""
     similar = dict(updated(run, top))
     if not similar:
-        raise NotObservable(f"{run.path}: no weight matrix was updated; there is no spectrum to compare")
+        raise NotObservable(
+            f"{run.path}: no weight matrix was updated; there is no spectrum to compare"
+        )
     counted = {name: intruders.count(row, epsilon) for name, row in similar.items()}
     most = sorted(counted, key=counted.get, reverse=True)[:LIMIT]
     return {
@@ -245,7 +306,11 @@ def intruder_dimensions(run: RunFolder, top: int = 10, epsilon: float = 0.5) -> 
 
 def updated(run: RunFolder, top: int) -> Iterator[tuple[str, Tensor]]:
     """(module, best matches (k,)) of every weight matrix of the base's files that the run changed."""
-    weights = {name: tensor.detach() for name, tensor in originals.stored(run)[0].items() if tensor.dim() == 2}
+    weights = {
+        name: tensor.detach()
+        for name, tensor in originals.stored(run)[0].items()
+        if tensor.dim() == 2
+    }
     modules = dict(forward.base(run).named_modules())
     if run.recipe["method"]["name"] == "lora":
         return low_rank(weights, modules, artifact.tensors(run), merging.saved_config(run), top)
@@ -255,17 +320,35 @@ def updated(run: RunFolder, top: int) -> Iterator[tuple[str, Tensor]]:
 def whole(weights: dict, modules: dict, stored: dict, top: int) -> Iterator[tuple[str, Tensor]]:
     for name, before in weights.items():
         after, module = stored.get(name), name.removesuffix(".weight")
-        if after is not None and not isinstance(modules.get(module), nn.Embedding) and not torch.equal(after, before):
-            yield module, intruders.of_full(intruders.spectrum(before), after, min(top, *before.shape))
+        if (
+            after is not None
+            and not isinstance(modules.get(module), nn.Embedding)
+            and not torch.equal(after, before)
+        ):
+            yield (
+                module,
+                intruders.of_full(intruders.spectrum(before), after, min(top, *before.shape)),
+            )
 
 
-def low_rank(weights: dict, modules: dict, stored: dict, config: dict, top: int) -> Iterator[tuple[str, Tensor]]:
+def low_rank(
+    weights: dict, modules: dict, stored: dict, config: dict, top: int
+) -> Iterator[tuple[str, Tensor]]:
     """From the stored factors alone: the updated matrix is never made."""
     if config.get("use_dora"):
-        raise NotObservable("DoRA's update is not of low rank; merge the run and compare it as full fine-tuning")
-    for name in sorted(key.removesuffix(".lora_A.weight") for key in stored if key.endswith(".lora_A.weight")):
+        raise NotObservable(
+            "DoRA's update is not of low rank; merge the run and compare it as full fine-tuning"
+        )
+    for name in sorted(
+        key.removesuffix(".lora_A.weight") for key in stored if key.endswith(".lora_A.weight")
+    ):
         before = weights[f"{name}.weight"]
         before = before if isinstance(modules[name], nn.Linear) else before.T
         b = expected.strength(config, name)[2] * stored[f"{name}.lora_B.weight"].double()
-        found = intruders.of_low_rank(intruders.spectrum(before), b, stored[f"{name}.lora_A.weight"], min(top, min(before.shape) - 1))
+        found = intruders.of_low_rank(
+            intruders.spectrum(before),
+            b,
+            stored[f"{name}.lora_A.weight"],
+            min(top, min(before.shape) - 1),
+        )
         yield name, found

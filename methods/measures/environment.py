@@ -34,7 +34,10 @@ def _torch_fields() -> dict[str, Any]:
     except ImportError:
         return {"device": None, "threads": None}
     cuda = torch.cuda.is_available()
-    return {"device": torch.cuda.get_device_name() if cuda else "cpu", "threads": torch.get_num_threads()}
+    return {
+        "device": torch.cuda.get_device_name() if cuda else "cpu",
+        "threads": torch.get_num_threads(),
+    }
 
 
 def record() -> dict[str, Any]:
@@ -92,19 +95,30 @@ def check(run: Any) -> dict[str, Any]:
     expected = {**now, "threads": _asked_threads(run) or now["threads"]}
     fields = [name for name in now if name != "schema"]
     unknown_now = [f"{name}: not to be had in this process" for name in fields if now[name] is None]
-    unknown_then = [f"{name}: not in environment.json" for name in fields if (then or {}).get(name) is None]
+    unknown_then = [
+        f"{name}: not in environment.json" for name in fields if (then or {}).get(name) is None
+    ]
     changed = [
         f"{name}: trained under {then[name]!r}, now {expected[name]!r}"
         for name in DETERMINING
-        if then and then.get(name) is not None and expected[name] is not None and then[name] != expected[name]
+        if then
+        and then.get(name) is not None
+        and expected[name] is not None
+        and then[name] != expected[name]
     ]
-    changed += [f"threads: {seen} at a step, {expected['threads']} declared" for seen in _seen_threads(run) if seen != expected["threads"]]
+    changed += [
+        f"threads: {seen} at a step, {expected['threads']} declared"
+        for seen in _seen_threads(run)
+        if seen != expected["threads"]
+    ]
     unrecorded = sorted({line.split(":")[0] for line in unknown_now + unknown_then})
     return {
         "values": {"unrecorded": [float(len(unrecorded))], "mismatched": [float(len(changed))]},
         "unit": {"unrecorded": "checks", "mismatched": "checks"},
         "sampling_unit": "run",
         "counts": {"fields": len(fields), "compared": len(DETERMINING) if then else 0},
-        "not_scored": {} if then else {"the run left no readable environment.json; write record() there": 1},
+        "not_scored": {}
+        if then
+        else {"the run left no readable environment.json; write record() there": 1},
         "findings": (changed + unknown_then + unknown_now)[:20],
     }

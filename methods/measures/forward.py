@@ -39,13 +39,17 @@ def live(run: RunFolder, name: str) -> Tensor | None:
 def live_needed(run: RunFolder, name: str) -> Tensor:
     seen = live(run, name)
     if seen is None:
-        raise NotObservable(f"live.safetensors has no {name!r}; train the run again with the observer attached")
+        raise NotObservable(
+            f"live.safetensors has no {name!r}; train the run again with the observer attached"
+        )
     return seen
 
 
 def same_shape(seen: Tensor, wanted: Tensor) -> None:
     if seen.shape != wanted.shape:
-        raise NotObservable(f"probe logits are {tuple(seen.shape)} here, {tuple(wanted.shape)} in the run; train it again")
+        raise NotObservable(
+            f"probe logits are {tuple(seen.shape)} here, {tuple(wanted.shape)} in the run; train it again"
+        )
 
 
 def per_row(difference: Tensor) -> list[float]:
@@ -78,16 +82,23 @@ def adapter_off(run: RunFolder, model: nn.Module):
     elif name == "head":
         yield
     else:
-        raise NotObservable(f"{name} has no switch that turns the adapter off; gate it off in the subject")
+        raise NotObservable(
+            f"{name} has no switch that turns the adapter off; gate it off in the subject"
+        )
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
     """Parameters and buffers, tied doubles included, by the name each had before it was wrapped."""
-    return {name.removeprefix("base_model.model."): tensor for name, tensor in raw_tensors(model).items()}
+    return {
+        name.removeprefix("base_model.model."): tensor
+        for name, tensor in raw_tensors(model).items()
+    }
 
 
 def raw_tensors(model: nn.Module) -> dict[str, Tensor]:
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(
+        model.named_buffers(remove_duplicate=False)
+    )
 
 
 @torch.no_grad()
@@ -102,13 +113,20 @@ def give_head(model: nn.Module, source: dict[str, Tensor], heads: tuple[str, ...
 
 
 def initial_head(run: RunFolder) -> dict[str, Tensor]:
-    return {expected.stored_name(name): tensor for name, tensor in run.tensors("initial.safetensors").items()}
+    return {
+        expected.stored_name(name): tensor
+        for name, tensor in run.tensors("initial.safetensors").items()
+    }
 
 
 def untouched_head(model: nn.Module) -> dict[str, Tensor]:
     """The head that the switched-off view uses: peft's original copy, or the only head there is."""
     named = raw_tensors(model)
-    originals = {expected.base_name(name): tensor for name, tensor in named.items() if ".original_module." in name}
+    originals = {
+        expected.base_name(name): tensor
+        for name, tensor in named.items()
+        if ".original_module." in name
+    }
     return {expected.base_name(name): tensor for name, tensor in named.items()} | originals
 
 

@@ -40,17 +40,26 @@ def overlaps(seen: Seen) -> tuple[list[str], list[str]]:
     """
     exact, near = [], []
     grids = [np.asarray(row["pixels"], dtype=np.float64) for _, row in seen]
-    span = max((float(grid.max()) for grid in grids), default=0.0) - min((float(grid.min()) for grid in grids), default=0.0)
+    span = max((float(grid.max()) for grid in grids), default=0.0) - min(
+        (float(grid.min()) for grid in grids), default=0.0
+    )
     for shape in sorted({grid.shape for grid in grids}):
-        held = {split: [n for n, (of, _) in enumerate(seen) if of == split and grids[n].shape == shape] for split in SPLITS}
+        held = {
+            split: [n for n, (of, _) in enumerate(seen) if of == split and grids[n].shape == shape]
+            for split in SPLITS
+        }
         for one, other in [*combinations(SPLITS, 2), ("test", "test")]:
             for i, j, apart in close(grids, held[one], held[other], span / STEPS):
                 if one != other or (i < j and not apart):
-                    (near if apart else exact).append(_pair(seen, i, j, apart / span if span else 0.0))
+                    (near if apart else exact).append(
+                        _pair(seen, i, j, apart / span if span else 0.0)
+                    )
     return exact, near
 
 
-def close(grids: Sequence[np.ndarray], first: list[int], second: list[int], most: float) -> Iterator[tuple[int, int, float]]:
+def close(
+    grids: Sequence[np.ndarray], first: list[int], second: list[int], most: float
+) -> Iterator[tuple[int, int, float]]:
     """(i, j, largest difference of a pixel) of every pair that is nowhere further apart than `most`."""
     if not first or not second:
         return
@@ -63,5 +72,9 @@ def close(grids: Sequence[np.ndarray], first: list[int], second: list[int], most
 
 def _pair(seen: Seen, i: int, j: int, share: float) -> str:
     (one, a), (other, b) = seen[i], seen[j]
-    why = f"no pixel further apart than {math.ceil(1000 * share) / 10:g} % of the range" if share else "equal"
+    why = (
+        f"no pixel further apart than {math.ceil(1000 * share) / 10:g} % of the range"
+        if share
+        else "equal"
+    )
     return f"{one}:{a.get('id')} ~ {other}:{b.get('id')}: {why}"

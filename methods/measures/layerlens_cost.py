@@ -37,27 +37,68 @@ def calibration(run: RunFolder, modules: Sequence[str] = (), rounds: int = 12) -
     where = _layout(base)
     batch = _batch(run)
     saved = [] if run.recipe["task"] == "causal-lm" else ["classifier"]
-    plans = {f"{name} {size}": _everywhere(where, name, size, tuple(modules)) for name in SIZES for size in SIZES[name] if _able(where, name)}
+    plans = {
+        f"{name} {size}": _everywhere(where, name, size, tuple(modules))
+        for name in SIZES
+        for size in SIZES[name]
+        if _able(where, name)
+    }
     plans |= _mixed(where, tuple(modules))
     built = {name: _applied(run, plan, saved) for name, plan in plans.items()}
     flops = {name: float(cost.counted(model, batch)) for name, model in built.items()}
     held = {name: training_bytes(model, batch) for name, model in built.items()}
-    seconds = timed({"base": forward.base(run), **built}, {n: t[:8] for n, t in batch.items() if n != "labels"}, rounds)
+    seconds = timed(
+        {"base": forward.base(run), **built},
+        {n: t[:8] for n, t in batch.items() if n != "labels"},
+        rounds,
+    )
     whole = forward.base(run).requires_grad_(True)
-    full = {"flops": float(cost.counted(whole, batch)), "memory_bytes": training_bytes(whole, batch)}
+    full = {
+        "flops": float(cost.counted(whole, batch)),
+        "memory_bytes": training_bytes(whole, batch),
+    }
     lowest = base_trained_through(run, where)
-    start = {"flops": float(cost.counted(lowest, batch)), "memory_bytes": training_bytes(lowest, batch), "latency_s": seconds["base"]}
-    told = {name: {"flops": flops[name], "memory_bytes": held[name], "latency_s": seconds[name]} for name in plans}
-    fit = costs.fitted(start, {name: [(size, told[f"{name} {size}"]) for size in SIZES[name]] for name in SIZES if _able(where, name)}, len(where))
+    start = {
+        "flops": float(cost.counted(lowest, batch)),
+        "memory_bytes": training_bytes(lowest, batch),
+        "latency_s": seconds["base"],
+    }
+    told = {
+        name: {"flops": flops[name], "memory_bytes": held[name], "latency_s": seconds[name]}
+        for name in plans
+    }
+    fit = costs.fitted(
+        start,
+        {
+            name: [(size, told[f"{name} {size}"]) for size in SIZES[name]]
+            for name in SIZES
+            if _able(where, name)
+        },
+        len(where),
+    )
     mixed = [name for name in plans if name.startswith("mixed")]
     predicted = {name: fit.total(plans[name], max(1, len(modules))) for name in mixed}
     return {
-        "values": {f"{what}_error": [abs(predicted[name][what] - told[name][what]) / start[what] for name in mixed] for what in costs.COSTS},
+        "values": {
+            f"{what}_error": [
+                abs(predicted[name][what] - told[name][what]) / start[what] for name in mixed
+            ]
+            for what in costs.COSTS
+        },
         "unit": {f"{what}_error": "ratio" for what in costs.COSTS},
         "sampling_unit": "plan",
-        "counts": {"full_flops": full["flops"], "full_memory_bytes": full["memory_bytes"], "rows": len(batch["labels"]), **{f"base_{k}": v for k, v in start.items()}},
-        "digests": {"model": json.dumps(fit.plain()), "measured": json.dumps(told), "predicted": json.dumps(predicted)},
-    }  # fmt: skip
+        "counts": {
+            "full_flops": full["flops"],
+            "full_memory_bytes": full["memory_bytes"],
+            "rows": len(batch["labels"]),
+            **{f"base_{k}": v for k, v in start.items()},
+        },
+        "digests": {
+            "model": json.dumps(fit.plain()),
+            "measured": json.dumps(told),
+            "predicted": json.dumps(predicted),
+        },
+    }
 
 
 def _layout(model: nn.Module) -> Layout:
@@ -73,11 +114,15 @@ def _batch(run: RunFolder) -> dict[str, Tensor]:
 
 
 def _able(where: Layout, name: str) -> bool:
-    return name == "lora" or all(getattr(one, {"adapter": "adapter", "prefix": "attention"}[name]) for one in where.layers)
+    return name == "lora" or all(
+        getattr(one, {"adapter": "adapter", "prefix": "attention"}[name]) for one in where.layers
+    )
 
 
 def _everywhere(where: Layout, name: str, size: int, modules: tuple[str, ...]) -> Plan:
-    return Plan.of([Given(layer, name, size, modules if name == "lora" else ()) for layer in range(len(where))])
+    return Plan.of(
+        [Given(layer, name, size, modules if name == "lora" else ()) for layer in range(len(where))]
+    )
 
 
 def _mixed(where: Layout, modules: tuple[str, ...], count: int = 3) -> dict[str, Plan]:
@@ -87,7 +132,10 @@ def _mixed(where: Layout, modules: tuple[str, ...], count: int = 3) -> dict[str,
     for number in range(count):
         draw = random.Random(f"mixed/{number}")
         kinds = [draw.choice([*able, "none"] if layer else able) for layer in range(len(where))]
-        sites = [Given(layer, kind, CHECKED.get(kind, 0), modules if kind == "lora" else ()) for layer, kind in enumerate(kinds)]
+        sites = [
+            Given(layer, kind, CHECKED.get(kind, 0), modules if kind == "lora" else ())
+            for layer, kind in enumerate(kinds)
+        ]
         found[f"mixed {number}"] = Plan.of(sites)
     return found
 
@@ -125,16 +173,28 @@ def training_bytes(model: nn.Module, batch: Mapping[str, Tensor]) -> float:
         return tensor
 
     model.train()
-    with torch.random.fork_rng(), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with (
+        torch.random.fork_rng(),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor),
+    ):
         output = model(**batch)
     model.eval()
     del output
     held = sum(p.numel() * p.element_size() for p in model.parameters())
-    return float(held + STATE * sum(p.numel() for p in model.parameters() if p.requires_grad) + sum(kept.values()))
+    return float(
+        held
+        + STATE * sum(p.numel() for p in model.parameters() if p.requires_grad)
+        + sum(kept.values())
+    )
 
 
 @torch.inference_mode()
-def timed(arms: Mapping[str, nn.Module], batch: Mapping[str, Tensor], rounds: int, clock: Callable[[], float] = time.perf_counter) -> dict[str, float]:
+def timed(
+    arms: Mapping[str, nn.Module],
+    batch: Mapping[str, Tensor],
+    rounds: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, float]:
     """Seconds of one forward by arm: its median ratio to the base over the rounds, times the base's median. One round warms up."""
     seen: dict[str, list[float]] = {name: [] for name in arms}
     draw = random.Random(0)
@@ -145,7 +205,10 @@ def timed(arms: Mapping[str, nn.Module], batch: Mapping[str, Tensor], rounds: in
             if at:
                 seen[name].append(clock() - begun)
     middle = median(seen["base"])
-    return {name: middle * median(a / b for a, b in zip(times, seen["base"], strict=True)) for name, times in seen.items()}
+    return {
+        name: middle * median(a / b for a, b in zip(times, seen["base"], strict=True))
+        for name, times in seen.items()
+    }
 
 
 def applied(run: RunFolder, full: RunFolder) -> dict[str, Any]:
@@ -161,21 +224,45 @@ def applied(run: RunFolder, full: RunFolder) -> dict[str, Any]:
     sites = Plan.of(run.recipe["method"]["config"]["sites"])
     stored = sum(t.numel() for t in artifact.tensors(run).values()) - where.head
     flops = seen["values"]["flops_per_step"][0]
-    against = [*task_scores.untrue(run), *audit.wrong_scaling(run.json("inventory.json")["adapters"], audit.promised(run)[0])]
+    against = [
+        *task_scores.untrue(run),
+        *audit.wrong_scaling(run.json("inventory.json")["adapters"], audit.promised(run)[0]),
+    ]
     return {
         "values": {
-            "flops": [flops], "flops_full": [flops / seen["values"]["ratio_to_full"][0]],
-            "peak_bytes": memory["values"]["peak_bytes"], "peak_bytes_full": [memory["counts"]["peak_bytes_full"]],
-            "latency_s": quick["values"]["served_s"], "base_s": quick["values"]["base_s"],
-            "stored_parameters": [float(stored)], "planned_parameters": [float(sites.parameters(where))],
-            "misapplied": [float(len(against))], "served_difference": [served_difference(run)],
+            "flops": [flops],
+            "flops_full": [flops / seen["values"]["ratio_to_full"][0]],
+            "peak_bytes": memory["values"]["peak_bytes"],
+            "peak_bytes_full": [memory["counts"]["peak_bytes_full"]],
+            "latency_s": quick["values"]["served_s"],
+            "base_s": quick["values"]["base_s"],
+            "stored_parameters": [float(stored)],
+            "planned_parameters": [float(sites.parameters(where))],
+            "misapplied": [float(len(against))],
+            "served_difference": [served_difference(run)],
         },
-        "unit": {"flops": "FLOPs", "flops_full": "FLOPs", "peak_bytes": "bytes", "peak_bytes_full": "bytes", "latency_s": "seconds", "base_s": "seconds",
-                 "stored_parameters": "parameters", "planned_parameters": "parameters", "misapplied": "count", "served_difference": "1"},
+        "unit": {
+            "flops": "FLOPs",
+            "flops_full": "FLOPs",
+            "peak_bytes": "bytes",
+            "peak_bytes_full": "bytes",
+            "latency_s": "seconds",
+            "base_s": "seconds",
+            "stored_parameters": "parameters",
+            "planned_parameters": "parameters",
+            "misapplied": "count",
+            "served_difference": "1",
+        },
         "sampling_unit": "block",
-        "counts": quick["counts"], "findings": against, "digests": {"sites": json.dumps(sites.plain())},
-        "vetoes": [*memory.get("vetoes", []), *quick["vetoes"], *too_quick(quick["values"]["served_s"], quick["values"]["base_s"])],
-    }  # fmt: skip
+        "counts": quick["counts"],
+        "findings": against,
+        "digests": {"sites": json.dumps(sites.plain())},
+        "vetoes": [
+            *memory.get("vetoes", []),
+            *quick["vetoes"],
+            *too_quick(quick["values"]["served_s"], quick["values"]["base_s"]),
+        ],
+    }
 
 
 def served_difference(run: RunFolder) -> float:
@@ -189,6 +276,6 @@ def too_quick(served: list[float], base: list[float], busy: float = 0.05) -> lis
     """A plan that answers faster than its own base was not what was timed, or the two were exchanged."""
     if len(served) < 2 or (high := cost.ratio_interval(served, base)[1]) >= 1 - busy:
         return []
-    return [f"the plan takes at most {high:.3f} times its base's time: what was timed is not the plan"]
-
-
+    return [
+        f"the plan takes at most {high:.3f} times its base's time: what was timed is not the plan"
+    ]

@@ -13,6 +13,7 @@ from gonogo.methods.run import NotObservable, RunFolder
 
 ROUNDING = 1e-9  # of sums of costs
 
+
 def plan(run: RunFolder, asked: str) -> dict:
     """Metrics utility [nats to first order], parameters [parameters] of the plan. digests.plan: its sites; digests.chosen: site,
     method and size, as JSON.
@@ -29,10 +30,18 @@ def plan(run: RunFolder, asked: str) -> dict:
     made = plan_of(found, menu, layout)
     return {
         "values": {"utility": [found.utility], "parameters": [float(found.costs["parameters"])]},
-        "unit": {"utility": "1", "parameters": "parameters"}, "sampling_unit": "plan",
-        "counts": {"options": len(some), **{f"budget {name}": value for name, value in told["budgets"].items()}, **{f"planned {name}": value for name, value in found.costs.items()}},
-        "digests": {"plan": json.dumps(made.plain()), "chosen": json.dumps([[one.site, one.method, one.size] for one in found.chosen])},
-    }  # fmt: skip
+        "unit": {"utility": "1", "parameters": "parameters"},
+        "sampling_unit": "plan",
+        "counts": {
+            "options": len(some),
+            **{f"budget {name}": value for name, value in told["budgets"].items()},
+            **{f"planned {name}": value for name, value in found.costs.items()},
+        },
+        "digests": {
+            "plan": json.dumps(made.plain()),
+            "chosen": json.dumps([[one.site, one.method, one.size] for one in found.chosen]),
+        },
+    }
 
 
 def tightened(run: RunFolder, asked: str) -> dict:
@@ -47,23 +56,45 @@ def tightened(run: RunFolder, asked: str) -> dict:
     try:
         first = exact(some, budgets)
         halves = {cost: first.costs[cost] / 2 for cost in budgets if first.costs[cost] > 0}
-        takes = {cost: exact(some, {**budgets, cost: half}).costs[cost] / half for cost, half in halves.items()}
+        takes = {
+            cost: exact(some, {**budgets, cost: half}).costs[cost] / half
+            for cost, half in halves.items()
+        }
     except Infeasible as error:
         raise NotObservable(str(error)) from error
     ignored = [cost for cost, share in takes.items() if share > 1 + ROUNDING]
     return {
-        "values": {"tried": [float(len(takes))], "ignored": [float(len(ignored))]}, "unit": {"tried": "count", "ignored": "count"}, "sampling_unit": "plan",
+        "values": {"tried": [float(len(takes))], "ignored": [float(len(ignored))]},
+        "unit": {"tried": "count", "ignored": "count"},
+        "sampling_unit": "plan",
         "counts": {f"{cost} taken of half": share for cost, share in takes.items()},
-        "findings": [f"half of the plan's {cost} was allowed, {takes[cost]:.3f} times that is taken" for cost in ignored],
-    }  # fmt: skip
+        "findings": [
+            f"half of the plan's {cost} was allowed, {takes[cost]:.3f} times that is taken"
+            for cost in ignored
+        ],
+    }
 
 
 def offered(told: dict) -> tuple[Layout, Menu, list]:
     """Layout, menu and options of what is asked."""
-    layout, model = Layout.read(told["layout"]), CostModel.read(told["model"]) if told.get("model") else None
-    menu = Menu(**{name: tuple(value) if isinstance(value, list) else value for name, value in told["menu"].items()})
+    layout, model = (
+        Layout.read(told["layout"]),
+        CostModel.read(told["model"]) if told.get("model") else None,
+    )
+    menu = Menu(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in told["menu"].items()
+        }
+    )
     lora = {(int(layer), name): values for layer, name, values in told["spectra"]["lora"]}
-    spectra = Spectra(lora, *({int(layer): values for layer, values in told["spectra"][part]} for part in ("adapter", "prefix")))
+    spectra = Spectra(
+        lora,
+        *(
+            {int(layer): values for layer, values in told["spectra"][part]}
+            for part in ("adapter", "prefix")
+        ),
+    )
 
     def costs(one: Given) -> dict[str, float]:
         return model.of(one) if model else {}

@@ -29,29 +29,56 @@ def gradient_accumulation(run: RunFolder) -> dict:
     fine = run.recipe["training"].get("precision", "fp32") == "fp32"
     return {
         "values": {
-            "norm_ratio_error": [abs(ratio - 1)], "one_minus_cosine": [1 - cosine],
+            "norm_ratio_error": [abs(ratio - 1)],
+            "one_minus_cosine": [1 - cosine],
             "worst_tensor_error": [float(seen["max_rel_error"])],
-            "slope_error": [slope_error(seen) if fine else 0.0], "left_behind": [float(seen.get("left_behind", "nan"))],
+            "slope_error": [slope_error(seen) if fine else 0.0],
+            "left_behind": [float(seen.get("left_behind", "nan"))],
         },
-        "unit": {"norm_ratio_error": "1", "one_minus_cosine": "1", "worst_tensor_error": "1", "slope_error": "1", "left_behind": "count"},
-        "not_scored": {} if fine else {"slope: the loss in this precision is coarser than the difference": 1},
+        "unit": {
+            "norm_ratio_error": "1",
+            "one_minus_cosine": "1",
+            "worst_tensor_error": "1",
+            "slope_error": "1",
+            "left_behind": "count",
+        },
+        "not_scored": {}
+        if fine
+        else {"slope: the loss in this precision is coarser than the difference": 1},
         "sampling_unit": "run",
-        "counts": {"norm_ratio": ratio, "micro_batches": seen.get("micro_batches", 0), "tensors": seen.get("tensors", 0)},
-        "findings": [*diagnosis(ratio, cosine, seen.get("micro_batches", 0)),
-                     f"{seen['worst']}: relative error {float(seen['max_rel_error']):.3g}, norm ratio {ratio:.4g}"],
-        "vetoes": ["only one micro-batch: nothing was accumulated"] * (seen.get("micro_batches") == 1)
-        + ["the loop ended before a second step: what it leaves of a gradient was not seen"] * ("left_behind" not in seen),
+        "counts": {
+            "norm_ratio": ratio,
+            "micro_batches": seen.get("micro_batches", 0),
+            "tensors": seen.get("tensors", 0),
+        },
+        "findings": [
+            *diagnosis(ratio, cosine, seen.get("micro_batches", 0)),
+            f"{seen['worst']}: relative error {float(seen['max_rel_error']):.3g}, norm ratio {ratio:.4g}",
+        ],
+        "vetoes": ["only one micro-batch: nothing was accumulated"]
+        * (seen.get("micro_batches") == 1)
+        + ["the loop ended before a second step: what it leaves of a gradient was not seen"]
+        * ("left_behind" not in seen),
     }
 
 
 def slope_error(seen: dict) -> float:
     wide, narrow = (float(share) for share in seen["slopes"])
-    return max(0.0, abs(narrow - 1) - 4 * abs(narrow - wide)) if isfinite(wide) and isfinite(narrow) else float("inf")
+    return (
+        max(0.0, abs(narrow - 1) - 4 * abs(narrow - wide))
+        if isfinite(wide) and isfinite(narrow)
+        else float("inf")
+    )
 
 
 def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
     """The known cause of gradients that are whole multiples of the batch's (sabotage S27), in words; judges nothing."""
-    if micro_batches < 2 or not (isfinite(ratio) and isfinite(cosine)) or abs(ratio / micro_batches - 1) > 0.01 or cosine < 0.99:
+    if (
+        micro_batches < 2
+        or not (isfinite(ratio) and isfinite(cosine))
+        or abs(ratio / micro_batches - 1) > 0.01
+        or cosine < 0.99
+    ):
         return []
     return [
         f"gradients are {micro_batches} times too large, once per accumulated micro-batch: the loss is not divided by the "
@@ -72,7 +99,11 @@ def curve(run: RunFolder, width: float = 8.0) -> dict:
     losses, norms = ([number(line[name]) for line in trace] for name in ("loss", "grad_norm"))
     if len(losses) < 6:
         raise NotObservable(f"{len(losses)} steps are too few to judge a curve; train at least 6")
-    bad = [line["step"] for line, loss, norm in zip(trace, losses, norms, strict=True) if not (0 <= loss < float("inf") and isfinite(norm))]
+    bad = [
+        line["step"]
+        for line, loss, norm in zip(trace, losses, norms, strict=True)
+        if not (0 <= loss < float("inf") and isfinite(norm))
+    ]
     gone = untold(run, [line["step"] for line in trace])
     finite = [loss for loss in losses if isfinite(loss)]
     shape = shape_of(finite, width) if len(finite) > 5 else (0, [], float("inf"), float("inf"), [])
@@ -80,15 +111,27 @@ def curve(run: RunFolder, width: float = 8.0) -> dict:
     peak = forward.over(max(smooth), losses[0]) if smooth and isfinite(losses[0]) else float("inf")
     return {
         "values": {
-            "nonfinite": [float(len(bad) + len(gone))], "spikes": [float(len(spikes))],
-            "late_over_early": [late], "peak_over_start": [peak], "divergence": [rise],
+            "nonfinite": [float(len(bad) + len(gone))],
+            "spikes": [float(len(spikes))],
+            "late_over_early": [late],
+            "peak_over_start": [peak],
+            "divergence": [rise],
         },
-        "unit": {"nonfinite": "count", "spikes": "count", "late_over_early": "ratio", "peak_over_start": "ratio", "divergence": "1"},
+        "unit": {
+            "nonfinite": "count",
+            "spikes": "count",
+            "late_over_early": "ratio",
+            "peak_over_start": "ratio",
+            "divergence": "1",
+        },
         "sampling_unit": "run",
         "counts": {"steps": len(losses), "noise": scale},
         "findings": [f"step {n}: loss negative, or loss or gradient not finite" for n in bad[:10]]
         + [f"step {n}: no line of its own in trace.jsonl, in its turn" for n in gone[:10]]
-        + [f"step {trace[n]['step']}: loss rises by {finite[n] - finite[n - 1]:.3g}" for n in spikes[:10]],
+        + [
+            f"step {trace[n]['step']}: loss rises by {finite[n] - finite[n - 1]:.3g}"
+            for n in spikes[:10]
+        ],
         "arrays": {"loss": losses, "smooth": smooth},
     }
 
@@ -102,10 +145,14 @@ def untold(run: RunFolder, steps: list[int]) -> list[int]:
     """Steps 1 to the last, the one that done.json tells included, that have no line of their own; lines out of turn."""
     done = run.json("done.json").get("steps", 0) if run.done else 0
     seen, last = Counter(steps), max([done, *steps])
-    return [n for n in range(1, last + 1) if seen[n] != 1] + [b for a, b in itertools.pairwise(steps) if b < a]
+    return [n for n in range(1, last + 1) if seen[n] != 1] + [
+        b for a, b in itertools.pairwise(steps) if b < a
+    ]
 
 
-def shape_of(losses: list[float], width: float) -> tuple[float, list[int], float, float, list[float]]:
+def shape_of(
+    losses: list[float], width: float
+) -> tuple[float, list[int], float, float, list[float]]:
     steps = [b - a for a, b in itertools.pairwise(losses)]
     middle = median(steps)
     scale = 1.4826 * median(abs(step - middle) for step in steps)
@@ -113,11 +160,18 @@ def shape_of(losses: list[float], width: float) -> tuple[float, list[int], float
     third, window = max(1, len(losses) // 3), max(3, len(losses) // 10)
     smooth = [median(losses[n : n + window]) for n in range(len(losses) - window + 1)]
     early, late, noise = median(losses[:third]), median(losses[-third:]), scale / sqrt(2)
-    fall = late / early if early > 0 else float("inf")  # a loss of nothing from the start teaches nothing
+    fall = (
+        late / early if early > 0 else float("inf")
+    )  # a loss of nothing from the start teaches nothing
     return scale, spikes, fall, forward.over(smooth[-1] - min(smooth), noise), smooth
 
 
-def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 200, train_rows: int | None = None) -> dict:
+def overfit(
+    overfit_run: RunFolder,
+    shuffled_run: RunFolder,
+    heldout_rows: int = 200,
+    train_rows: int | None = None,
+) -> dict:
     """Metrics final_loss [nats], train_accuracy, heldout_correct and their `…_control` [accuracy] per row 0/1.
 
     control_fall [ratio]: the control's own loss in training, last third over first. trained_on [rows]: held-out rows that
@@ -135,15 +189,24 @@ def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int =
     control, control_own = (scoring.evaluate(other, rows, tokenizer) for rows in (heldout, items))
     return {
         "values": {
-            "final_loss": [sum(own.loss) / len(own.loss)], "train_accuracy": own.correct,
+            "final_loss": [sum(own.loss) / len(own.loss)],
+            "train_accuracy": own.correct,
             "train_accuracy_control": control_own.correct,
-            "heldout_correct": real.correct, "heldout_correct_control": control.correct,
+            "heldout_correct": real.correct,
+            "heldout_correct_control": control.correct,
             "control_fall": [curve(shuffled_run)["values"]["late_over_early"][0]],
-            "trained_on": [float(sum(trained_on(run, heldout) for run in (overfit_run, shuffled_run)))],
+            "trained_on": [
+                float(sum(trained_on(run, heldout) for run in (overfit_run, shuffled_run)))
+            ],
         },
         "unit": {
-            "final_loss": "nats", "train_accuracy": "accuracy", "train_accuracy_control": "accuracy",
-            "heldout_correct": "accuracy", "heldout_correct_control": "accuracy", "control_fall": "ratio", "trained_on": "rows",
+            "final_loss": "nats",
+            "train_accuracy": "accuracy",
+            "train_accuracy_control": "accuracy",
+            "heldout_correct": "accuracy",
+            "heldout_correct_control": "accuracy",
+            "control_fall": "ratio",
+            "trained_on": "rows",
         },
         "sampling_unit": "row",
         "counts": {"train_rows": len(items), "heldout_rows": len(heldout)},
@@ -169,12 +232,17 @@ def baselines(run: RunFolder, split: str = "test", limit: int | None = None) -> 
             "correct": seen.correct,
             "majority_correct": [float(answer == majority) for answer in truth],
             "random_correct": [float(answer == coin.choice(kinds)) for answer in truth],
-            "constant": [float(constant)], "trained_on": [float(known)],
+            "constant": [float(constant)],
+            "trained_on": [float(known)],
         },
         "unit": dict.fromkeys(("correct", "majority_correct", "random_correct"), "accuracy")
         | {"constant": "count", "trained_on": "rows"},
         "sampling_unit": "row",
-        "counts": {"rows": len(truth), "accuracy": sum(seen.correct) / len(truth), "kinds": len(kinds)},
+        "counts": {
+            "rows": len(truth),
+            "accuracy": sum(seen.correct) / len(truth),
+            "kinds": len(kinds),
+        },
         "findings": [f"every one of {len(truth)} predictions is the same"] * constant
         + [f"{known} of {len(items)} scored rows entered the training"] * (known > 0),
     }
@@ -215,8 +283,12 @@ def null_adapters(run: RunFolder, draws: int = 39, rows: int = 200, split: str =
         "unit": {"rank_p": "1"},
         "sampling_unit": "draw",
         "counts": {
-            "draws": draws, "rows": len(items), "tensors": len(own), "real_loss": real,
-            "best_null_loss": min(null), "bf16": int(fast),
+            "draws": draws,
+            "rows": len(items),
+            "tensors": len(own),
+            "real_loss": real,
+            "best_null_loss": min(null),
+            "bf16": int(fast),
         },
         "arrays": {"null_loss": null, "real_loss": [real]},
     }
@@ -233,7 +305,9 @@ def adapter_tensors(run: RunFolder, model, base) -> dict[str, tuple[Tensor, Tens
     originals, first = forward.raw_tensors(base), forward.initial_head(run)
     found = {}
     for name, tensor in model.named_parameters():
-        if promise.is_head(name.replace(".modules_to_save", "")) or not forward.trains(promise, name):
+        if promise.is_head(name.replace(".modules_to_save", "")) or not forward.trains(
+            promise, name
+        ):
             continue
         origin = originals.get(expected.base_name(name))
         if origin is None and "lora_magnitude" in name:
@@ -241,7 +315,9 @@ def adapter_tensors(run: RunFolder, model, base) -> dict[str, tuple[Tensor, Tens
         origin = torch.zeros_like(tensor) if origin is None else origin.detach().clone()
         found[name] = tensor, origin, float((tensor.detach() - origin).norm())
     if not any(norm for _, _, norm in found.values()):
-        raise NotObservable("nothing beside the head was trained; there is no adapter to compare with random ones")
+        raise NotObservable(
+            "nothing beside the head was trained; there is no adapter to compare with random ones"
+        )
     return found
 
 
@@ -249,5 +325,3 @@ def adapter_tensors(run: RunFolder, model, base) -> dict[str, tuple[Tensor, Tens
 def redraw(tensor: Tensor, origin: Tensor, norm: float, generator: torch.Generator) -> None:
     noise = torch.randn(tensor.shape, generator=generator)
     tensor.copy_(origin + (noise * (norm / float(noise.norm()))).to(origin))
-
-

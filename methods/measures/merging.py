@@ -21,11 +21,16 @@ def merge(run: RunFolder) -> dict:
     weights per module in float64: ‖(W_merged − W) − ΔW‖ / ‖ΔW‖ with ΔW from the stored factors and adapter_config.json.
     """
     if not expected.is_mergeable(run.recipe):
-        raise NotObservable(f"{run.recipe['method']['name']} cannot be merged into the base; gate it off in the subject")
+        raise NotObservable(
+            f"{run.recipe['method']['name']} cannot be merged into the base; gate it off in the subject"
+        )
     batch, base = forward.probe(run), forward.base(run)
     promise = expected.promise(run.recipe, base)
     plain = forward.logits(run, base, batch)
-    cases = {"trained": Case(run, batch, plain, None), "perturbed": Case(run, batch, plain, promise)}
+    cases = {
+        "trained": Case(run, batch, plain, None),
+        "perturbed": Case(run, batch, plain, promise),
+    }
     merged = cases["trained"].model
     errors, floors = delta_errors(run, base, merged, promise)
     outside = outside_changed(run, base, merged, promise) + cases["trained"].altered
@@ -37,11 +42,18 @@ def merge(run: RunFolder) -> dict:
             "delta_error": list(errors.values()),
             "outside_changed": [float(len(outside))],
         },
-        "unit": {"error_over_effect": "1", "reload_error_over_effect": "1", "delta_error": "1", "outside_changed": "tensors"},
+        "unit": {
+            "error_over_effect": "1",
+            "reload_error_over_effect": "1",
+            "delta_error": "1",
+            "outside_changed": "tensors",
+        },
         "sampling_unit": "module",
         "counts": {f"effect_{name}": case.effect for name, case in cases.items()}
         | {"modules": len(errors), "delta_rounding_floor": max(floors, default=0.0)},
-        "findings": (outside + [f"{name}: ΔW off by {errors[name]:.3g} of its norm" for name in worst])[:LIMIT],
+        "findings": (
+            outside + [f"{name}: ΔW off by {errors[name]:.3g} of its norm" for name in worst]
+        )[:LIMIT],
         "vetoes": [] if errors else ["no merged module was found to compare"],
     }
 
@@ -49,16 +61,22 @@ def merge(run: RunFolder) -> dict:
 class Case:
     """One adapter model and its merged form, compared on the probe: in memory and after save_pretrained."""
 
-    def __init__(self, run: RunFolder, batch: dict, plain: Tensor, promise: expected.Promise | None) -> None:
+    def __init__(
+        self, run: RunFolder, batch: dict, plain: Tensor, promise: expected.Promise | None
+    ) -> None:
         model = forward.trained(run)
         if promise is not None:
             forward.perturb(model, promise)
         before = forward.logits(run, model, batch)
         self.effect = forward.largest(before - plain)
         self.model = models.merged(model)
-        self.error = forward.over(forward.largest(forward.logits(run, self.model, batch) - before), self.effect)
+        self.error = forward.over(
+            forward.largest(forward.logits(run, self.model, batch) - before), self.effect
+        )
         loaded = saved_and_loaded(self.model)
-        self.reload_error = forward.over(forward.largest(forward.logits(run, loaded, batch) - before), self.effect)
+        self.reload_error = forward.over(
+            forward.largest(forward.logits(run, loaded, batch) - before), self.effect
+        )
         self.altered = altered_by_saving(self.model, loaded)
 
 
@@ -74,7 +92,9 @@ def altered_by_saving(model: nn.Module, loaded: nn.Module) -> list[str]:
     return [
         f"{name}: {'saved with other values' if name in seen else 'gone from the saved model'}"
         for name, tensor in wanted.items()
-        if name not in seen or seen[name].shape != tensor.shape or not torch.equal(seen[name].to(tensor), tensor)
+        if name not in seen
+        or seen[name].shape != tensor.shape
+        or not torch.equal(seen[name].to(tensor), tensor)
     ]
 
 
@@ -84,7 +104,9 @@ def saved_config(run: RunFolder) -> dict:
     return json.loads(paths[0].read_text()) if paths else run.recipe["method"].get("config", {})
 
 
-def delta_errors(run: RunFolder, base: nn.Module, merged: nn.Module, promise: expected.Promise) -> tuple[dict, list]:
+def delta_errors(
+    run: RunFolder, base: nn.Module, merged: nn.Module, promise: expected.Promise
+) -> tuple[dict, list]:
     """Per module the relative error of what merging added, and the error that rounding alone would leave."""
     stored, config = artifact.tensors(run), saved_config(run)
     before, after = forward.tensors_of(base), forward.tensors_of(merged)
@@ -95,28 +117,41 @@ def delta_errors(run: RunFolder, base: nn.Module, merged: nn.Module, promise: ex
         wanted = delta(name, layout[name], stored, config, old)
         size = float(wanted.norm())
         errors[name] = forward.over(float((new - old - wanted).norm()), size)
-        floors.append(forward.over(torch.finfo(after[f"{name}.weight"].dtype).eps * float(old.norm()), size))
+        floors.append(
+            forward.over(torch.finfo(after[f"{name}.weight"].dtype).eps * float(old.norm()), size)
+        )
     return errors, floors
 
 
-def delta(name: str, module: nn.Module, stored: dict[str, Tensor], config: dict, weight: Tensor) -> Tensor:
+def delta(
+    name: str, module: nn.Module, stored: dict[str, Tensor], config: dict, weight: Tensor
+) -> Tensor:
     """scaling · B A in float64, laid out as the weight is; DoRA rescales W + ΔW to its stored magnitudes."""
     rank = expected.by_pattern(config.get("rank_pattern"), name, config["r"])
     alpha = expected.by_pattern(config.get("alpha_pattern"), name, config["lora_alpha"])
     scaling = alpha / (sqrt(rank) if config.get("use_rslora") else rank)
     if isinstance(module, nn.Embedding):
-        pair = stored[f"{name}.lora_embedding_B"].double(), stored[f"{name}.lora_embedding_A"].double()
+        pair = (
+            stored[f"{name}.lora_embedding_B"].double(),
+            stored[f"{name}.lora_embedding_A"].double(),
+        )
         return scaling * (pair[0] @ pair[1]).T
-    change = scaling * (stored[f"{name}.lora_B.weight"].double() @ stored[f"{name}.lora_A.weight"].double())
+    change = scaling * (
+        stored[f"{name}.lora_B.weight"].double() @ stored[f"{name}.lora_A.weight"].double()
+    )
     flat = weight if isinstance(module, nn.Linear) else weight.T
-    magnitude = stored.get(f"{name}.lora_magnitude_vector.weight", stored.get(f"{name}.lora_magnitude_vector"))
+    magnitude = stored.get(
+        f"{name}.lora_magnitude_vector.weight", stored.get(f"{name}.lora_magnitude_vector")
+    )
     if magnitude is not None:
         moved = flat + change
         change = magnitude.double().reshape(-1, 1) * moved / moved.norm(dim=1, keepdim=True) - flat
     return change if isinstance(module, nn.Linear) else change.T
 
 
-def outside_changed(run: RunFolder, base: nn.Module, merged: nn.Module, promise: expected.Promise) -> list[str]:
+def outside_changed(
+    run: RunFolder, base: nn.Module, merged: nn.Module, promise: expected.Promise
+) -> list[str]:
     """Tensors outside the targets that are neither the base's nor, where the artefact holds them, the artefact's."""
     stored = artifact.tensors(run)
     wanted, seen = forward.tensors_of(base), forward.tensors_of(merged)
@@ -127,7 +162,11 @@ def outside_changed(run: RunFolder, base: nn.Module, merged: nn.Module, promise:
     for name in sorted((set(wanted) | set(seen)) - targets):
         value = stored.get(name, wanted.get(name))
         if name not in seen or value is None:
-            lines.append(f"{name}: {'gone from' if name not in seen else 'new in'} the merged model")
-        elif expected.tensor_digest(seen[name]) != expected.tensor_digest(value.to(seen[name].dtype)):
+            lines.append(
+                f"{name}: {'gone from' if name not in seen else 'new in'} the merged model"
+            )
+        elif expected.tensor_digest(seen[name]) != expected.tensor_digest(
+            value.to(seen[name].dtype)
+        ):
             lines.append(f"{name}: changed by merging, but no target")
     return lines

@@ -44,15 +44,33 @@ def _known_answers() -> dict[str, Check]:
         "precision: known answer 4/5": lambda: _same(scores.precision(*args), 4 / 5),
         "recall: known answer 4/7": lambda: _same(scores.recall(*args), 4 / 7),
         "f1: known answer 2/3": lambda: _same(scores.f1(*args), 2 / 3),
-        "macro f1: known answer (4/7 + 2/3 + 2/3)/3": lambda: _same(scores.macro_f1(*args), (4 / 7 + 4 / 3) / 3),
-        "precision: 0 when nothing is called positive": lambda: scores.precision([1, 0], [0, 0]) == 0.0,
-        "squad exact: known answer 2/5": lambda: _same(scores.squad_v2(TRUTHS, ANSWERS)["exact"], 2 / 5),
-        "squad f1: known answer (2 + 2/3)/5": lambda: _same(scores.squad_v2(TRUTHS, ANSWERS)["f1"], (2 + 2 / 3) / 5),
-        "squad: silence on an unanswerable question is right": lambda: scores.exact_match([], "") == 1.0,
-        "squad: silence on an answerable question is wrong": lambda: scores.answer_f1(["Rome"], "") == 0.0,
-        "squad: an answer that is only an article is silence": lambda: scores.answer_f1([], "The") == 1.0,
-        "squad: repeated words count once each": lambda: _same(scores.answer_f1(["rome"], "rome rome rome"), 0.5),
-        "squad: the best of several truths counts": lambda: scores.answer_f1(["x y", "rome"], "Rome") == 1.0,
+        "macro f1: known answer (4/7 + 2/3 + 2/3)/3": lambda: _same(
+            scores.macro_f1(*args), (4 / 7 + 4 / 3) / 3
+        ),
+        "precision: 0 when nothing is called positive": lambda: (
+            scores.precision([1, 0], [0, 0]) == 0.0
+        ),
+        "squad exact: known answer 2/5": lambda: _same(
+            scores.squad_v2(TRUTHS, ANSWERS)["exact"], 2 / 5
+        ),
+        "squad f1: known answer (2 + 2/3)/5": lambda: _same(
+            scores.squad_v2(TRUTHS, ANSWERS)["f1"], (2 + 2 / 3) / 5
+        ),
+        "squad: silence on an unanswerable question is right": lambda: (
+            scores.exact_match([], "") == 1.0
+        ),
+        "squad: silence on an answerable question is wrong": lambda: (
+            scores.answer_f1(["Rome"], "") == 0.0
+        ),
+        "squad: an answer that is only an article is silence": lambda: (
+            scores.answer_f1([], "The") == 1.0
+        ),
+        "squad: repeated words count once each": lambda: _same(
+            scores.answer_f1(["rome"], "rome rome rome"), 0.5
+        ),
+        "squad: the best of several truths counts": lambda: (
+            scores.answer_f1(["x y", "rome"], "Rome") == 1.0
+        ),
         "token accuracy: known answer 5/8": lambda: _same(
             scores.token_accuracy(TOKEN_LABELS, TOKEN_PREDICTIONS), 5 / 8
         ),
@@ -65,20 +83,42 @@ def _edges() -> dict[str, Check]:
     """Where shortcuts differ: another positive class, a class only predicted, a second truth, nothing to count, no number."""
     ragged = [*TOKEN_LABELS, [-100, -100]], [*TOKEN_PREDICTIONS, [-100, 3]]
     return {
-        "precision: of class 2, known answer 1/2": lambda: _same(scores.precision(LABELS, PREDICTIONS, 2), 1 / 2),
-        "recall: of class 2, known answer 1": lambda: _same(scores.recall(LABELS, PREDICTIONS, 2), 1.0),
+        "precision: of class 2, known answer 1/2": lambda: _same(
+            scores.precision(LABELS, PREDICTIONS, 2), 1 / 2
+        ),
+        "recall: of class 2, known answer 1": lambda: _same(
+            scores.recall(LABELS, PREDICTIONS, 2), 1.0
+        ),
         "f1: of class 2, known answer 2/3": lambda: _same(scores.f1(LABELS, PREDICTIONS, 2), 2 / 3),
-        "macro f1: a class that is only predicted counts": lambda: _same(scores.macro_f1([0, 0, 1], [0, 2, 1]), 5 / 9),
+        "macro f1: a class that is only predicted counts": lambda: _same(
+            scores.macro_f1([0, 0, 1], [0, 2, 1]), 5 / 9
+        ),
         "recall: 0 when nothing is positive": lambda: scores.recall([0, 0], [1, 0]) == 0.0,
         "f1: 0 when nothing is positive": lambda: scores.f1([0, 0], [0, 0]) == 0.0,
-        "squad exact: the best of several truths counts": lambda: scores.exact_match(["x y", "rome"], "Rome") == 1.0,
-        "squad exact: part of a truth is not the truth": lambda: scores.exact_match(["new york city"], "new york") == 0.0,
-        "token accuracy: a row without scored tokens counts nowhere": lambda: _same(scores.token_accuracy(*ragged), 5 / 8),
-        "loss: a batch that is no number stays visible": lambda: math.isnan(scores.token_mean_loss([[1.0], [math.nan]])),
-        "perplexity: a batch that is no number stays visible": lambda: math.isnan(scores.perplexity([[math.nan], [1.0]])),
-        "accuracy: a row without prediction is refused": lambda: _refused(scores.accuracy, LABELS, PREDICTIONS[:-1]),
-        "f1: a row without prediction is refused": lambda: _refused(scores.f1, LABELS, PREDICTIONS[:-1]),
-        "squad: a question without answer is refused": lambda: _refused(scores.squad_v2, TRUTHS, ANSWERS[:-1]),
+        "squad exact: the best of several truths counts": lambda: (
+            scores.exact_match(["x y", "rome"], "Rome") == 1.0
+        ),
+        "squad exact: part of a truth is not the truth": lambda: (
+            scores.exact_match(["new york city"], "new york") == 0.0
+        ),
+        "token accuracy: a row without scored tokens counts nowhere": lambda: _same(
+            scores.token_accuracy(*ragged), 5 / 8
+        ),
+        "loss: a batch that is no number stays visible": lambda: math.isnan(
+            scores.token_mean_loss([[1.0], [math.nan]])
+        ),
+        "perplexity: a batch that is no number stays visible": lambda: math.isnan(
+            scores.perplexity([[math.nan], [1.0]])
+        ),
+        "accuracy: a row without prediction is refused": lambda: _refused(
+            scores.accuracy, LABELS, PREDICTIONS[:-1]
+        ),
+        "f1: a row without prediction is refused": lambda: _refused(
+            scores.f1, LABELS, PREDICTIONS[:-1]
+        ),
+        "squad: a question without answer is refused": lambda: _refused(
+            scores.squad_v2, TRUTHS, ANSWERS[:-1]
+        ),
         "token accuracy: a row without prediction is refused": lambda: _refused(
             scores.token_accuracy, TOKEN_LABELS, TOKEN_PREDICTIONS[:-1]
         ),
@@ -107,9 +147,15 @@ def _against_library() -> dict[str, Check]:
         "accuracy = scikit-learn": lambda: _same(
             scores.accuracy(labels, guesses), library.accuracy_score(labels, guesses)
         ),
-        "accuracy = naive loop": lambda: _same(scores.accuracy(labels, guesses), _naive_accuracy(labels, guesses)),
-        "precision = scikit-learn": lambda: _same(scores.precision(*binary), library.precision_score(*binary)),
-        "recall = scikit-learn": lambda: _same(scores.recall(*binary), library.recall_score(*binary)),
+        "accuracy = naive loop": lambda: _same(
+            scores.accuracy(labels, guesses), _naive_accuracy(labels, guesses)
+        ),
+        "precision = scikit-learn": lambda: _same(
+            scores.precision(*binary), library.precision_score(*binary)
+        ),
+        "recall = scikit-learn": lambda: _same(
+            scores.recall(*binary), library.recall_score(*binary)
+        ),
         "f1 = scikit-learn": lambda: _same(scores.f1(*binary), library.f1_score(*binary)),
         "macro f1 = scikit-learn": lambda: _same(
             scores.macro_f1(labels, guesses), library.f1_score(labels, guesses, average="macro")
@@ -123,21 +169,32 @@ def _invariances() -> dict[str, Check]:
     random.Random(3).shuffle(order)
     mixed = [LABELS[i] for i in order], [PREDICTIONS[i] for i in order]
     flat = [x for batch in LOSSES for x in batch]
-    padded = [row + [-100] * 5 for row in TOKEN_LABELS], [row + [0] * 5 for row in TOKEN_PREDICTIONS]
+    padded = (
+        [row + [-100] * 5 for row in TOKEN_LABELS],
+        [row + [0] * 5 for row in TOKEN_PREDICTIONS],
+    )
     cut = [[x] for x in flat], [flat[:4], flat[4:]], [flat]
     return {
-        "f1: order of rows does not matter": lambda: _same(scores.f1(*mixed), scores.f1(LABELS, PREDICTIONS)),
+        "f1: order of rows does not matter": lambda: _same(
+            scores.f1(*mixed), scores.f1(LABELS, PREDICTIONS)
+        ),
         "macro f1: order of rows does not matter": lambda: _same(
             scores.macro_f1(*mixed), scores.macro_f1(LABELS, PREDICTIONS)
         ),
-        "loss: batch split does not matter": lambda: all(_same(scores.token_mean_loss(c), 14 / 9) for c in cut),
+        "loss: batch split does not matter": lambda: all(
+            _same(scores.token_mean_loss(c), 14 / 9) for c in cut
+        ),
         "perplexity: batch split does not matter": lambda: all(
             _same(scores.perplexity(c), math.exp(14 / 9)) for c in cut
         ),
-        "token accuracy: padding does not matter": lambda: _same(scores.token_accuracy(*padded), 5 / 8),
+        "token accuracy: padding does not matter": lambda: _same(
+            scores.token_accuracy(*padded), 5 / 8
+        ),
         "precision: swapped arguments give recall": lambda: (
             _same(scores.precision(PREDICTIONS, LABELS), scores.recall(LABELS, PREDICTIONS))
-            and not _same(scores.precision(PREDICTIONS, LABELS), scores.precision(LABELS, PREDICTIONS))
+            and not _same(
+                scores.precision(PREDICTIONS, LABELS), scores.precision(LABELS, PREDICTIONS)
+            )
         ),
     }
 

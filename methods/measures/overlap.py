@@ -43,7 +43,10 @@ def without_template(texts: list[Words]) -> list[Words]:
 
 def _shared(texts: list[Words]) -> int:
     low, high = min(texts), max(texts)
-    return next((i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(low, high, strict=False)) if a != b),
+        min(len(low), len(high)),
+    )
 
 
 def _grams(words: Words, size: int) -> set[tuple[str, ...]]:
@@ -58,7 +61,9 @@ def _buckets(keys: Iterable[tuple[int, Any]]) -> Iterator[list[int]]:
     return (sorted(b) for b in held.values() if len(b) > 1)
 
 
-def _candidates(texts: list[Text], shingles: list[set[tuple[str, ...]]], similarity: float) -> set[tuple[int, int]]:
+def _candidates(
+    texts: list[Text], shingles: list[set[tuple[str, ...]]], similarity: float
+) -> set[tuple[int, int]]:
     """Pairs worth an exact look, over-inclusive: MinHash-LSH on words, a shared rare shingle, one word left out."""
     from datasketch import MinHash, MinHashLSH
 
@@ -100,7 +105,9 @@ def _one_edit(a: Words, b: Words) -> bool:
     if len(a) > len(b):
         a, b = b, a
     at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), len(a))
-    return (len(a) == len(b) and a[at + 1 :] == b[at + 1 :]) or (len(a) + 1 == len(b) and a[at:] == b[at + 1 :])
+    return (len(a) == len(b) and a[at + 1 :] == b[at + 1 :]) or (
+        len(a) + 1 == len(b) and a[at:] == b[at + 1 :]
+    )
 
 
 def _runs(words: Words, step: int) -> set[str]:
@@ -118,9 +125,19 @@ def copied_letters(texts: list[Text], budget: int = 2_000_000) -> dict[tuple[int
     shared: Counter[tuple[int, int]] = Counter()
     for bucket in _buckets((i, run) for i, held in enumerate(runs) for run in held):
         if len(bucket) <= FEW:
-            shared.update(pair for pair in combinations(bucket, 2) if texts[pair[0]][0] != texts[pair[1]][0])
-    found = {(i, j): n / min(len(runs[i]), len(runs[j])) for (i, j), n in shared.items() if n * step >= LEAST}
-    return {(i, j): share for (i, j), share in found.items() if share >= COPIED and throughout(texts[i][2], texts[j][2])}
+            shared.update(
+                pair for pair in combinations(bucket, 2) if texts[pair[0]][0] != texts[pair[1]][0]
+            )
+    found = {
+        (i, j): n / min(len(runs[i]), len(runs[j]))
+        for (i, j), n in shared.items()
+        if n * step >= LEAST
+    }
+    return {
+        (i, j): share
+        for (i, j), share in found.items()
+        if share >= COPIED and throughout(texts[i][2], texts[j][2])
+    }
 
 
 def throughout(a: Words, b: Words, parts: int = 3, least: float = 0.2) -> bool:
@@ -128,7 +145,10 @@ def throughout(a: Words, b: Words, parts: int = 3, least: float = 0.2) -> bool:
     under every review lies in one part only."""
 
     def covered(letters: str, other: str) -> bool:
-        held, size = {other[at : at + RUN] for at in range(len(other) - RUN + 1)}, len(letters) - RUN + 1
+        held, size = (
+            {other[at : at + RUN] for at in range(len(other) - RUN + 1)},
+            len(letters) - RUN + 1,
+        )
         shared = [letters[at : at + RUN] in held for at in range(size)]
         cuts = [size * part // parts for part in range(parts + 1)]
         return all(sum(shared[x:y]) >= least * (y - x) for x, y in pairwise(cuts))
@@ -154,7 +174,9 @@ def overlaps(texts: list[Text], similarity: float, shingle: int) -> tuple[list[s
         (one, _, a), (other, _, b) = texts[i], texts[j]
         if one != other and a != b:
             why = _alike(a, b, shingles[i], shingles[j], similarity)
-            why = why or (f"{letters[i, j]:.2f} of its runs of letters" if (i, j) in letters else "")
+            why = why or (
+                f"{letters[i, j]:.2f} of its runs of letters" if (i, j) in letters else ""
+            )
             near += [_pair(texts, i, j, why)] if why else []
     return exact, near
 

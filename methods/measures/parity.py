@@ -23,7 +23,10 @@ def adapter_off(run: RunFolder) -> dict:
     views = {}
     with forward.adapter_off(run, model):
         forward.give_head(base, forward.untouched_head(model), promise.heads)
-        views["trained, reloaded"] = (forward.logits(run, model, batch), forward.logits(run, base, batch))
+        views["trained, reloaded"] = (
+            forward.logits(run, model, batch),
+            forward.logits(run, base, batch),
+        )
     moved = forward.perturb(model, promise)
     with forward.adapter_off(run, model):
         forward.give_head(base, forward.untouched_head(model), promise.heads)
@@ -36,7 +39,9 @@ def adapter_off(run: RunFolder) -> dict:
     return report
 
 
-def live_views(run: RunFolder, base: nn.Module, batch: dict, promise: expected.Promise, names: tuple) -> dict:
+def live_views(
+    run: RunFolder, base: nn.Module, batch: dict, promise: expected.Promise, names: tuple
+) -> dict:
     """What the run's own model said, beside the base with the run's first head."""
     forward.give_head(base, forward.initial_head(run), promise.heads)
     wanted = forward.logits(run, base, batch)
@@ -47,15 +52,25 @@ def live_views(run: RunFolder, base: nn.Module, batch: dict, promise: expected.P
 def compared(views: dict[str, tuple[Tensor, Tensor]]) -> dict:
     for seen, wanted in views.values():
         forward.same_shape(seen, wanted)
-    rows = torch.stack([(seen.double() - wanted.double()).abs().amax(1) for seen, wanted in views.values()])
+    rows = torch.stack(
+        [(seen.double() - wanted.double()).abs().amax(1) for seen, wanted in views.values()]
+    )
     changes = {name: changed_predictions(*pair) for name, pair in views.items()}
-    findings = [f"{name}: max |Δlogit| {float(row.max()):.3g}" for name, row in zip(views, rows, strict=True)]
+    findings = [
+        f"{name}: max |Δlogit| {float(row.max()):.3g}"
+        for name, row in zip(views, rows, strict=True)
+    ]
     return {
-        "values": {"logit_difference": rows.amax(0).tolist(), "prediction_changes": [float(sum(changes.values()))]},
+        "values": {
+            "logit_difference": rows.amax(0).tolist(),
+            "prediction_changes": [float(sum(changes.values()))],
+        },
         "unit": {"logit_difference": "logits", "prediction_changes": "rows"},
         "sampling_unit": "row",
         "counts": {"rows": rows.shape[1], "views": len(views)},
-        "findings": [line for line, row in zip(findings, rows, strict=True) if float(row.max()) != 0],
+        "findings": [
+            line for line, row in zip(findings, rows, strict=True) if float(row.max()) != 0
+        ],
         "arrays": {name: row.tolist() for name, row in zip(views, rows, strict=True)},
     }
 
@@ -70,7 +85,9 @@ def changed_predictions(seen: Tensor, wanted: Tensor) -> int:
 def fresh_init(run: RunFolder) -> dict:
     """Metrics logit_difference [logits] per scored item, prediction_changes [rows]: the live model at step 0 against the base."""
     if not expected.promises_identity(run.recipe):
-        raise NotObservable(f"{run.recipe['method']['name']} does not promise to start as the base; gate it off in the subject")
+        raise NotObservable(
+            f"{run.recipe['method']['name']} does not promise to start as the base; gate it off in the subject"
+        )
     batch, base = forward.probe(run), forward.base(run)
     forward.live_needed(run, "step0")
     return compared(live_views(run, base, batch, expected.promise(run.recipe, base), ("step0",)))
@@ -95,8 +112,10 @@ def save_reload(run: RunFolder) -> dict:
             "pickled_files": [float(len(pickled))],
         },
         "unit": {
-            "logit_difference_over_effect": "1", "loss_difference": "nats",
-            "artifact_missing": "tensors", "pickled_files": "count",
+            "logit_difference_over_effect": "1",
+            "loss_difference": "nats",
+            "artifact_missing": "tensors",
+            "pickled_files": "count",
         },
         "sampling_unit": "run",
         "counts": {"rows": len(end), "logit_difference": error, "effect": effect, "loss": loss},
@@ -116,7 +135,11 @@ def probe_loss(run: RunFolder, model: nn.Module, batch: dict[str, Tensor]) -> fl
 def deterministic_eval(run: RunFolder) -> dict:
     """Metrics difference [logits], one number per comparison; stray_training_modules [modules]."""
     batch, model = forward.probe(run), forward.trained(run)
-    stray = [f"{name}: in training mode in evaluation" for name, module in model.named_modules() if module.training]
+    stray = [
+        f"{name}: in training mode in evaluation"
+        for name, module in model.named_modules()
+        if module.training
+    ]
     first = forward.logits(run, model, batch)
     found = {
         "the same forward twice": first - forward.logits(run, model, batch),
@@ -130,17 +153,24 @@ def deterministic_eval(run: RunFolder) -> dict:
         found |= modes_compared(run, model, batch, first)
     watched = run.json("inventory.json")
     noisy = watched.get("evaluated", {}).get("with_dropout", 0)
-    stray += [f"the loop evaluated with dropout alive in {noisy} forwards; call model.eval() first"] * (noisy > 0)
+    stray += [
+        f"the loop evaluated with dropout alive in {noisy} forwards; call model.eval() first"
+    ] * (noisy > 0)
     mixed = watched.get("training_flags_mixed", [])
     stray += [f"{name}: in another mode than the live model" for name in mixed]
     numbers = {name: forward.largest(difference) for name, difference in found.items()}
     return {
-        "values": {"difference": list(numbers.values()), "stray_training_modules": [float(len(stray))]},
+        "values": {
+            "difference": list(numbers.values()),
+            "stray_training_modules": [float(len(stray))],
+        },
         "unit": {"difference": "logits", "stray_training_modules": "modules"},
         "sampling_unit": "comparison",
         "counts": {"comparisons": len(found), "rows": len(first)},
         "not_scored": {} if quiet else {"training mode: the recipe declares dropout": 1},
-        "findings": ([f"{name}: {number:.3g}" for name, number in numbers.items() if number != 0] + stray)[:LIMIT],
+        "findings": (
+            [f"{name}: {number:.3g}" for name, number in numbers.items() if number != 0] + stray
+        )[:LIMIT],
     }
 
 
@@ -156,13 +186,18 @@ def declares_noise(recipe: dict, model: nn.Module) -> bool:
     settings |= {f"base.{key}": value for key, value in model.config.to_dict().items()}
     return any(
         isinstance(value, float | int) and value > 0
-        for key, value in settings.items() if "drop" in key or key.endswith("_pdrop")
+        for key, value in settings.items()
+        if "drop" in key or key.endswith("_pdrop")
     )
 
 
-def modes_compared(run: RunFolder, model: nn.Module, batch: dict, first: Tensor) -> dict[str, Tensor]:
+def modes_compared(
+    run: RunFolder, model: nn.Module, batch: dict, first: Tensor
+) -> dict[str, Tensor]:
     with forward.training_mode(model), torch.no_grad():
-        found = {"training and evaluation mode": probe_logits(model, batch, run.recipe["task"]) - first}
+        found = {
+            "training and evaluation mode": probe_logits(model, batch, run.recipe["task"]) - first
+        }
     live = forward.live(run, "end_train_mode")
     if live is not None:
         found["live model, training and evaluation mode"] = live - forward.live_needed(run, "end")
@@ -179,13 +214,21 @@ def batch_invariance(run: RunFolder, rows: int = 16, extra: int = 7) -> dict:
     numbers = {name: forward.per_row(seen - whole) for name, seen in views.items()}
     worst = {name: max(row) for name, row in numbers.items()}
     return {
-        "values": {"difference_over_effect": [forward.over(v, effect) for row in numbers.values() for v in row]},
+        "values": {
+            "difference_over_effect": [
+                forward.over(v, effect) for row in numbers.values() for v in row
+            ]
+        },
         "unit": {"difference_over_effect": "1"},
         "sampling_unit": "row",
         "counts": {"rows": len(batch["labels"]), "views": len(views), "effect": effect},
         "not_scored": skipped,
-        "findings": [f"{name}: max |Δlogit| {number:.3g}" for name, number in worst.items() if number != 0],
-        "vetoes": [] if effect > 0 else ["the trained model answers as the base: no effect to compare with"],
+        "findings": [
+            f"{name}: max |Δlogit| {number:.3g}" for name, number in worst.items() if number != 0
+        ],
+        "vetoes": []
+        if effect > 0
+        else ["the trained model answers as the base: no effect to compare with"],
         "arrays": numbers,
     }
 

@@ -20,7 +20,9 @@ def acted(requests: Requests, tokens: int, at: int) -> None:
         requests.answer(f"whole:{tokens}", at)
 
 
-def latency(run: RunFolder, blocks: int = 12, each: int = 20, batch: int = 8, seed: int = 3) -> dict[str, Any]:
+def latency(
+    run: RunFolder, blocks: int = 12, each: int = 20, batch: int = 8, seed: int = 3
+) -> dict[str, Any]:
     """Metrics seconds@k [seconds] of a request under action k (audio tokens, 0 the gate off), one number per block: the median of `each` requests,
     actions in an order drawn per request. The policy's linear map, microseconds, is left out.
 
@@ -38,7 +40,18 @@ def latency(run: RunFolder, blocks: int = 12, each: int = 20, batch: int = 8, se
     values = {f"seconds@{k}": middle(seen[k]) for k in actions}
     whole = {k: sorted(values[f"seconds@{k}"])[blocks // 2] for k in actions}
     return {
-        "values": values, "unit": dict.fromkeys(values, "seconds"), "sampling_unit": "block",
-        "counts": {"blocks": blocks, "requests_a_block": each, "items_a_request": batch, "threads": torch.get_num_threads()},
-        "vetoes": [f"host busy: {k} audio tokens took {whole[k]:.4g} s a request and none took {whole[0]:.4g}; measure again" for k in actions if k and whole[k] <= whole[0]],
-    }  # fmt: skip
+        "values": values,
+        "unit": dict.fromkeys(values, "seconds"),
+        "sampling_unit": "block",
+        "counts": {
+            "blocks": blocks,
+            "requests_a_block": each,
+            "items_a_request": batch,
+            "threads": torch.get_num_threads(),
+        },
+        "vetoes": [
+            f"host busy: {k} audio tokens took {whole[k]:.4g} s a request and none took {whole[0]:.4g}; measure again"
+            for k in actions
+            if k and whole[k] <= whole[0]
+        ],
+    }

@@ -31,14 +31,21 @@ ALIKE = ("live_differs", "start_differs", "served_differs")
 def stored(run: RunFolder) -> dict[str, str]:
     """Live name → digest of every tensor in the folders of the two backbones, read anew from their files, in the precision that they are loaded in."""
     found: dict[str, str] = {}
-    held = {"base.": PRECISIONS[run.recipe["training"]["precision"]], "audio_encoder.": torch.float32}
+    held = {
+        "base.": PRECISIONS[run.recipe["training"]["precision"]],
+        "audio_encoder.": torch.float32,
+    }
     for part, prefix in zip(PARTS, FROZEN, strict=True):
         for file in sorted((run.base / part).glob("*.safetensors")):
             for name, tensor in load_file(file).items():
                 if prefix == "base." or name.startswith(HEARD):
-                    found[prefix + name] = tensor_digest(tensor.to(held[prefix]) if tensor.is_floating_point() else tensor)
+                    found[prefix + name] = tensor_digest(
+                        tensor.to(held[prefix]) if tensor.is_floating_point() else tensor
+                    )
     if not found:
-        raise NotObservable(f"{run.base} holds no safetensors; the backbones cannot be compared with what they were loaded from")
+        raise NotObservable(
+            f"{run.base} holds no safetensors; the backbones cannot be compared with what they were loaded from"
+        )
     return found
 
 
@@ -49,8 +56,18 @@ def freeze(run: RunFolder) -> dict[str, Any]:
     ones once; share_over_declared [1]: by how much that is more than the subject's budget."""
     seen, tensors = inventory(run)
     asked, live, wanted = seen["watched"]["trainable_steps"], parameters(tensors), promised(run)
-    ever = [item for item in live if item["requires_grad_first"] or item["requires_grad_last"] or asked.get(item["name"])]
-    always = {i["name"] for i in live if i["requires_grad_first"] and i["requires_grad_last"] and asked.get(i["name"], 0) >= seen["steps"]}
+    ever = [
+        item
+        for item in live
+        if item["requires_grad_first"] or item["requires_grad_last"] or asked.get(item["name"])
+    ]
+    always = {
+        i["name"]
+        for i in live
+        if i["requires_grad_first"]
+        and i["requires_grad_last"]
+        and asked.get(i["name"], 0) >= seen["steps"]
+    }
     held = [item for item in live if item["in_optimizer"]]
     most = max((item["optimizer_steps"] for item in held), default=0)
     whole = {item["name"] for item in held if item["optimizer_steps"] == most}
@@ -58,43 +75,86 @@ def freeze(run: RunFolder) -> dict[str, Any]:
     by_name = {item["name"]: item for item in tensors}
     saved, projected = shipped(run)["values"], run.recipe["retention"]["null_space"]
     found = {
-        "trainable_unexpected": [f"{item['name']}: trains, but is no part of projector or fusion" for item in ever if item["name"] not in wanted],
-        "trainable_missing": [f"{name}: must train, and did not throughout" for name in wanted if name not in always],
-        "shape_wrong": [f"{name}: {by_name[name]['shape']}, the recipe says {list(shape)}" for name, shape in wanted.items()
-                        if name in by_name and tuple(by_name[name]["shape"]) != shape],
-        "frozen_changed": [f"{item['name']}: changed in training" for item in frozen if item["digest_first"] != item["digest_last"]]
+        "trainable_unexpected": [
+            f"{item['name']}: trains, but is no part of projector or fusion"
+            for item in ever
+            if item["name"] not in wanted
+        ],
+        "trainable_missing": [
+            f"{name}: must train, and did not throughout" for name in wanted if name not in always
+        ],
+        "shape_wrong": [
+            f"{name}: {by_name[name]['shape']}, the recipe says {list(shape)}"
+            for name, shape in wanted.items()
+            if name in by_name and tuple(by_name[name]["shape"]) != shape
+        ],
+        "frozen_changed": [
+            f"{item['name']}: changed in training"
+            for item in frozen
+            if item["digest_first"] != item["digest_last"]
+        ]
         + [f"{name}: added while it trained" for name in seen["added_in_training"]],
         "base_differs": differing(frozen, stored(run)),
-        "frozen_in_optimizer": [f"{item['name']}: frozen, yet in the optimizer" for item in held if item["name"] not in wanted],
-        "missing_from_optimizer": [f"{name}: not in the optimizer at every step" for name in wanted if name not in whole],
+        "frozen_in_optimizer": [
+            f"{item['name']}: frozen, yet in the optimizer"
+            for item in held
+            if item["name"] not in wanted
+        ],
+        "missing_from_optimizer": [
+            f"{name}: not in the optimizer at every step" for name in wanted if name not in whole
+        ],
         "strangers": ["a tensor that is none of the model's"] * seen["optimizer_strangers"],
         "modes_wrong": wrong_modes(seen),
-        "written_elsewhere": ["the adapter changed outside of an optimizer step"] * (0 if projected else seen["watched"]["written_elsewhere"]),
-    }  # fmt: skip
-    units = {name: {"modes_wrong": "modules", "written_elsewhere": "count"}.get(name, "tensors") for name in found}
+        "written_elsewhere": ["the adapter changed outside of an optimizer step"]
+        * (0 if projected else seen["watched"]["written_elsewhere"]),
+    }
+    units = {
+        name: {"modes_wrong": "modules", "written_elsewhere": "count"}.get(name, "tensors")
+        for name in found
+    }
     report = counted(found, units)
     distinct = {item["storage"]: prod(item["shape"]) for item in live}
     own = sum(prod(shape) for shape in wanted.values())
     share = own / sum(distinct.values())
-    report["values"] |= {"trainable_share": [share], "share_over_declared": [max(0.0, share - run.recipe["budgets"]["trainable_share"])]}
+    report["values"] |= {
+        "trainable_share": [share],
+        "share_over_declared": [max(0.0, share - run.recipe["budgets"]["trainable_share"])],
+    }
     report["unit"] |= {"trainable_share": "1", "share_over_declared": "1"}
     flowing = flow(run)["values"]
-    report["values"] |= {**saved, "without_gradient": flowing["without_gradient"], "without_update": flowing["without_update"]}
+    report["values"] |= {
+        **saved,
+        "without_gradient": flowing["without_gradient"],
+        "without_update": flowing["without_update"],
+    }
     report["unit"] |= {"without_gradient": "tensors", "without_update": "tensors"}
     report["unit"] |= {name: "count" if name == "pickled_files" else "tensors" for name in saved}
     alike = as_asked(run, sound=not any(count for (count,) in saved.values()))
     report["values"] |= {name: [float(len(lines))] for name, lines in alike.items()}
     report["unit"] |= {name: "count" if name == "settings_off" else "rows" for name in alike}
-    report["findings"] = [*report["findings"], *(line for lines in alike.values() for line in lines[:3])]
-    report["counts"] = {"trainable_parameters": own, "parameters": sum(distinct.values()), "frozen_tensors": len(frozen)}
-    report["not_scored"] = {"what else writes the adapter: the null-space projection does, after each step": 1} if projected else {}
+    report["findings"] = [
+        *report["findings"],
+        *(line for lines in alike.values() for line in lines[:3]),
+    ]
+    report["counts"] = {
+        "trainable_parameters": own,
+        "parameters": sum(distinct.values()),
+        "frozen_tensors": len(frozen),
+    }
+    report["not_scored"] = (
+        {"what else writes the adapter: the null-space projection does, after each step": 1}
+        if projected
+        else {}
+    )
     return report
 
 
 def as_asked(run: RunFolder, *, sound: bool) -> dict[str, list[str]]:
     """Settings that are not the recipe's, and probe rows on which the model as it trained, or as it is served, is not what its saved
     tensors say. The latter is asked of a sound artefact alone."""
-    answers = {**lived(run), "served_differs": served(run)} if sound else {name: [] for name in ALIKE}
+    answers = (
+        {**lived(run), "served_differs": served(run)} if sound else {name: [] for name in ALIKE}
+    )
     return {"settings_off": settings_off(run), **answers}
 
 
@@ -110,19 +170,28 @@ def differing(frozen: list[dict[str, Any]], files: dict[str, str]) -> list[str]:
         elif item["kind"] == "parameter" and item["storage"] not in tied:
             lines.append(f"{item['name']}: in no backbone's file")
     present = {item["name"] for item in frozen}
-    return lines + [f"{name}: in the backbone's file, not in the model" for name in files if name not in present]
+    return lines + [
+        f"{name}: in the backbone's file, not in the model" for name in files if name not in present
+    ]
 
 
 def wrong_modes(seen: dict[str, Any]) -> list[str]:
     """Backbones in evaluation mode, projector and fusion in training mode, and no change between forwards."""
     mixed, training = set(seen["training_flags_mixed"]), seen["started_in_training"]
-    held = {item["name"].rpartition(".")[0] for item in seen["tensors"]} | {"base", "audio_encoder"}  # modules with tensors of their own
+    held = {item["name"].rpartition(".")[0] for item in seen["tensors"]} | {
+        "base",
+        "audio_encoder",
+    }  # modules with tensors of their own
     ours = [name for name in mixed | held if name.split(".")[0] in ("base", "audio_encoder")]
     lines = [f"{name}: not in training mode" for name in mixed if training and name not in ours]
     awake = sorted(name for name in ours if (name in mixed) != training)
     if awake:
-        lines.append(f"{awake[0]}: a backbone in training mode; its dropout and running statistics are live")
-    return lines + ["modes changed between forwards of the training"] * (seen["watched"]["mode_changes"] > 0)
+        lines.append(
+            f"{awake[0]}: a backbone in training mode; its dropout and running statistics are live"
+        )
+    return lines + ["modes changed between forwards of the training"] * (
+        seen["watched"]["mode_changes"] > 0
+    )
 
 
 def shipped(run: RunFolder) -> dict[str, Any]:
@@ -136,16 +205,41 @@ def shipped(run: RunFolder) -> dict[str, Any]:
     declared["layers"] = list(declared["layers"])
     _, tensors = inventory(run)
     last = {item["name"]: item["digest_last"] for item in tensors}
-    pickled = [path.name for path in run.artifact.rglob("*") if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")]
-    return counted({
-        "artifact_missing": [f"{name}: trained, not saved" for name in wanted if name not in saved],
-        "artifact_differs": [f"{name}: saved with other bytes than it was trained to" for name in wanted
-                             if name in saved and tensor_digest(saved[name]) != last.get(name)]
-        + [f"{CONFIG}: {name} is {told.get(name)}, the recipe says {value}" for name, value in declared.items() if saved and told.get(name) != value],
-        "excess": [f"{name}: saved, but no part of projector or fusion" for name in saved if name not in wanted]
-        + [f"{name}: saved beside the adapter" for name in beside],
-        "pickled_files": pickled,
-    }, {"artifact_missing": "tensors", "artifact_differs": "tensors", "excess": "tensors", "pickled_files": "count"})  # fmt: skip
+    pickled = [
+        path.name
+        for path in run.artifact.rglob("*")
+        if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+    ]
+    return counted(
+        {
+            "artifact_missing": [
+                f"{name}: trained, not saved" for name in wanted if name not in saved
+            ],
+            "artifact_differs": [
+                f"{name}: saved with other bytes than it was trained to"
+                for name in wanted
+                if name in saved and tensor_digest(saved[name]) != last.get(name)
+            ]
+            + [
+                f"{CONFIG}: {name} is {told.get(name)}, the recipe says {value}"
+                for name, value in declared.items()
+                if saved and told.get(name) != value
+            ],
+            "excess": [
+                f"{name}: saved, but no part of projector or fusion"
+                for name in saved
+                if name not in wanted
+            ]
+            + [f"{name}: saved beside the adapter" for name in beside],
+            "pickled_files": pickled,
+        },
+        {
+            "artifact_missing": "tensors",
+            "artifact_differs": "tensors",
+            "excess": "tensors",
+            "pickled_files": "count",
+        },
+    )
 
 
 def declared_in(file: Path) -> dict[str, Any]:
@@ -161,7 +255,9 @@ def weights(file: Path) -> dict[str, Any]:
     try:
         return load_file(file)
     except SafetensorError as error:
-        raise NotObservable(f"{file} is no safetensors file ({error}); train the run again") from error
+        raise NotObservable(
+            f"{file} is no safetensors file ({error}); train the run again"
+        ) from error
 
 
 def flow(run: RunFolder, within: int = 3) -> dict[str, Any]:
@@ -169,11 +265,29 @@ def flow(run: RunFolder, within: int = 3) -> dict[str, Any]:
     seen, tensors = inventory(run)
     wanted = promised(run)
     watched = [item for item in parameters(tensors) if item["name"] in wanted]
-    gone = [f"{name}: not in the model" for name in wanted if name not in {item["name"] for item in watched}]
-    still = [f"{i['name']}: first gradient at step {i['first_grad_step']}" for i in watched if late(i["first_grad_step"], within)]
-    unmoved = [f"{i['name']}: first update at step {i['first_update_step']}" for i in watched if late(i["first_update_step"], within)]
-    report = counted({"without_gradient": still + gone, "without_update": unmoved + gone}, "tensors", counts={"watched": len(watched)})
+    gone = [
+        f"{name}: not in the model"
+        for name in wanted
+        if name not in {item["name"] for item in watched}
+    ]
+    still = [
+        f"{i['name']}: first gradient at step {i['first_grad_step']}"
+        for i in watched
+        if late(i["first_grad_step"], within)
+    ]
+    unmoved = [
+        f"{i['name']}: first update at step {i['first_update_step']}"
+        for i in watched
+        if late(i["first_update_step"], within)
+    ]
+    report = counted(
+        {"without_gradient": still + gone, "without_update": unmoved + gone},
+        "tensors",
+        counts={"watched": len(watched)},
+    )
     silent = {item["name"]: silent_share(item, seen["steps"]) for item in watched}
-    report["values"]["silent_share"], report["unit"]["silent_share"] = [max(silent.values(), default=1.0)], "1"
+    report["values"]["silent_share"], report["unit"]["silent_share"] = (
+        [max(silent.values(), default=1.0)],
+        "1",
+    )
     return report
-

@@ -25,7 +25,9 @@ def run(trained: RunFolder, split: str = "test", dev: str = "dev") -> dict[str, 
     """
     safe, pair = shipped(trained)
     most = safe.config.tokens
-    items, held = (Items(pair, trained.data, rows.read(trained.data, name)) for name in (split, dev))
+    items, held = (
+        Items(pair, trained.data, rows.read(trained.data, name)) for name in (split, dev)
+    )
     off, states = said(safe, items, 0)
     on, _ = said(safe, items, most)
     drift = (off.exp() * (off - on)).sum(1).clamp_min(0)
@@ -37,16 +39,43 @@ def run(trained: RunFolder, split: str = "test", dev: str = "dev") -> dict[str, 
     base = (base_answers(trained, items) == items.truth).float()
     shape = curve(trained)["values"]
     values = {
-        "right": right[~plain], "dev_right": (held_on.argmax(1) == held.truth).float()[~held.plain], "plain_on": right[plain], "plain_base": base[plain],
-        "dev_plain_on": (held_on.argmax(1) == held.truth).float()[held.plain], "dev_plain_base": (held_off.argmax(1) == held.truth).float()[held.plain],
-        "drift_on": drift[plain], "drift_policy": torch.where(consulted, drift, torch.zeros(()))[plain],
-    }  # fmt: skip
+        "right": right[~plain],
+        "dev_right": (held_on.argmax(1) == held.truth).float()[~held.plain],
+        "plain_on": right[plain],
+        "plain_base": base[plain],
+        "dev_plain_on": (held_on.argmax(1) == held.truth).float()[held.plain],
+        "dev_plain_base": (held_off.argmax(1) == held.truth).float()[held.plain],
+        "drift_on": drift[plain],
+        "drift_policy": torch.where(consulted, drift, torch.zeros(()))[plain],
+    }
     unit = {name: "nats" if name.startswith("drift") else "accuracy" for name in values}
     size = sum(p.numel() for p in safe.adapter().values())
     return {
-        "values": {**{name: [round(x, 6) for x in value.tolist()] for name, value in values.items()}, **shape, "parameters": [float(size)]},
-        "unit": {**unit, "nonfinite": "count", "spikes": "count", "late_over_early": "ratio", "peak_over_start": "ratio", "divergence": "1", "parameters": "parameters"},
-        "sampling_unit": "item", "counts": {"threshold": threshold, "tokens": most, "r": safe.config.r, "seed": trained.recipe["training"]["seed"], "chunk": HELD},
-        "digests": {"frozen_off": hashlib.sha256(off.numpy().tobytes()).hexdigest(), "rows": rows.digest(items.rows),
-                    "artifact": hashlib.sha256((trained.artifact / WEIGHTS).read_bytes()).hexdigest()},
-    }  # fmt: skip
+        "values": {
+            **{name: [round(x, 6) for x in value.tolist()] for name, value in values.items()},
+            **shape,
+            "parameters": [float(size)],
+        },
+        "unit": {
+            **unit,
+            "nonfinite": "count",
+            "spikes": "count",
+            "late_over_early": "ratio",
+            "peak_over_start": "ratio",
+            "divergence": "1",
+            "parameters": "parameters",
+        },
+        "sampling_unit": "item",
+        "counts": {
+            "threshold": threshold,
+            "tokens": most,
+            "r": safe.config.r,
+            "seed": trained.recipe["training"]["seed"],
+            "chunk": HELD,
+        },
+        "digests": {
+            "frozen_off": hashlib.sha256(off.numpy().tobytes()).hexdigest(),
+            "rows": rows.digest(items.rows),
+            "artifact": hashlib.sha256((trained.artifact / WEIGHTS).read_bytes()).hexdigest(),
+        },
+    }

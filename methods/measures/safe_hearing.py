@@ -17,7 +17,9 @@ def _bank(bands: int) -> np.ndarray:
     ends = 2595 * np.log10(1 + np.array([60, 4000]) / 700)
     edges = 700 * (10 ** (np.linspace(*ends, bands + 2) / 2595) - 1)
     bins, width = np.fft.rfftfreq(WINDOW, 1 / 8000), np.diff(edges)[:, None]
-    return np.maximum(0, np.minimum((bins - edges[:-2, None]) / width[:-1], (edges[2:, None] - bins) / width[1:]))
+    return np.maximum(
+        0, np.minimum((bins - edges[:-2, None]) / width[:-1], (edges[2:, None] - bins) / width[1:])
+    )
 
 
 def log_mel(wave: np.ndarray, bands: int = 24) -> np.ndarray:
@@ -41,7 +43,9 @@ def extent(mel: np.ndarray, least: int = 8, around: int = 6) -> tuple[int, int]:
     with variance 1, or goes on unchanged, whichever is likelier (a generalised likelihood ratio over all stretches).
     """
     count, var = len(mel), _noise_variance()
-    total, squares = (np.vstack([np.zeros(mel.shape[1]), np.cumsum(part, 0)]) for part in (mel, mel**2))
+    total, squares = (
+        np.vstack([np.zeros(mel.shape[1]), np.cumsum(part, 0)]) for part in (mel, mel**2)
+    )
     first, after = np.triu_indices(count + 1, least)
     chosen = after - first <= count - around
     if not chosen.any():
@@ -63,7 +67,16 @@ def features_of(mel: np.ndarray, here: tuple[int, int]) -> np.ndarray:
     inside, outside = mel[slice(*here)], np.vstack([mel[: here[0]], mel[here[1] :]])
     inside = inside - (outside if len(outside) else mel).mean(0)
     lead = np.bincount(inside.argmax(1), minlength=mel.shape[1]) / len(inside)
-    return np.concatenate([inside.mean(0), np.percentile(inside, 95, axis=0), inside.std(0), np.abs(np.diff(inside, axis=0)).mean(0), lead, [len(inside)]])
+    return np.concatenate(
+        [
+            inside.mean(0),
+            np.percentile(inside, 95, axis=0),
+            inside.std(0),
+            np.abs(np.diff(inside, axis=0)).mean(0),
+            lead,
+            [len(inside)],
+        ]
+    )
 
 
 class Ear:
@@ -72,14 +85,27 @@ class Ear:
     features: (n, d), of the clips in `names`; labels: (n,) numbers of their events.
     """
 
-    def __init__(self, names: Sequence[str], features: np.ndarray, labels: np.ndarray, events: int, penalty: float = 100.0) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        features: np.ndarray,
+        labels: np.ndarray,
+        events: int,
+        penalty: float = 100.0,
+    ) -> None:
         self.mean, self.scale = features.mean(0), features.std(0) + 1e-6
         self.fold = {name: n % 5 for n, name in enumerate(names)}
-        data, wanted, folds = self._input(features), np.eye(events)[labels], np.arange(len(labels)) % 5
+        data, wanted, folds = (
+            self._input(features),
+            np.eye(events)[labels],
+            np.arange(len(labels)) % 5,
+        )
         parts = [(data[folds == f], wanted[folds == f]) for f in range(5)]
         gram, cross = sum(x.T @ x for x, _ in parts), sum(x.T @ y for x, y in parts)
         ridge = penalty * np.eye(data.shape[1])
-        self.weights = [np.linalg.solve(gram - x.T @ x + ridge, cross - x.T @ y) for x, y in parts] + [np.linalg.solve(gram + ridge, cross)]
+        self.weights = [
+            np.linalg.solve(gram - x.T @ x + ridge, cross - x.T @ y) for x, y in parts
+        ] + [np.linalg.solve(gram + ridge, cross)]
 
     def _input(self, features: np.ndarray) -> np.ndarray:
         return np.hstack([(features - self.mean) / self.scale, np.ones((len(features), 1))])
@@ -87,14 +113,27 @@ class Ear:
     def hear(self, names: Sequence[str], features: np.ndarray) -> np.ndarray:
         """(n, events) scores; a clip that was fitted is judged by the fit without its fold."""
         data = self._input(features)
-        return np.array([row @ self.weights[self.fold.get(name, 5)] for name, row in zip(names, data, strict=True)])
+        return np.array(
+            [
+                row @ self.weights[self.fold.get(name, 5)]
+                for name, row in zip(names, data, strict=True)
+            ]
+        )
 
 
 def stands_out(mel: np.ndarray, here: tuple[int, int]) -> float:
     """dB of the event's power over the noise's, the noise taken to go on through it."""
     power = np.exp(mel).sum(1)
     outside = np.concatenate([power[: here[0]], power[here[1] :]])
-    return float(10 * np.log10(max(power[slice(*here)].mean() / (outside.mean() if len(outside) else power.mean()) - 1, 1e-3)))
+    return float(
+        10
+        * np.log10(
+            max(
+                power[slice(*here)].mean() / (outside.mean() if len(outside) else power.mean()) - 1,
+                1e-3,
+            )
+        )
+    )
 
 
 def sound_hash(wave: np.ndarray) -> np.ndarray:
@@ -109,4 +148,7 @@ def correlation(one: np.ndarray, other: np.ndarray) -> float:
     parts = [np.diff(wave.astype(float)) for wave in (one, other)]
     size = 1 << (sum(map(len, parts)) - 1).bit_length()
     spectra = [np.fft.rfft(part, size) for part in parts]
-    return float(np.abs(np.fft.irfft(spectra[0] * spectra[1].conj(), size)).max() / math.prod(np.linalg.norm(part) for part in parts))
+    return float(
+        np.abs(np.fft.irfft(spectra[0] * spectra[1].conj(), size)).max()
+        / math.prod(np.linalg.norm(part) for part in parts)
+    )

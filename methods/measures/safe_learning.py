@@ -13,7 +13,9 @@ from gonogo.methods.safe import rows
 from gonogo.methods.safe.training import Items
 
 
-def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 600) -> dict[str, Any]:
+def overfit(
+    overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 600
+) -> dict[str, Any]:
     """Metrics final_loss [nats] of the training items that need audio, train_accuracy, heldout_correct and their `…_control`
     [accuracy] per item 0/1; control_fall [ratio]; off_differs, trained_on [rows].
 
@@ -30,31 +32,63 @@ def overfit(overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int =
         logs, _ = said(safe, own, safe.config.tokens)
         told["train_accuracy" + suffix] = (logs.argmax(1) == own.truth).float().tolist()
         other = Items(pair, data, [row for row in test if row["need"] != "none"])
-        told["heldout_correct" + suffix] = (said(safe, other, safe.config.tokens)[0].argmax(1) == other.truth).float().tolist()
+        told["heldout_correct" + suffix] = (
+            (said(safe, other, safe.config.tokens)[0].argmax(1) == other.truth).float().tolist()
+        )
         if not suffix:
             loss = float(-logs[torch.arange(len(own.truth)), own.truth].mean())
             plain = Items(pair, data, [row for row in tiny if row["need"] == "none"])
             differs = int((said(safe, plain, 0)[0].argmax(1) != base_answers(run, plain)).sum())
-    known = {(row["audio"], row["question"]) for run in (overfit_run, shuffled_run) for row in rows.read(run.data, "train")}
+    known = {
+        (row["audio"], row["question"])
+        for run in (overfit_run, shuffled_run)
+        for row in rows.read(run.data, "train")
+    }
     seen = sum((row["audio"], row["question"]) in known for row in test)
-    values = {**told, "final_loss": [loss], "control_fall": curve(shuffled_run)["values"]["late_over_early"], "off_differs": [float(differs)],
-              "trained_on": [float(seen)]}  # fmt: skip
+    values = {
+        **told,
+        "final_loss": [loss],
+        "control_fall": curve(shuffled_run)["values"]["late_over_early"],
+        "off_differs": [float(differs)],
+        "trained_on": [float(seen)],
+    }
     return {
-        "values": values, "sampling_unit": "item", "counts": {"train_items": len(tiny), "heldout_items": len(test)},
-        "unit": {**dict.fromkeys(told, "accuracy"), "final_loss": "nats", "control_fall": "ratio", "off_differs": "rows", "trained_on": "rows"},
+        "values": values,
+        "sampling_unit": "item",
+        "counts": {"train_items": len(tiny), "heldout_items": len(test)},
+        "unit": {
+            **dict.fromkeys(told, "accuracy"),
+            "final_loss": "nats",
+            "control_fall": "ratio",
+            "off_differs": "rows",
+            "trained_on": "rows",
+        },
         "vetoes": otherwise(overfit_run, shuffled_run),
-    }  # fmt: skip
+    }
 
 
 def otherwise(overfit_run: RunFolder, shuffled_run: RunFolder) -> list[str]:
     """In what the control differs from the overfit beside its answers, which are the same of each kind of question, dealt anew; a line each."""
     one, other = overfit_run.recipe, shuffled_run.recipe
-    found = [f"the control was trained with another {part}" for part in ("base", "method", "training", "retention", "curriculum") if one[part] != other[part]]
+    found = [
+        f"the control was trained with another {part}"
+        for part in ("base", "method", "training", "retention", "curriculum")
+        if one[part] != other[part]
+    ]
     steps = [len(run.lines("trace.jsonl")) for run in (overfit_run, shuffled_run)]
     if steps[0] != steps[1]:
         found.append(f"the control took {steps[1]} steps, the overfit {steps[0]}")
-    asked = [[{name: value for name, value in row.items() if name != "answer"} for row in rows.read(run.data, "train")] for run in (overfit_run, shuffled_run)]
-    answered = [Counter((row["kind"], row["answer"]) for row in rows.read(run.data, "train")) for run in (overfit_run, shuffled_run)]
+    asked = [
+        [
+            {name: value for name, value in row.items() if name != "answer"}
+            for row in rows.read(run.data, "train")
+        ]
+        for run in (overfit_run, shuffled_run)
+    ]
+    answered = [
+        Counter((row["kind"], row["answer"]) for row in rows.read(run.data, "train"))
+        for run in (overfit_run, shuffled_run)
+    ]
     if asked[0] != asked[1]:
         found.append("the control was trained on other rows")
     if answered[0] != answered[1]:

@@ -20,7 +20,12 @@ from gonogo.methods.safe import rows
 M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 
 
-def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512), target: int = 64, turns: int = 3) -> dict[str, Any]:
+def memory(
+    run: RunFolder,
+    sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512),
+    target: int = 64,
+    turns: int = 3,
+) -> dict[str, Any]:
     """Metrics headroom [1]: share of this machine's memory (or the GPU's) left at the target batch; residual [1]: largest
     distance of a peak from the straight line over batch sizes, as a share of the largest peak; slope_rising [count]: 1 if more items take more.
 
@@ -32,14 +37,25 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     safe, pair = shipped(run)
     safe.train()
     picked = enough(run, max(sizes))[: max(sizes)]
-    asked, pixels = pair.questions([row["question"] for row in picked]), pair.pixels([run.data / row["image"] for row in picked])
-    heard, truth = pair.listen(rows.waves(run.data, picked), rows.rate(run.data)), torch.tensor([pair.answer_id(row["answer"]) for row in picked], device=pair.device)
+    asked, pixels = (
+        pair.questions([row["question"] for row in picked]),
+        pair.pixels([run.data / row["image"] for row in picked]),
+    )
+    heard, truth = (
+        pair.listen(rows.waves(run.data, picked), rows.rate(run.data)),
+        torch.tensor([pair.answer_id(row["answer"]) for row in picked], device=pair.device),
+    )
 
     idle: set[str] = set()
 
     def work(size: int) -> None:
         inputs = {name: value[:size] for name, value in asked.items()}
-        logits = safe(audio={"embedding": heard[:size]}, tokens=safe.config.tokens, pixel_values=pixels[:size], **inputs).logits
+        logits = safe(
+            audio={"embedding": heard[:size]},
+            tokens=safe.config.tokens,
+            pixel_values=pixels[:size],
+            **inputs,
+        ).logits
         torch.nn.functional.cross_entropy(logits[:, -1], truth[:size]).backward()
         idle.update(name for name, p in safe.adapter().items() if p.grad is None)
         safe.zero_grad(set_to_none=True)
@@ -48,14 +64,32 @@ def memory(run: RunFolder, sizes: tuple[int, ...] = (64, 128, 192, 256, 384, 512
     slope, start = np.polyfit(sizes, peaks, 1)
     fitted = start + slope * np.asarray(sizes)
     total = memory_there()
-    used = float((torch.cuda.memory_allocated() if torch.cuda.is_available() else resident()) + start + slope * target)
+    used = float(
+        (torch.cuda.memory_allocated() if torch.cuda.is_available() else resident())
+        + start
+        + slope * target
+    )
     return {
-        "values": {"headroom": [1 - used / total], "residual": [float(np.abs(np.asarray(peaks) - fitted).max() / max(peaks))], "slope_rising": [float(slope > 0)],
-                   "idle": [float(len(idle))]},
-        "unit": {"headroom": "1", "residual": "1", "slope_rising": "count", "idle": "tensors"}, "sampling_unit": "run",
-        "counts": {"target_batch": target, "bytes_per_item": float(slope), "memory_bytes": float(total), "used_at_target_bytes": used},
-        "arrays": {"batch": [float(size) for size in sizes], "peak_bytes": [float(peak) for peak in peaks], "fit_bytes": [float(x) for x in fitted]},
-    }  # fmt: skip
+        "values": {
+            "headroom": [1 - used / total],
+            "residual": [float(np.abs(np.asarray(peaks) - fitted).max() / max(peaks))],
+            "slope_rising": [float(slope > 0)],
+            "idle": [float(len(idle))],
+        },
+        "unit": {"headroom": "1", "residual": "1", "slope_rising": "count", "idle": "tensors"},
+        "sampling_unit": "run",
+        "counts": {
+            "target_batch": target,
+            "bytes_per_item": float(slope),
+            "memory_bytes": float(total),
+            "used_at_target_bytes": used,
+        },
+        "arrays": {
+            "batch": [float(size) for size in sizes],
+            "peak_bytes": [float(peak) for peak in peaks],
+            "fit_bytes": [float(x) for x in fitted],
+        },
+    }
 
 
 def peak_of(work: Callable[[], Any]) -> float:
@@ -86,7 +120,9 @@ def give_back_freed_pages() -> None:
             raise OSError("mallopt refused")
         libc.malloc_trim(0)
     except OSError as error:
-        raise NotObservable(f"peaks of memory cannot be told apart without glibc ({error}); run on Linux with glibc, or on a GPU") from error
+        raise NotObservable(
+            f"peaks of memory cannot be told apart without glibc ({error}); run on Linux with glibc, or on a GPU"
+        ) from error
 
 
 def resident() -> int:
@@ -94,7 +130,11 @@ def resident() -> int:
 
 
 def high_water() -> int:
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:"))
+    line = next(
+        line
+        for line in Path("/proc/self/status").read_text().splitlines()
+        if line.startswith("VmHWM:")
+    )
     return int(line.split()[1]) * 1024
 
 
@@ -106,5 +146,3 @@ def memory_there() -> int:
     limit = Path("/sys/fs/cgroup/memory.max")
     told = limit.read_text().strip() if limit.is_file() else "max"
     return min(whole, int(told)) if told.isdigit() else whole
-
-

@@ -30,26 +30,59 @@ def progress(run: RunFolder) -> dict[str, Any]:
     pace = batch / max(1e-9, median(line["wall_s"] for line in trace[: max(1, len(trace) // 10)]))
     looked = rows.read(run.data, "dev")[: recipe["training"]["dev_rows"]]
     plain = sum(row["need"] == "none" for row in looked)
-    held = {stage["name"] for stage in stages if stage["mix"].get("none", 0) > 0} if recipe["retention"]["weight"] else set()
-    distilled = {line["step"]: line["retention_kl"] for line in log if "retention_kl" in line and line["stage"] in held}
+    held = (
+        {stage["name"] for stage in stages if stage["mix"].get("none", 0) > 0}
+        if recipe["retention"]["weight"]
+        else set()
+    )
+    distilled = {
+        line["step"]: line["retention_kl"]
+        for line in log
+        if "retention_kl" in line and line["stage"] in held
+    }
     done = run.json("done.json")
-    told = {"rows_per_s": pace, "declared_s": planned * batch / pace, "longest_s": longest * batch / pace,
-            "steps_s": sum(line["wall_s"] for line in trace), "run_s": done["wall_s"]}  # fmt: skip
+    told = {
+        "rows_per_s": pace,
+        "declared_s": planned * batch / pace,
+        "longest_s": longest * batch / pace,
+        "steps_s": sum(line["wall_s"] for line in trace),
+        "run_s": done["wall_s"],
+    }
     return {
         "values": {name: [float(value)] for name, value in told.items()},
-        "unit": {name: "rows/s" if name == "rows_per_s" else "seconds" for name in told}, "sampling_unit": "run",
-        "counts": {"steps": len(trace), "last_step": trace[-1]["step"], "planned": planned, "longest": longest, "batch": batch, "resumed_at": done["resumed_at"],
-                   "dev_rows": len(looked), "dev_audio": len(looked) - plain, "dev_vl": plain},
+        "unit": {name: "rows/s" if name == "rows_per_s" else "seconds" for name in told},
+        "sampling_unit": "run",
+        "counts": {
+            "steps": len(trace),
+            "last_step": trace[-1]["step"],
+            "planned": planned,
+            "longest": longest,
+            "batch": batch,
+            "resumed_at": done["resumed_at"],
+            "dev_rows": len(looked),
+            "dev_audio": len(looked) - plain,
+            "dev_vl": plain,
+        },
         "arrays": on_the_way(trace, distilled),
-        "findings": [json.dumps({name: line[name] for name in ("step", "stage", "event", "metrics")}) for line in log if "event" in line],
-    }  # fmt: skip
+        "findings": [
+            json.dumps({name: line[name] for name in ("step", "stage", "event", "metrics")})
+            for line in log
+            if "event" in line
+        ],
+    }
 
 
-def on_the_way(trace: list[dict[str, Any]], drift: Mapping[int, float], windows: int = WINDOWS) -> dict[str, list[float]]:
+def on_the_way(
+    trace: list[dict[str, Any]], drift: Mapping[int, float], windows: int = WINDOWS
+) -> dict[str, list[float]]:
     """Window by window of the steps, as `progress` tells them; drift: step → KL."""
     wide = -(-len(trace) // windows)
     parts = [trace[start : start + wide] for start in range(0, len(trace), wide)]
     drifts = [[drift[line["step"]] for line in part if line["step"] in drift] for part in parts]
     norms = [[float(line["grad_norm"]) for line in part] for part in parts]
-    return {"at": [float(part[-1]["step"]) for part in parts], "drift": [median(held) if held else float("nan") for held in drifts] if drift else [],
-            "grad_norm": [median(held) for held in norms], "grad_norm_most": [max(held) for held in norms]}  # fmt: skip
+    return {
+        "at": [float(part[-1]["step"]) for part in parts],
+        "drift": [median(held) if held else float("nan") for held in drifts] if drift else [],
+        "grad_norm": [median(held) for held in norms],
+        "grad_norm_most": [max(held) for held in norms],
+    }

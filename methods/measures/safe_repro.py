@@ -16,15 +16,22 @@ def resume(straight: RunFolder, resumed: RunFolder) -> dict[str, Any]:
     """
     told = same_bytes(straight, resumed)
     one, other = (run.lines("curriculum.jsonl") for run in (straight, resumed))
-    apart = [at for at in range(max(len(one), len(other))) if one[at : at + 1] != other[at : at + 1]]
+    apart = [
+        at for at in range(max(len(one), len(other))) if one[at : at + 1] != other[at : at + 1]
+    ]
     begun = [line["step"] for line in one if line.get("event") == "begin"]
     second = [line["step"] for line in resumed.lines("trace.jsonl")]
     start = min(second, default=0)
     around = any(0 < step < start for step in begun) and any(step >= start for step in begun)
     told["values"]["log_differing"], told["unit"]["log_differing"] = [float(len(apart))], "lines"
-    told["findings"] = [*told["findings"], *(f"line {at + 1} of curriculum.jsonl differs" for at in apart[:5])][:20]
+    told["findings"] = [
+        *told["findings"],
+        *(f"line {at + 1} of curriculum.jsonl differs" for at in apart[:5]),
+    ][:20]
     told["counts"] |= {"log_lines": len(one), "resumed_at": start - 1}
     first = min((line["step"] for line in straight.lines("trace.jsonl")), default=0)
-    against = [f"the run to compare with was resumed itself, from step {first - 1}"] * (first > 1) + ["no stage ended on either side of the checkpoint"] * (not around)
+    against = [f"the run to compare with was resumed itself, from step {first - 1}"] * (
+        first > 1
+    ) + ["no stage ended on either side of the checkpoint"] * (not around)
     told["vetoes"] = [*told["vetoes"], *against]
     return told

@@ -20,7 +20,13 @@ def sounds(run: RunFolder, split: str = "test") -> dict[str, Any]:
             lasting.append(held.getnframes() / held.getframerate())
     snr = [row.get("snr") for row in asked]
     return {
-        "values": {"seconds": [lasting[at] for at in place]}, "unit": {"seconds": "seconds"}, "sampling_unit": "item",
-        "counts": {"items": len(asked), "sounds": len(files)}, "digests": {"rows": rows.digest(asked)},
-        "arrays": {"snr": [float("nan") if level is None else float(level) for level in snr], "noise": [float(row["role"] == "noise") for row in asked]},
-    }  # fmt: skip
+        "values": {"seconds": [lasting[at] for at in place]},
+        "unit": {"seconds": "seconds"},
+        "sampling_unit": "item",
+        "counts": {"items": len(asked), "sounds": len(files)},
+        "digests": {"rows": rows.digest(asked)},
+        "arrays": {
+            "snr": [float("nan") if level is None else float(level) for level in snr],
+            "noise": [float(row["role"] == "noise") for row in asked],
+        },
+    }

@@ -15,7 +15,9 @@ def lr(run: RunFolder) -> dict:
     """
     trace, plan = run.lines("trace.jsonl"), run.recipe["training"]
     if not trace:
-        raise NotObservable("trace.jsonl has no step; train the run again with the observer attached")
+        raise NotObservable(
+            "trace.jsonl has no step; train the run again with the observer attached"
+        )
     count = len(table.read(run.data, "train"))
     steps, peak = planned_steps(plan, count), plan["learning_rate"]
     seen = [line["lr"] for line in trace]
@@ -35,19 +37,46 @@ def lr(run: RunFolder) -> dict:
             "decay_off": [float(len(decay))],
             "optimizer_off": [float(len(other))],
             "rows_repeated": [float(sum(repeated.values()))],
-            "peak_lr_missing": [max(0.0, 1 - max(map(max, seen)) / peak) if plan.get("warmup_steps", 0) >= steps else 0.0],
+            "peak_lr_missing": [
+                max(0.0, 1 - max(map(max, seen)) / peak)
+                if plan.get("warmup_steps", 0) >= steps
+                else 0.0
+            ],
         },
         "unit": {
-            "lr_error": "1", "steps_off": "steps", "clip_off": "steps", "rows_off": "rows", "rows_repeated": "rows",
-            "peak_lr_missing": "1", "decay_off": "count", "optimizer_off": "count",
+            "lr_error": "1",
+            "steps_off": "steps",
+            "clip_off": "steps",
+            "rows_off": "rows",
+            "rows_repeated": "rows",
+            "peak_lr_missing": "1",
+            "decay_off": "count",
+            "optimizer_off": "count",
         },
         "sampling_unit": "run",
-        "counts": {"steps": len(trace), "planned_steps": steps, "rows": sum(line["rows"] for line in trace)},
-        "findings": [f"step {worst + 1}: learning rate {seen[worst]}, planned {planned(worst, plan, steps, start):.6g}"]
+        "counts": {
+            "steps": len(trace),
+            "planned_steps": steps,
+            "rows": sum(line["rows"] for line in trace),
+        },
+        "findings": [
+            f"step {worst + 1}: learning rate {seen[worst]}, planned {planned(worst, plan, steps, start):.6g}"
+        ]
         * (max(choices[start]) > 0)
-        + (other + decay + unclipped + [f"step {step}: {n} rows too many or too few" for step, n in off.items()])[:10]
-        + [f"a row seen {n} times too often begins with the ids {ids[:8]}" for ids, n in repeated.most_common(5)],
-        "arrays": {"lr": [max(rates) for rates in seen], "planned": [planned(n, plan, steps, start) for n in range(steps)]},
+        + (
+            other
+            + decay
+            + unclipped
+            + [f"step {step}: {n} rows too many or too few" for step, n in off.items()]
+        )[:10]
+        + [
+            f"a row seen {n} times too often begins with the ids {ids[:8]}"
+            for ids, n in repeated.most_common(5)
+        ],
+        "arrays": {
+            "lr": [max(rates) for rates in seen],
+            "planned": [planned(n, plan, steps, start) for n in range(steps)],
+        },
     }
 
 
@@ -70,7 +99,10 @@ def planned(step: int, plan: dict, steps: int, start: str) -> float:
 def errors(seen: list[list[float]], plan: dict, steps: int, start: str) -> list[float]:
     wanted = [planned(step, plan, steps, start) for step in range(len(seen))]
     return [
-        max((abs(rate - want) / plan["learning_rate"] if isfinite(rate) else float("inf")) for rate in rates)
+        max(
+            (abs(rate - want) / plan["learning_rate"] if isfinite(rate) else float("inf"))
+            for rate in rates
+        )
         for rates, want in zip(seen, wanted, strict=True)
     ]
 
@@ -87,7 +119,9 @@ def rows_off(trace: list[dict], plan: dict, count: int) -> dict[int, int]:
     return off
 
 
-def clip_off(trace: list[dict], clip: float | None, slack: float = 1e-3, turn: float = 2e-2) -> list[str]:
+def clip_off(
+    trace: list[dict], clip: float | None, slack: float = 1e-3, turn: float = 2e-2
+) -> list[str]:
     """Steps at which the optimizer got another gradient norm than min(norm before clipping, clip norm), or another direction.
 
     Only a factor common to all tensors may lie between the accumulated gradient and the step's; slack: of a tensor's
@@ -98,16 +132,28 @@ def clip_off(trace: list[dict], clip: float | None, slack: float = 1e-3, turn: f
         before, seen = float(line["grad_norm"]), float(line["grad_norm_at_step"])
         wanted = min(before, clip) if clip else before
         if not abs(seen - wanted) <= slack * wanted:
-            lines.append(f"step {line['step']}: gradient norm {before:.4g}, {seen:.4g} at the step, planned {wanted:.4g}")
-        elif not all(float(off) <= most for off, most in zip(line["grad_bent"], (slack, turn), strict=True)):
-            lines.append(f"step {line['step']}: the gradient at the step is not the accumulated one times one factor")
+            lines.append(
+                f"step {line['step']}: gradient norm {before:.4g}, {seen:.4g} at the step, planned {wanted:.4g}"
+            )
+        elif not all(
+            float(off) <= most for off, most in zip(line["grad_bent"], (slack, turn), strict=True)
+        ):
+            lines.append(
+                f"step {line['step']}: the gradient at the step is not the accumulated one times one factor"
+            )
     return lines
 
 
 def decay_off(seen: list[float], declared: float) -> list[str]:
     """Weight decays of the optimizer's groups that are not the declared one; some groups may have none, not all."""
-    lines = [f"weight decay {value:g}, the recipe says {declared:g}" for value in seen if value not in (declared, 0.0)]
-    return lines + [f"weight decay {declared:g} is declared and no group has it"] * (declared > 0 and declared not in seen)
+    lines = [
+        f"weight decay {value:g}, the recipe says {declared:g}"
+        for value in seen
+        if value not in (declared, 0.0)
+    ]
+    return lines + [f"weight decay {declared:g} is declared and no group has it"] * (
+        declared > 0 and declared not in seen
+    )
 
 
 def optimizer_off(seen: list[list], plan: dict) -> list[str]:
@@ -117,12 +163,22 @@ def optimizer_off(seen: list[list], plan: dict) -> list[str]:
     """
     kind = plan.get("optimizer") or "adamw"
     declared = {
-        "betas": list(plan.get("betas") or (0.9, 0.999)), "epsilon": plan.get("epsilon") or 1e-8, "momentum": plan.get("momentum") or 0.0,
-    }  # fmt: skip
-    lines = [f"the optimizer is {name}, the recipe says {kind}" for name in {row[0] for row in seen} if name.lower() != kind.lower()]
+        "betas": list(plan.get("betas") or (0.9, 0.999)),
+        "epsilon": plan.get("epsilon") or 1e-8,
+        "momentum": plan.get("momentum") or 0.0,
+    }
+    lines = [
+        f"the optimizer is {name}, the recipe says {kind}"
+        for name in {row[0] for row in seen}
+        if name.lower() != kind.lower()
+    ]
     for _, *values in seen:
         for (name, wanted), value in zip(declared.items(), values, strict=True):
-            if value is not None and (name == "betas" or not isinstance(value, list)) and value != wanted:
+            if (
+                value is not None
+                and (name == "betas" or not isinstance(value, list))
+                and value != wanted
+            ):
                 lines.append(f"{name} {value}, the recipe says {wanted}")
     return lines
 
@@ -133,4 +189,6 @@ def rows_repeated(run: RunFolder, count: int) -> Counter:
     held = Counter(tuple(fed.kept) for fed in tokens.training_rows(run))
     epochs = ceil(len(observed) / max(1, count))
     seen = Counter(ids for ids in observed if ids in held)
-    return Counter({ids: n - held[ids] * epochs for ids, n in seen.items() if n > held[ids] * epochs})
+    return Counter(
+        {ids: n - held[ids] * epochs for ids, n in seen.items() if n > held[ids] * epochs}
+    )

@@ -38,7 +38,9 @@ def encoded(run: RunFolder, split: str, limit: int | None = None) -> tuple[list[
     return rows.encode(rows.read(run.data, split)[:limit], tokenizer, run.recipe), tokenizer
 
 
-def evaluate(model: nn.Module, items: list[dict], tokenizer, batch_rows: int = 8, fast: bool = False) -> Answers:
+def evaluate(
+    model: nn.Module, items: list[dict], tokenizer, batch_rows: int = 8, fast: bool = False
+) -> Answers:
     return Scorer(model, items, tokenizer, batch_rows=batch_rows, fast=fast).evaluate()
 
 
@@ -49,7 +51,13 @@ class Scorer:
     """
 
     def __init__(
-        self, model: nn.Module, items: list[dict], tokenizer, moving: Iterable[str] = (), batch_rows: int = 8, fast: bool = False
+        self,
+        model: nn.Module,
+        items: list[dict],
+        tokenizer,
+        moving: Iterable[str] = (),
+        batch_rows: int = 8,
+        fast: bool = False,
     ) -> None:
         self.model, self.fast = model.eval(), fast
         self.opening = opening(model, items)
@@ -73,7 +81,9 @@ class Scorer:
     def begin(self) -> object:
         """Keys and values of the common opening, batch of one."""
         ids = torch.tensor([self.opening])
-        answer = self.model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True, logits_to_keep=1)
+        answer = self.model(
+            input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=True, logits_to_keep=1
+        )
         return answer.past_key_values
 
     def asked(self, batch: dict[str, Tensor], begun: object | None) -> tuple[Tensor, Tensor]:
@@ -83,9 +93,15 @@ class Scorer:
         count = len(batch["input_ids"])
         cache = copy.deepcopy(begun)
         cache.batch_repeat_interleave(count)
-        mask = torch.cat([batch["attention_mask"].new_ones(count, len(self.opening)), batch["attention_mask"]], 1)
+        mask = torch.cat(
+            [batch["attention_mask"].new_ones(count, len(self.opening)), batch["attention_mask"]], 1
+        )
         answer = self.model(
-            input_ids=batch["input_ids"], attention_mask=mask, past_key_values=cache, use_cache=True, logits_to_keep=places
+            input_ids=batch["input_ids"],
+            attention_mask=mask,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=places,
         )
         return answer.logits, labels
 
@@ -104,7 +120,9 @@ class Scorer:
                 for layer in self.below:
                     del layer.forward
         else:
-            hook = self.below[-1].register_forward_hook(lambda _m, _i, out: self.records.update({number: out}))
+            hook = self.below[-1].register_forward_hook(
+                lambda _m, _i, out: self.records.update({number: out})
+            )
             try:
                 yield
             finally:
@@ -115,9 +133,15 @@ def opening(model: nn.Module, items: list[dict]) -> list[int]:
     """Token ids that every causal row begins with, none of them scored; empty where a model cannot go on from them."""
     if not items or isinstance(items[0]["labels"], int) or not chooses_places(model):
         return []
-    first = min(next((n for n, label in enumerate(item["labels"]) if label != rows.IGNORED), 0) for item in items)
+    first = min(
+        next((n for n, label in enumerate(item["labels"]) if label != rows.IGNORED), 0)
+        for item in items
+    )
     low, high = min(item["input_ids"] for item in items), max(item["input_ids"] for item in items)
-    common = next((n for n, (a, b) in enumerate(zip(low, high, strict=False)) if a != b), min(len(low), len(high)))
+    common = next(
+        (n for n, (a, b) in enumerate(zip(low, high, strict=False)) if a != b),
+        min(len(low), len(high)),
+    )
     length = min(common, first - 1)
     return low[:length] if length >= LEAST_OPENING else []
 
@@ -125,7 +149,10 @@ def opening(model: nn.Module, items: list[dict]) -> list[int]:
 def without(item: dict, count: int) -> dict:
     if not count:
         return item
-    return {**item, **{name: item[name][count:] for name in ("input_ids", "attention_mask", "labels")}}
+    return {
+        **item,
+        **{name: item[name][count:] for name in ("input_ids", "attention_mask", "labels")},
+    }
 
 
 def still_layers(model: nn.Module, moving: list[str]) -> list[nn.Module]:
@@ -138,7 +165,9 @@ def still_layers(model: nn.Module, moving: list[str]) -> list[nn.Module]:
     return []
 
 
-def batches(items: list[dict], tokenizer, batch_rows: int) -> list[tuple[list[int], dict[str, Tensor]]]:
+def batches(
+    items: list[dict], tokenizer, batch_rows: int
+) -> list[tuple[list[int], dict[str, Tensor]]]:
     """Row numbers and their tensors, rows of similar length together."""
     order = sorted(range(len(items)), key=lambda n: rows.size(items[n]))
     chunks = [order[start : start + batch_rows] for start in range(0, len(order), batch_rows)]
@@ -153,7 +182,10 @@ def note(answers: Answers, chosen: list[int], logits: Tensor, labels: Tensor) ->
     """Enter what the logits (B, T, V) say about the labels (B, T) of the rows `chosen`."""
     scored = labels != rows.IGNORED
     said, wanted, owner = logits[scored].float(), labels[scored], scored.nonzero()[:, 0]
-    losses, best = nn.functional.cross_entropy(said, wanted, reduction="none").double(), said.argmax(-1)
+    losses, best = (
+        nn.functional.cross_entropy(said, wanted, reduction="none").double(),
+        said.argmax(-1),
+    )
     for place, row in enumerate(chosen):
         own = owner == place
         answers.loss[row] = float(losses[own].mean())
@@ -167,8 +199,14 @@ def note_spans(answers: Answers, chosen: list[int], logits: Tensor, labels: Tens
     starts, ends, answerable = span.parts(logits)
     said = torch.where(answerable > 0, windows.packed(starts.argmax(1), ends.argmax(1)), 0)
     losses = span.joint_loss(logits, labels, "none").double()
-    for row, loss, best, right in zip(chosen, losses.tolist(), said.tolist(), (said == labels).tolist(), strict=True):
-        answers.loss[row], answers.correct[row], answers.predicted[row] = loss, float(right), (best,)
+    for row, loss, best, right in zip(
+        chosen, losses.tolist(), said.tolist(), (said == labels).tolist(), strict=True
+    ):
+        answers.loss[row], answers.correct[row], answers.predicted[row] = (
+            loss,
+            float(right),
+            (best,),
+        )
 
 
 def asked(model: nn.Module, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -208,4 +246,7 @@ def cast_once(model: nn.Module, moving: Iterable[Tensor]) -> None:
 
 
 def has_fast_bf16() -> bool:
-    return torch.ops.mkldnn._is_mkldnn_bf16_supported() and "AVX512" in torch.backends.cpu.get_cpu_capability()
+    return (
+        torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        and "AVX512" in torch.backends.cpu.get_cpu_capability()
+    )

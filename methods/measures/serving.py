@@ -30,10 +30,23 @@ EXTRA = 15  # blocks at a time while the A/A copies still differ
 
 
 def latency(
-    *runs: RunFolder, engine: str = "peft", adapters: Sequence[int] = (2,), batch: int = 8, new_tokens: int = 16,
-    blocks: int = 60, most: int = 150, restarts: int = 6, aa_blocks: int = 10, warmup: int = 2, prompts: int = 16,
-    busy: float = 0.05, threads: int = 1, precision: str = "fp32", with_base: bool = True, options: Mapping[str, Any] | None = None,
-) -> dict:  # fmt: skip
+    *runs: RunFolder,
+    engine: str = "peft",
+    adapters: Sequence[int] = (2,),
+    batch: int = 8,
+    new_tokens: int = 16,
+    blocks: int = 60,
+    most: int = 150,
+    restarts: int = 6,
+    aa_blocks: int = 10,
+    warmup: int = 2,
+    prompts: int = 16,
+    busy: float = 0.05,
+    threads: int = 1,
+    precision: str = "fp32",
+    with_base: bool = True,
+    options: Mapping[str, Any] | None = None,
+) -> dict:
     """One cell. Per block: latency_p50@arm, latency_p95@arm, first_token@arm, processor@arm [seconds], throughput@arm [tokens/s].
 
     Per answer: wrong_adapter [answers] (1: at least as much like another adapter's offline answer as like its own),
@@ -49,7 +62,10 @@ def latency(
         NotObservable: fewer runs than adapters, runs of different bases, or the engine is not to be had.
     """
     sound(runs, adapters)
-    arms = {**deployments(runs, adapters, threads, precision), **({BASE: plain(runs[0], threads, precision)} if with_base else {})}
+    arms = {
+        **deployments(runs, adapters, threads, precision),
+        **({BASE: plain(runs[0], threads, precision)} if with_base else {}),
+    }
     asked = requests(pool(runs, prompts), arms, batch, random.Random(1))
     draw = random.Random(2)
     first: list[Turn] = []
@@ -60,21 +76,49 @@ def latency(
             campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
             if not first:
                 pair = {name: servers[name] for name in (MERGED, AGAIN)}
-                first = until_quiet(pair, asked, range(10**6, 10**6 + aa_blocks), min(most, 3 * aa_blocks), busy, new_tokens, draw)
+                first = until_quiet(
+                    pair,
+                    asked,
+                    range(10**6, 10**6 + aa_blocks),
+                    min(most, 3 * aa_blocks),
+                    busy,
+                    new_tokens,
+                    draw,
+                )
             seen.extend(campaign.turns(servers, asked, piece, new_tokens, draw))
             held = {name: (server.holds(), server.memory()) for name, server in servers.items()}
-            label, visible = {"engine": servers[MERGED].name, "device": servers[MERGED].device}, servers[MERGED].visible
+            label, visible = (
+                {"engine": servers[MERGED].name, "device": servers[MERGED].device},
+                servers[MERGED].visible,
+            )
     references = offline(runs[: max(adapters)], arms[MERGED], seen, new_tokens, visible)
     report = merge(timed(seen), checked(seen, references, names(runs)[0], new_tokens), kept(held))
-    report["counts"] |= {"batch": batch, "new_tokens": new_tokens, "threads": threads, **a_a("first", first), **a_a("during", seen)}
-    report["vetoes"] += busy_host("before the campaign", first, busy) + busy_host("during the campaign", seen, busy)
+    report["counts"] |= {
+        "batch": batch,
+        "new_tokens": new_tokens,
+        "threads": threads,
+        **a_a("first", first),
+        **a_a("during", seen),
+    }
+    report["vetoes"] += busy_host("before the campaign", first, busy) + busy_host(
+        "during the campaign", seen, busy
+    )
     return {**report, "sampling_unit": "block", "digests": label}
 
 
 def aa(
-    *runs: RunFolder, engine: str = "peft", batch: int = 8, new_tokens: int = 16, blocks: int = 60, restarts: int = 6, warmup: int = 2,
-    prompts: int = 16, threads: int = 1, precision: str = "fp32", options: Mapping[str, Any] | None = None,
-) -> dict:  # fmt: skip
+    *runs: RunFolder,
+    engine: str = "peft",
+    batch: int = 8,
+    new_tokens: int = 16,
+    blocks: int = 60,
+    restarts: int = 6,
+    warmup: int = 2,
+    prompts: int = 16,
+    threads: int = 1,
+    precision: str = "fp32",
+    options: Mapping[str, Any] | None = None,
+) -> dict:
     """Two servers of the same merged model: latency_p50@merged, latency_p50@merged_again, …, and not_interleaved [blocks]."""
     arms = deployments(runs, (), threads, precision)
     asked = requests(pool(runs[:1], prompts), arms, batch, random.Random(1))
@@ -87,17 +131,26 @@ def aa(
             seen += campaign.turns(servers, asked, piece, new_tokens, draw)
             label = {"engine": servers[MERGED].name, "device": servers[MERGED].device}
     report = timed(seen)
-    report["counts"] |= {"batch": batch, "new_tokens": new_tokens, "threads": threads, **a_a("during", seen)}
+    report["counts"] |= {
+        "batch": batch,
+        "new_tokens": new_tokens,
+        "threads": threads,
+        **a_a("during", seen),
+    }
     return {**report, "sampling_unit": "block", "digests": label}
 
 
 # ── what is served ───────────────────────────────────────────────────────────────────────────────────────────────────
 def sound(runs: Sequence[RunFolder], adapters: Sequence[int]) -> None:
     if not adapters or min(adapters) < 1 or len(runs) < max(adapters):
-        raise NotObservable(f"{len(runs)} runs for arms of {list(adapters)} adapters; give as many trained runs as the largest arm serves")
+        raise NotObservable(
+            f"{len(runs)} runs for arms of {list(adapters)} adapters; give as many trained runs as the largest arm serves"
+        )
     bases = {run.recipe["base"].get("digest") or str(run.base) for run in runs}
     if strange := {run.recipe["task"] for run in runs} - {"causal-lm", "classification"}:
-        raise NotObservable(f"runs of task {', '.join(sorted(strange))}; a server here generates or classifies")
+        raise NotObservable(
+            f"runs of task {', '.join(sorted(strange))}; a server here generates or classifies"
+        )
     if len(bases) != 1:
         raise NotObservable("the runs have different bases; adapters of one server share its base")
 
@@ -108,21 +161,47 @@ def names(runs: Sequence[RunFolder]) -> list[str]:
 
 def plain(run: RunFolder, threads: int, precision: str, **held: Any) -> Deployment:
     recipe = run.recipe
-    labels = json.loads((run.data / "meta.json").read_text("utf-8"))["labels"] if recipe["task"] == "classification" else ()
-    return Deployment(run.base, task=recipe["task"], labels=tuple(map(str, labels)), threads=threads, precision=precision, **held)
+    labels = (
+        json.loads((run.data / "meta.json").read_text("utf-8"))["labels"]
+        if recipe["task"] == "classification"
+        else ()
+    )
+    return Deployment(
+        run.base,
+        task=recipe["task"],
+        labels=tuple(map(str, labels)),
+        threads=threads,
+        precision=precision,
+        **held,
+    )
 
 
-def deployments(runs: Sequence[RunFolder], adapters: Sequence[int], threads: int, precision: str) -> dict[str, Deployment]:
+def deployments(
+    runs: Sequence[RunFolder], adapters: Sequence[int], threads: int, precision: str
+) -> dict[str, Deployment]:
     """The arms but the base alone."""
-    found = {name: plain(runs[0], threads, precision, merged=runs[0].artifact) for name in (MERGED, AGAIN)}
+    found = {
+        name: plain(runs[0], threads, precision, merged=runs[0].artifact)
+        for name in (MERGED, AGAIN)
+    }
     folders = dict(zip(names(runs), (run.artifact for run in runs), strict=True))
     for count in adapters:
-        found[f"adapters_{count}"] = plain(runs[0], threads, precision, adapters=dict(list(folders.items())[:count]))
+        found[f"adapters_{count}"] = plain(
+            runs[0], threads, precision, adapters=dict(list(folders.items())[:count])
+        )
     return found
 
 
-def started(kind: str, arms: Mapping[str, Deployment], options: Mapping[str, Any] | None, stack: contextlib.ExitStack) -> dict[str, Engine]:
-    return {arm: stack.enter_context(engine(kind)(deployment, **(options or {}))) for arm, deployment in arms.items()}
+def started(
+    kind: str,
+    arms: Mapping[str, Deployment],
+    options: Mapping[str, Any] | None,
+    stack: contextlib.ExitStack,
+) -> dict[str, Engine]:
+    return {
+        arm: stack.enter_context(engine(kind)(deployment, **(options or {})))
+        for arm, deployment in arms.items()
+    }
 
 
 # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -131,7 +210,9 @@ def pool(runs: Sequence[RunFolder], count: int) -> list[Request]:
     each = []
     for run in runs:
         recipe = run.recipe
-        items = rows.encode(rows.read(run.data, "test")[:count], models.load_tokenizer(recipe), recipe)
+        items = rows.encode(
+            rows.read(run.data, "test")[:count], models.load_tokenizer(recipe), recipe
+        )
         each.append([prompt(item) for item in items])
     found = dict.fromkeys(one for together in zip(*each, strict=False) for one in together)
     return list(found)[:count]
@@ -139,7 +220,11 @@ def pool(runs: Sequence[RunFolder], count: int) -> list[Request]:
 
 def prompt(item: Mapping[str, Any]) -> Request:
     labels = item["labels"]
-    length = len(item["input_ids"]) if isinstance(labels, int) else sum(label == rows.IGNORED for label in labels)
+    length = (
+        len(item["input_ids"])
+        if isinstance(labels, int)
+        else sum(label == rows.IGNORED for label in labels)
+    )
     return Request(tuple(item["input_ids"][:length]), "", tuple(item.get("token_type_ids", ())))
 
 
@@ -152,7 +237,12 @@ def requests(
         if block not in drawn:
             drawn[block] = [draw.choice(prompts) for _ in range(batch)], draw.randrange(1000)
         chosen, start = drawn[block]
-        return {arm: [replace(one, adapter=whose(deployment, start + at)) for at, one in enumerate(chosen)] for arm, deployment in arms.items()}
+        return {
+            arm: [
+                replace(one, adapter=whose(deployment, start + at)) for at, one in enumerate(chosen)
+            ]
+            for arm, deployment in arms.items()
+        }
 
     drawn: dict[int, tuple[list[Request], int]] = {}
     return asked
@@ -173,14 +263,22 @@ def pieces(blocks: int, restarts: int, most: int, enough: Callable[[], bool]) ->
 
 # ── what is seen ─────────────────────────────────────────────────────────────────────────────────────────────────────
 def until_quiet(
-    servers: Mapping[str, Engine], asked: Callable, blocks: range, most: int, busy: float, new_tokens: int, draw: random.Random
-) -> list[Turn]:  # fmt: skip
+    servers: Mapping[str, Engine],
+    asked: Callable,
+    blocks: range,
+    most: int,
+    busy: float,
+    new_tokens: int,
+    draw: random.Random,
+) -> list[Turn]:
     """The blocks, and more while the A/A pair differs. No other arm has a say in when to stop."""
     seen = campaign.turns(servers, asked, blocks, new_tokens, draw)
     done = len(blocks)
     while not quiet(seen, busy) and done < most:
         more = min(EXTRA, most - done)
-        seen += campaign.turns(servers, asked, range(blocks.start + done, blocks.start + done + more), new_tokens, draw)
+        seen += campaign.turns(
+            servers, asked, range(blocks.start + done, blocks.start + done + more), new_tokens, draw
+        )
         done += more
     return seen
 
@@ -211,63 +309,131 @@ def timed(seen: Sequence[Turn]) -> dict:
     values, unit, counts = {}, {}, {"blocks": float(len({t.block for t in seen}))}
     for arm, own in campaign.by_arm(seen).items():
         figures = {
-            "latency_p50": ([t.latency(0.5) for t in own], "seconds"), "latency_p95": ([t.latency(0.95) for t in own], "seconds"),
-            "first_token": ([t.first_token_s for t in own], "seconds"), "throughput": ([t.throughput for t in own], "tokens/s"),
+            "latency_p50": ([t.latency(0.5) for t in own], "seconds"),
+            "latency_p95": ([t.latency(0.95) for t in own], "seconds"),
+            "first_token": ([t.first_token_s for t in own], "seconds"),
+            "throughput": ([t.throughput for t in own], "tokens/s"),
             "processor": ([t.processor_s for t in own], "seconds"),
-        }  # fmt: skip
+        }
         for name, (numbers, what) in figures.items():
             values[f"{name}@{arm}"], unit[f"{name}@{arm}"] = numbers, what
         for name, share in (("p50", 0.5), ("p95", 0.95)):
             limits = campaign.quantile_limits(values[f"latency_{name}@{arm}"], share)
-            counts |= dict(zip((f"{name}@{arm}", f"{name}_low@{arm}", f"{name}_high@{arm}"), limits, strict=True))
+            counts |= dict(
+                zip(
+                    (f"{name}@{arm}", f"{name}_low@{arm}", f"{name}_high@{arm}"),
+                    limits,
+                    strict=True,
+                )
+            )
     strays = campaign.apart(seen)
     values["not_interleaved"], unit["not_interleaved"] = [float(len(strays))], "blocks"
     findings = [f"block {block}: its arms did not take turns side by side" for block in strays[:5]]
-    return {"values": values, "unit": unit, "counts": counts, "findings": findings, "vetoes": [], "not_scored": {}}
+    return {
+        "values": values,
+        "unit": unit,
+        "counts": counts,
+        "findings": findings,
+        "vetoes": [],
+        "not_scored": {},
+    }
 
 
-def checked(seen: Sequence[Turn], references: answers.References, merged: str, new_tokens: int) -> dict:
-    pairs = [(t.arm, request, answer) for t in seen for request, answer in zip(t.requests, t.answers, strict=True)]
-    verdicts = [(arm, answers.wrong(request, answer, references, merged)) for arm, request, answer in pairs]
+def checked(
+    seen: Sequence[Turn], references: answers.References, merged: str, new_tokens: int
+) -> dict:
+    pairs = [
+        (t.arm, request, answer)
+        for t in seen
+        for request, answer in zip(t.requests, t.answers, strict=True)
+    ]
+    verdicts = [
+        (arm, answers.wrong(request, answer, references, merged)) for arm, request, answer in pairs
+    ]
     strays = Counter(arm for arm, verdict in verdicts if verdict)
     wanted = new_tokens if not next(iter(references[BASE].values())).scores else 1
     miscounted = sum(answer.generated != wanted for _, _, answer in pairs)
-    constant = [arm for arm in {arm for arm, _, _ in pairs} if answers.constant([(r, a) for each, r, a in pairs if each == arm])]
+    constant = [
+        arm
+        for arm in {arm for arm, _, _ in pairs}
+        if answers.constant([(r, a) for each, r, a in pairs if each == arm])
+    ]
     scored = [float(verdict) for _, verdict in verdicts if verdict is not None]
     values = {
-        "wrong_adapter": scored, "agreement": [answers.agreement(r, a, references, merged) for _, r, a in pairs],
-        "other_token_count": [float(miscounted)], "constant_answers": [float(len(constant))],
-    }  # fmt: skip
-    findings = [f"{arm}: {n} answers are another adapter's, or as much like it" for arm, n in strays.most_common()]
-    findings += [f"{arm}: one and the same answer, or none, to different prompts" for arm in sorted(constant)]
+        "wrong_adapter": scored,
+        "agreement": [answers.agreement(r, a, references, merged) for _, r, a in pairs],
+        "other_token_count": [float(miscounted)],
+        "constant_answers": [float(len(constant))],
+    }
+    findings = [
+        f"{arm}: {n} answers are another adapter's, or as much like it"
+        for arm, n in strays.most_common()
+    ]
+    findings += [
+        f"{arm}: one and the same answer, or none, to different prompts" for arm in sorted(constant)
+    ]
     return {
         "values": values,
-        "unit": {"wrong_adapter": "answers", "agreement": "1", "other_token_count": "answers", "constant_answers": "arms"},
-        "counts": {"answers": len(pairs)}, "findings": findings, "not_scored": {"all adapters answer alike": len(verdicts) - len(scored)},
-        "vetoes": [] if scored else ["every adapter answers every prompt alike: it cannot be seen which of them answered"],
-    }  # fmt: skip
+        "unit": {
+            "wrong_adapter": "answers",
+            "agreement": "1",
+            "other_token_count": "answers",
+            "constant_answers": "arms",
+        },
+        "counts": {"answers": len(pairs)},
+        "findings": findings,
+        "not_scored": {"all adapters answer alike": len(verdicts) - len(scored)},
+        "vetoes": []
+        if scored
+        else ["every adapter answers every prompt alike: it cannot be seen which of them answered"],
+    }
 
 
 def kept(held: Mapping[str, tuple[list[str], Any]]) -> dict:
     """What each server holds, by its own word and against its arm's name, and the memory of its process."""
-    wanted = {arm: int(arm.removeprefix("adapters_")) if arm.startswith("adapters_") else 0 for arm in held}
-    other = [f"{arm}: the server holds {len(there)} adapters ({', '.join(there) or 'none'}), wanted {wanted[arm]}"
-             for arm, (there, _) in held.items() if len(there) != wanted[arm]]  # fmt: skip
-    peaks = {f"peak_bytes@{arm}": [float(memory.accelerator_peak or memory.peak)] for arm, (_, memory) in held.items()}
+    wanted = {
+        arm: int(arm.removeprefix("adapters_")) if arm.startswith("adapters_") else 0
+        for arm in held
+    }
+    other = [
+        f"{arm}: the server holds {len(there)} adapters ({', '.join(there) or 'none'}), wanted {wanted[arm]}"
+        for arm, (there, _) in held.items()
+        if len(there) != wanted[arm]
+    ]
+    peaks = {
+        f"peak_bytes@{arm}": [float(memory.accelerator_peak or memory.peak)]
+        for arm, (_, memory) in held.items()
+    }
     counts = {f"rss@{arm}": memory.rss for arm, (_, memory) in held.items()}
     return {
-        "values": {"other_adapters_held": [float(len(other))], **peaks}, "unit": {"other_adapters_held": "arms", **dict.fromkeys(peaks, "bytes")},
-        "counts": counts, "findings": other, "vetoes": [], "not_scored": {},
-    }  # fmt: skip
+        "values": {"other_adapters_held": [float(len(other))], **peaks},
+        "unit": {"other_adapters_held": "arms", **dict.fromkeys(peaks, "bytes")},
+        "counts": counts,
+        "findings": other,
+        "vetoes": [],
+        "not_scored": {},
+    }
 
 
-def offline(runs: Sequence[RunFolder], deployment: Deployment, seen: Sequence[Turn], new_tokens: int, visible: Callable) -> answers.References:
+def offline(
+    runs: Sequence[RunFolder],
+    deployment: Deployment,
+    seen: Sequence[Turn],
+    new_tokens: int,
+    visible: Callable,
+) -> answers.References:
     """Each adapter's and the base's own answers, with no server in between; of their ids what the engine lets one see."""
     asked = list({request.prompt: request for t in seen for request in t.requests}.values())
     found: dict[str, dict[tuple[int, ...], Any]] = {}
-    for name, folder in {BASE: None, **dict(zip(names(runs), (run.artifact for run in runs), strict=True))}.items():
+    for name, folder in {
+        BASE: None,
+        **dict(zip(names(runs), (run.artifact for run in runs), strict=True)),
+    }.items():
         own = models_of.reference(deployment, folder, asked, new_tokens)
-        found[name] = {request.prompt: replace(a, tokens=visible(a.tokens)) for request, a in zip(asked, own, strict=True)}
+        found[name] = {
+            request.prompt: replace(a, tokens=visible(a.tokens))
+            for request, a in zip(asked, own, strict=True)
+        }
     return found
 
 

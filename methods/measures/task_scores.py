@@ -39,22 +39,42 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
     if shared:
         values["score_without_shared"] = [found.score[n] for n in unshared]
     clusters = numbered(test)
-    of = {name: range(len(test)) for name in values} | more["of"] | {"score_without_shared": unshared}
-    layout = {name: laid_out([clusters[n] for n in of[name]]) for name, seen in values.items() if len(seen) == len(of[name])}
+    of = (
+        {name: range(len(test)) for name in values}
+        | more["of"]
+        | {"score_without_shared": unshared}
+    )
+    layout = {
+        name: laid_out([clusters[n] for n in of[name]])
+        for name, seen in values.items()
+        if len(seen) == len(of[name])
+    }
     values["score_dev"] = tuned.score
     return {
         "values": values,
         "unit": dict.fromkeys(values, "1" if spans else "accuracy"),
         "sampling_unit": "item",
         "layout": layout,
-        "counts": {"items": len(test), "dev_items": len(dev), "clusters": len(set(clusters)), "shared_rows": len(shared),
-                   **cost(run), about.primary: found.mean, f"{about.primary}_dev": tuned.mean, **more["counts"]},
+        "counts": {
+            "items": len(test),
+            "dev_items": len(dev),
+            "clusters": len(set(clusters)),
+            "shared_rows": len(shared),
+            **cost(run),
+            about.primary: found.mean,
+            f"{about.primary}_dev": tuned.mean,
+            **more["counts"],
+        },
         "findings": more["findings"],
         "vetoes": _degenerate(found, about) + untrue(run) + leaked(run, tokenizer),
         "arrays": {"predicted": [] if spans else found.predicted},
-        "digests": {"evaluation": tasks.evaluation_digest(test), "evaluation_dev": tasks.evaluation_digest(dev),
-                    "artifact": artifact.digest(run), "method": run.recipe["method"]["name"]},
-    }  # fmt: skip
+        "digests": {
+            "evaluation": tasks.evaluation_digest(test),
+            "evaluation_dev": tasks.evaluation_digest(dev),
+            "artifact": artifact.digest(run),
+            "method": run.recipe["method"]["name"],
+        },
+    }
 
 
 def overfit(run: RunFolder, control: RunFolder) -> dict:
@@ -68,13 +88,19 @@ def overfit(run: RunFolder, control: RunFolder) -> dict:
     items = rows.encode(train, tokenizer, run.recipe)
     held_out = rows.encode(rows.read(run.data, "test"), tokenizer, run.recipe)
     values = {
-        "final_loss": mean_loss(model, items, tokenizer, run.recipe["task"]), "train_score": found.mean,
+        "final_loss": mean_loss(model, items, tokenizer, run.recipe["task"]),
+        "train_score": found.mean,
         "control_fall": learning.curve(control)["values"]["late_over_early"][0],
         "trained_on": float(sum(learning.trained_on(each, held_out) for each in (run, control))),
-    }  # fmt: skip
+    }
     return {
         "values": {name: [value] for name, value in values.items()},
-        "unit": {"final_loss": "nats", "train_score": "accuracy", "control_fall": "ratio", "trained_on": "rows"},
+        "unit": {
+            "final_loss": "nats",
+            "train_score": "accuracy",
+            "control_fall": "ratio",
+            "trained_on": "rows",
+        },
         "sampling_unit": "run",
         "counts": {"train_rows": len(train), "steps": run.json("done.json")["steps"]},
         "vetoes": _degenerate(found, about),
@@ -82,7 +108,9 @@ def overfit(run: RunFolder, control: RunFolder) -> dict:
 
 
 @torch.no_grad()
-def mean_loss(model: nn.Module, items: Sequence[Mapping[str, Any]], tokenizer: Any, task: str) -> float:
+def mean_loss(
+    model: nn.Module, items: Sequence[Mapping[str, Any]], tokenizer: Any, task: str
+) -> float:
     """Nats per scored item, as training counts them."""
     total, count = 0.0, 0
     for _, batch in scoring.batches(list(items), tokenizer, 8):
@@ -94,8 +122,15 @@ def mean_loss(model: nn.Module, items: Sequence[Mapping[str, Any]], tokenizer: A
 def cost(run: RunFolder) -> dict[str, float]:
     """What the training took: cpu_s, wall_s [seconds], peak_bytes of the accelerator where there is one, else of its
     process; nothing of a loop that left no record of it."""
-    done, memory = run.json("done.json"), run.json("memory.json") if (run.path / "memory.json").is_file() else {}
-    told = {"cpu_s": done.get("cpu_s"), "wall_s": done.get("wall_s"), "peak_bytes": memory.get("cuda_peak") or memory.get("peak_rss")}
+    done, memory = (
+        run.json("done.json"),
+        run.json("memory.json") if (run.path / "memory.json").is_file() else {},
+    )
+    told = {
+        "cpu_s": done.get("cpu_s"),
+        "wall_s": done.get("wall_s"),
+        "peak_bytes": memory.get("cuda_peak") or memory.get("peak_rss"),
+    }
     return {name: value for name, value in told.items() if value}
 
 
@@ -103,7 +138,9 @@ def leaked(run: RunFolder, tokenizer: Any) -> list[str]:
     """Rows of dev or test that entered the training, token by token or pixel by pixel."""
     told = []
     for split in ("dev", "test"):
-        count = learning.trained_on(run, rows.encode(rows.read(run.data, split), tokenizer, run.recipe))
+        count = learning.trained_on(
+            run, rows.encode(rows.read(run.data, split), tokenizer, run.recipe)
+        )
         told += [f"{count} rows of {split} entered the training"] if count else []
     return told
 
@@ -114,7 +151,9 @@ def untrue(run: RunFolder) -> list[str]:
     trained, lost = audit.trainable_set(run), artifact.missing(run)
     still = sorted(set(run.tensors("initial.safetensors")) - set(artifact.moved(run)))
     if run.recipe["method"]["name"] == "adalora":
-        still = [name for name in still if ".lora_E." not in name]  # a triplet that was pruned away ends at the 0 it began with
+        still = [
+            name for name in still if ".lora_E." not in name
+        ]  # a triplet that was pruned away ends at the 0 it began with
     still = reached(run, still) if still else still
     told = []
     if any(sum(values) for values in trained["values"].values()):
@@ -126,12 +165,19 @@ def untrue(run: RunFolder) -> list[str]:
 
 def reached(run: RunFolder, names: Sequence[str]) -> list[str]:
     """Of these trained tensors, those that the loss depends on; a pooler beside a span head, say, is on no way to it."""
-    base, tokenizer = models.with_padding(models.load_base(run.recipe), run.recipe), models.load_tokenizer(run.recipe)
+    base, tokenizer = (
+        models.with_padding(models.load_base(run.recipe), run.recipe),
+        models.load_tokenizer(run.recipe),
+    )
     model = models.method(run.recipe).wrap(base, run.recipe["method"].get("config", {}))
     items = rows.encode(rows.read(run.data, "train")[:2], tokenizer, run.recipe)
     _, batch = next(iter(scoring.batches(items, tokenizer, 2)))
     summed_loss(model(**rows.inputs(batch)).logits, batch["labels"], run.recipe["task"]).backward()
-    silent = {expected.base_name(name) for name, parameter in model.named_parameters() if parameter.grad is None}
+    silent = {
+        expected.base_name(name)
+        for name, parameter in model.named_parameters()
+        if parameter.grad is None
+    }
     return [name for name in names if expected.base_name(name) not in silent]
 
 
@@ -140,7 +186,9 @@ def _meta(run: RunFolder) -> dict[str, Any]:
     meta = RunFolder(run.data).json(file.name) if file.is_file() else {}
     if meta.get("source") not in tasks.TASKS:
         known = ", ".join(tasks.TASKS)
-        raise NotObservable(f"{run.data} says its source is {meta.get('source')!r}; tasks with a declared metric are {known}; name one under [data] from")
+        raise NotObservable(
+            f"{run.data} says its source is {meta.get('source')!r}; tasks with a declared metric are {known}; name one under [data] from"
+        )
     return meta
 
 
@@ -155,31 +203,73 @@ def laid_out(clusters: list[int]) -> dict[str, Any]:
     return {"axes": ["seed", "item"], "shape": [1, len(clusters)], "clusters": clusters}
 
 
-def _of_labels(kind: str, about: tasks.Task, train: Sequence[Mapping[str, Any]], found: Answers) -> dict[str, Any]:
-    learned = [row["label"] if kind in ("classification", "image") else about.words.index(row["messages"][-1]["content"]) for row in train]
+def _of_labels(
+    kind: str, about: tasks.Task, train: Sequence[Mapping[str, Any]], found: Answers
+) -> dict[str, Any]:
+    learned = [
+        row["label"]
+        if kind in ("classification", "image")
+        else about.words.index(row["messages"][-1]["content"])
+        for row in train
+    ]
     always = tasks.majority_correct(learned, found.truth)
-    counts = {"majority": sum(always) / len(always), "random": tasks.random_accuracy(learned, found.truth)}
+    counts = {
+        "majority": sum(always) / len(always),
+        "random": tasks.random_accuracy(learned, found.truth),
+    }
     if "f1" in about.metrics:
         most = [tasks.majority(learned)] * len(found.truth)
-        counts |= {"f1": scores.f1(found.truth, found.predicted), "majority_f1": scores.f1(found.truth, most)}
-    counts |= {f"predicted {label}": found.predicted.count(n) for n, label in enumerate(about.labels)}
-    return {"values": {"majority": always}, "of": {}, "counts": counts, "findings": _beaten(found.mean, counts["majority"], "the commonest label")}
+        counts |= {
+            "f1": scores.f1(found.truth, found.predicted),
+            "majority_f1": scores.f1(found.truth, most),
+        }
+    counts |= {
+        f"predicted {label}": found.predicted.count(n) for n, label in enumerate(about.labels)
+    }
+    return {
+        "values": {"majority": always},
+        "of": {},
+        "counts": counts,
+        "findings": _beaten(found.mean, counts["majority"], "the commonest label"),
+    }
 
 
 def _of_spans(test: Sequence[Mapping[str, Any]], found: Answers) -> dict[str, Any]:
     silent = tasks.always_no_answer(test)
-    parts = {name: [n for n, truth in enumerate(found.truth) if truth == held] for name, held in (("hasans", True), ("noans", False))}
+    parts = {
+        name: [n for n, truth in enumerate(found.truth) if truth == held]
+        for name, held in (("hasans", True), ("noans", False))
+    }
     values = {f"{name}_f1": [found.score[n] for n in chosen] for name, chosen in parts.items()}
-    exact = {"exact": range(len(test)), "hasans_exact": parts["hasans"], "noans_exact": parts["noans"]}
-    counts = {name: sum(found.exact[n] for n in chosen) / len(chosen) for name, chosen in exact.items() if chosen}
+    exact = {
+        "exact": range(len(test)),
+        "hasans_exact": parts["hasans"],
+        "noans_exact": parts["noans"],
+    }
+    counts = {
+        name: sum(found.exact[n] for n in chosen) / len(chosen)
+        for name, chosen in exact.items()
+        if chosen
+    }
     counts |= {name: sum(seen) / len(seen) for name, seen in values.items() if seen}
-    counts |= {"always_no_answer": sum(silent) / len(silent), "answered": sum(bool(text) for text in found.predicted)}
-    return {"values": {**values, "always_no_answer_f1": silent}, "of": {f"{name}_f1": chosen for name, chosen in parts.items()}, "counts": counts,
-            "findings": _beaten(found.mean, counts["always_no_answer"], "never answering")}  # fmt: skip
+    counts |= {
+        "always_no_answer": sum(silent) / len(silent),
+        "answered": sum(bool(text) for text in found.predicted),
+    }
+    return {
+        "values": {**values, "always_no_answer_f1": silent},
+        "of": {f"{name}_f1": chosen for name, chosen in parts.items()},
+        "counts": counts,
+        "findings": _beaten(found.mean, counts["always_no_answer"], "never answering"),
+    }
 
 
 def _beaten(score: float, baseline: float, what: str) -> list[str]:
-    return [] if score > baseline else [f"{score:.4f} is not above {baseline:.4f}, what {what} gets on the same items"]
+    return (
+        []
+        if score > baseline
+        else [f"{score:.4f} is not above {baseline:.4f}, what {what} gets on the same items"]
+    )
 
 
 def _degenerate(found: Answers, about: tasks.Task) -> list[str]:
@@ -187,5 +277,7 @@ def _degenerate(found: Answers, about: tasks.Task) -> list[str]:
     if len(set(found.predicted)) == 1 and len(set(found.truth)) > 1:
         said = found.predicted[0]
         word = about.labels[said] if about.labels else (said or "no answer")
-        told.append(f"every one of {len(found.predicted)} predictions is `{word}`: a constant answer learned nothing")
+        told.append(
+            f"every one of {len(found.predicted)} predictions is `{word}`: a constant answer learned nothing"
+        )
     return told

@@ -9,10 +9,35 @@ from itertools import pairwise
 from typing import Any
 
 GENERIC_FIELDS = ("label", "labels", "target", "class", "answer", "gold", "rating", "ground truth")
-INPUT_WORDS = frozenset((
-    "text", "review", "title", "comment", "sentence", "question", "content", "body", "message", "name", "field", "column",
-    "value", "index", "flag", "score", "number", "product", "item", "user", "customer", "data", "input", "output", "type",
-))  # fmt: skip
+INPUT_WORDS = frozenset(
+    (
+        "text",
+        "review",
+        "title",
+        "comment",
+        "sentence",
+        "question",
+        "content",
+        "body",
+        "message",
+        "name",
+        "field",
+        "column",
+        "value",
+        "index",
+        "flag",
+        "score",
+        "number",
+        "product",
+        "item",
+        "user",
+        "customer",
+        "data",
+        "input",
+        "output",
+        "type",
+    )
+)
 """Words of a field's name that may as well name what the model reads: alone before a colon they tell nothing."""
 ENDING = re.compile(r"(?:ations?|ings?|ers?|ed|es|s|ion)$")
 NUMBERS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
@@ -27,15 +52,18 @@ draws of real reviews no mark of signs or digits came beyond 14 bits; sure words
 def label_pattern(fields: Iterable[Any], labels: Iterable[Any]) -> re.Pattern[str]:
     """A label written as a field: whole name (`Recommended IND: 1`, `recommendedInd=yes`), a form of one of its words
     behind a sign (`Recommended: 1`, `rec = no`, `Recommends (Y)`), a generic name (`"label": "yes"`), a tag, stars."""
-    fields, labels = [str(field).strip() for field in fields], [re.escape(str(label)) for label in labels]
-    names = "|".join([*sorted(labels, key=len, reverse=True), *ANSWERS])
-    value = (
-        rf"""["'*_(\[]*\s*(?:[-+]?\d+(?:[.,]\d+)?(?:\s*(?:/|out of)\s*\d+)?\b|(?:{names}|{'|'.join(NUMBERS)})\b|[*{STARS}]+(?!\w))"""
+    fields, labels = (
+        [str(field).strip() for field in fields],
+        [re.escape(str(label)) for label in labels],
     )
+    names = "|".join([*sorted(labels, key=len, reverse=True), *ANSWERS])
+    value = rf"""["'*_(\[]*\s*(?:[-+]?\d+(?:[.,]\d+)?(?:\s*(?:/|out of)\s*\d+)?\b|(?:{names}|{"|".join(NUMBERS)})\b|[*{STARS}]+(?!\w))"""
     sign = r"""["'*_`\])>]*\s*(?:[:=|(\[<>]|->|=>|→)+\s*"""
     generic = "|".join(re.sub(" ", r"[\\W_]*", field) for field in GENERIC_FIELDS)
     whole = "|".join(spread(field) for field in fields if re.search(r"\w", field))
-    short = "|".join(form for field in fields for word in telling_words(field) for form in forms(word))
+    short = "|".join(
+        form for field in fields for word in telling_words(field) for form in forms(word)
+    )
     tag = "|".join([*labels, "yes", "no", "true", "false"])
     parts = [
         rf"\b(?:{whole})\b[\s\W_]{{0,4}}(?:is\s+|was\s+)?{value}" if whole else "",
@@ -54,11 +82,18 @@ def split_name(field: str) -> list[str]:
 
 def spread(field: str) -> str:
     """The whole name in any case, its words joined by anything or nothing."""
-    return r"[\W_]*".join(re.escape(word) for word in re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", field)))
+    return r"[\W_]*".join(
+        re.escape(word)
+        for word in re.findall(r"[^\W_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", field))
+    )
 
 
 def telling_words(field: str) -> list[str]:
-    return [word for word in map(str.lower, split_name(field)) if len(word) > 3 and word not in INPUT_WORDS]
+    return [
+        word
+        for word in map(str.lower, split_name(field))
+        if len(word) > 3 and word not in INPUT_WORDS
+    ]
 
 
 def forms(word: str) -> list[str]:
@@ -70,10 +105,14 @@ def forms(word: str) -> list[str]:
 
 def visible(text: str) -> str:
     """NFKC without characters that have no width."""
-    return "".join(c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf")
+    return "".join(
+        c for c in unicodedata.normalize("NFKC", text) if unicodedata.category(c) != "Cf"
+    )
 
 
-def rendered(inputs: Sequence[str], answers: Sequence[str], fields: Iterable[Any], labels: Iterable[Any]) -> set[int]:
+def rendered(
+    inputs: Sequence[str], answers: Sequence[str], fields: Iterable[Any], labels: Iterable[Any]
+) -> set[int]:
     """Rows whose input holds a rendered label; a rendering that (nearly) every row has is the prompt's own wording.
 
     answers : what a dialogue's answer says, to be looked for behind a field name; empty where there is none.
@@ -92,7 +131,9 @@ def rendered(inputs: Sequence[str], answers: Sequence[str], fields: Iterable[Any
 def answered(plain: str, answer: str) -> set[str]:
     """The row's own answer written in its prompt behind a field name."""
     fields = r"\b(?:label|target|answer|output|response|solution|gold)\W{0,3}[:=]\W*"
-    found = re.search(fields + re.escape(answer) + r"(?!\w)", plain, re.IGNORECASE) if answer else None
+    found = (
+        re.search(fields + re.escape(answer) + r"(?!\w)", plain, re.IGNORECASE) if answer else None
+    )
     return {found.group(0).casefold()} if found else set()
 
 
@@ -102,7 +143,10 @@ def without_prompt(inputs: Sequence[str], answers: Sequence[str]) -> list[str]:
     if len(inputs) < 20 or not all(answers):
         return list(inputs)
     first, last = min(inputs), max(inputs)
-    alike = next((at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    alike = next(
+        (at for at, (a, b) in enumerate(zip(first, last, strict=False)) if a != b),
+        min(len(first), len(last)),
+    )
     cut = max((at + 1 for at in range(alike) if first[at].isspace()), default=0)
     return [text[cut:] for text in inputs]
 
@@ -114,7 +158,9 @@ def pieces(text: str) -> list[str]:
 def marks(text: str) -> set[str]:
     """What can carry a mark: words as written, punctuation runs, wide gaps, runs of two and three, start and end."""
     tokens = pieces(text)
-    ends = {f"{side} {part}" for n in (1, 2, 3, 4) for side, part in (("^", text[:n]), ("$", text[-n:]))}
+    ends = {
+        f"{side} {part}" for n in (1, 2, 3, 4) for side, part in (("^", text[:n]), ("$", text[-n:]))
+    }
     runs = {" ".join(tokens[at : at + n]) for n in (2, 3) for at in range(len(tokens) - n + 1)}
     return set(tokens) | runs | ends
 
@@ -150,7 +196,9 @@ def give_aways(
         rest = len(inputs) - size
         if min(size, rest) < 20:
             continue
-        inside = Counter(m for found, c in zip(held, classes, strict=True) if c == name for m in found)
+        inside = Counter(
+            m for found, c in zip(held, classes, strict=True) if c == name for m in found
+        )
 
         def common(mark: str, n: int, size: int = size, rest: int = rest) -> bool:
             every = everywhere[mark]
@@ -170,13 +218,17 @@ def give_aways(
     return told
 
 
-def keyed_values(inputs: Sequence[str], classes: Sequence[str], covered: float = 0.9, least: int = 8) -> set[str]:
+def keyed_values(
+    inputs: Sequence[str], classes: Sequence[str], covered: float = 0.9, least: int = 8
+) -> set[str]:
     """Runs `phrase value` where the phrase of one or two words is nearly always followed by a value that is sure of its
     class, with values for two classes or more. People's phrases go on in many ways."""
     follow: dict[str, Counter[tuple[str, str]]] = defaultdict(Counter)
     for text, name in zip(inputs, classes, strict=True):
         tokens = pieces(text)
-        seen = {(a, b) for a, b in pairwise(tokens)} | {(f"{a} {b}", c) for a, b, c in zip(tokens, tokens[1:], tokens[2:], strict=False)}
+        seen = {(a, b) for a, b in pairwise(tokens)} | {
+            (f"{a} {b}", c) for a, b, c in zip(tokens, tokens[1:], tokens[2:], strict=False)
+        }
         for phrase, value in seen:
             follow[phrase][value, name] += 1
     share = {name: n / len(inputs) for name, n in Counter(classes).items()}
@@ -187,6 +239,10 @@ def keyed_values(inputs: Sequence[str], classes: Sequence[str], covered: float =
         values = Counter(value for value, _ in counts.elements())
         sure = {(v, c): n for (v, c), n in counts.items() if n >= max(least, SURE * values[v])}
         far = sum(bits(n, values[v], share[c]) for (v, c), n in sure.items())
-        if len({c for _, c in sure}) > 1 and sum(sure.values()) >= covered * counts.total() and far >= CHANCE_BITS:
+        if (
+            len({c for _, c in sure}) > 1
+            and sum(sure.values()) >= covered * counts.total()
+            and far >= CHANCE_BITS
+        ):
             told |= {f"{phrase} {value}" for value, _ in sure}
     return told

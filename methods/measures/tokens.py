@@ -45,7 +45,11 @@ class Fed:
     @property
     def kept_labels(self) -> Ids:
         """Labels under attention; all of the row's labels must lie there."""
-        return [y for y, m in zip(self.labels, self.mask, strict=True) if m] if isinstance(self.labels, list) else []
+        return (
+            [y for y, m in zip(self.labels, self.mask, strict=True) if m]
+            if isinstance(self.labels, list)
+            else []
+        )
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -79,8 +83,17 @@ def _template(tokenizer: Any, messages: list[dict[str, str]], generation: bool) 
 def _truth(row: dict[str, Any], tokenizer: Any, length: int) -> Truth:
     if "messages" not in row:
         limit = {"truncation": True, "max_length": length} if length else {}
-        texts = (row["text"] + separator(tokenizer), row["pair"]) if "pair" in row else (row["text"],)
-        return Truth([], [], int(row["label"]), length, list(tokenizer(*texts, **limit)["input_ids"]), len(texts))
+        texts = (
+            (row["text"] + separator(tokenizer), row["pair"]) if "pair" in row else (row["text"],)
+        )
+        return Truth(
+            [],
+            [],
+            int(row["label"]),
+            length,
+            list(tokenizer(*texts, **limit)["input_ids"]),
+            len(texts),
+        )
     prompt = _template(tokenizer, row["messages"][:-1], True)
     answer = _template(tokenizer, row["messages"], False)[len(prompt) :]
     end = tokenizer.eos_token_id
@@ -101,7 +114,11 @@ def _answer_start(ids: Ids, truth: Truth) -> int | None:
         return None
     for at in range(min(len(prompt), len(ids)) - 1, 0, -1):
         tail = prompt[len(prompt) - at + 1 :]
-        if ids[1:at] == tail and ids[0] in (prompt[0], prompt[-at]) and ids[at:] == answer[: len(ids) - at]:
+        if (
+            ids[1:at] == tail
+            and ids[0] in (prompt[0], prompt[-at])
+            and ids[at:] == answer[: len(ids) - at]
+        ):
             return at
     return None
 
@@ -112,7 +129,9 @@ def _bos_wrong(ids: Ids, truth: Truth | None, tokenizer: Any, habit: int | None)
     cls, sep = getattr(tokenizer, "cls_token_id", None), getattr(tokenizer, "sep_token_id", None)
     if cls is not None and sep is not None and (truth is None or not truth.prompt):
         texts = truth.texts if truth else 1
-        return ids.count(cls) != 1 or ids[:1] != [cls] or ids.count(sep) != texts or ids[-1:] != [sep]
+        return (
+            ids.count(cls) != 1 or ids[:1] != [cls] or ids.count(sep) != texts or ids[-1:] != [sep]
+        )
     bos = tokenizer.bos_token_id
     if bos is None:
         return False
@@ -157,7 +176,11 @@ def _causal_faults(fed: Fed, truth: Truth | None, tokenizer: Any) -> set[str]:
         return faults
     if not supervised:
         faults.add("unsupervised_rows")
-    unlearned = start is not None and truth is not None and set(range(start, start + len(truth.answer))) - set(supervised)
+    unlearned = (
+        start is not None
+        and truth is not None
+        and set(range(start, start + len(truth.answer))) - set(supervised)
+    )
     if any(labels[i] != ids[i] for i in supervised) or _labels_on_padding(fed):
         faults.add("labels_misplaced")
     if supervised and unlearned:
@@ -181,19 +204,27 @@ def _labels_on_padding(fed: Fed) -> bool:
     return any(y != IGNORED and not m for y, m in zip(fed.labels, fed.mask, strict=True))
 
 
-def _faults(fed: Fed, truth: Truth | None, tokenizer: Any, habit: int | None, task: str) -> set[str]:
+def _faults(
+    fed: Fed, truth: Truth | None, tokenizer: Any, habit: int | None, task: str
+) -> set[str]:
     faults = {"padding_attended"} if _padding_attended(fed, tokenizer) else set()
     if _bos_wrong(fed.kept, truth, tokenizer, habit):
         faults.add("bos_wrong")
     if task == "classification":
         wrong = truth is not None and fed.labels is not None and fed.labels != truth.label
         other = truth is not None and truth.whole is not None and fed.kept != truth.whole
-        return faults | ({"labels_misplaced"} if wrong else set()) | ({"prefix_violations"} if other else set())
+        return (
+            faults
+            | ({"labels_misplaced"} if wrong else set())
+            | ({"prefix_violations"} if other else set())
+        )
     return faults | _causal_faults(fed, truth, tokenizer)
 
 
 # ------------------------------------------------------------------------------------------------ two populations
-def _encoded(rows: list[dict[str, Any]], tokenizer: Any, recipe: Any) -> tuple[list[tuple[Fed, dict]], list[str]]:
+def _encoded(
+    rows: list[dict[str, Any]], tokenizer: Any, recipe: Any
+) -> tuple[list[tuple[Fed, dict]], list[str]]:
     """Every row as training encodes it, and the rows that the encoder refuses, with its words."""
     encode = import_module("gonogo.methods.rows").encode
     try:
@@ -227,7 +258,9 @@ def _fed(ids: Any, mask: Any, labels: Any, name: str) -> Fed:
 def training_rows(run: Any) -> list[Fed]:
     """Every training row as it is encoded now; those that the encoder refuses are left out."""
     tokenizer = import_module("gonogo.methods.models").load_tokenizer(run.recipe)
-    held, _ = _encoded(import_module("gonogo.methods.rows").read(run.data, "train"), tokenizer, run.recipe)
+    held, _ = _encoded(
+        import_module("gonogo.methods.rows").read(run.data, "train"), tokenizer, run.recipe
+    )
     return [fed for fed, _ in held]
 
 
@@ -241,14 +274,31 @@ def observed(run: Any) -> list[Fed]:
     tensors, rows = load_file(path), []
     for key in sorted(k for k in tensors if k.endswith(".input_ids")):
         stem = key.removesuffix(".input_ids")
-        ids, mask, labels = tensors[key], tensors.get(f"{stem}.attention_mask"), tensors.get(f"{stem}.labels")
+        ids, mask, labels = (
+            tensors[key],
+            tensors.get(f"{stem}.attention_mask"),
+            tensors.get(f"{stem}.labels"),
+        )
         for i, held in enumerate(ids.tolist()):
             attention = [1] * len(held) if mask is None else mask[i].tolist()
-            rows.append(_fed(held, attention, None if labels is None else labels[i].tolist(), f"{stem} row {i}"))
+            rows.append(
+                _fed(
+                    held,
+                    attention,
+                    None if labels is None else labels[i].tolist(),
+                    f"{stem} row {i}",
+                )
+            )
     for key in sorted(k for k in tensors if k.endswith(".pixel_values")):
         stem = key.removesuffix(".pixel_values")
-        images, labels = tensors[key].reshape(len(tensors[key]), -1).tolist(), tensors.get(f"{stem}.labels")
-        rows += [_pixels(held, None if labels is None else int(labels[i]), f"{stem} row {i}") for i, held in enumerate(images)]
+        images, labels = (
+            tensors[key].reshape(len(tensors[key]), -1).tolist(),
+            tensors.get(f"{stem}.labels"),
+        )
+        rows += [
+            _pixels(held, None if labels is None else int(labels[i]), f"{stem} row {i}")
+            for i, held in enumerate(images)
+        ]
     return rows
 
 
@@ -259,7 +309,9 @@ def _known(observed: list[Fed], encoded: list[tuple[Fed, Truth]]) -> list[Truth 
         exact[fed.key] = truth
         by_ids[tuple(fed.kept)].append(truth)
     return [
-        exact.get(fed.key) if fed.labels is not None else next(iter(by_ids.get(tuple(fed.kept), [])), None)
+        exact.get(fed.key)
+        if fed.labels is not None
+        else next(iter(by_ids.get(tuple(fed.kept), [])), None)
         for fed in observed
     ]
 
@@ -283,10 +335,14 @@ def template(run: Any) -> dict[str, Any]:
     rows = import_module("gonogo.methods.rows").read(run.data, "train")
     task = recipe.get("task", "classification")
     if task == "image":
-        raise NotObservable("template: an image is read as it stands, without tokens, template or padding; there is nothing to compare")
+        raise NotObservable(
+            "template: an image is read as it stands, without tokens, template or padding; there is nothing to compare"
+        )
     rows = [r for r in rows if ("messages" in r) == (task != "classification")]
     if not rows:
-        raise NotObservable(f"template: {run.data} has no {task} rows to encode; check task and data of the recipe")
+        raise NotObservable(
+            f"template: {run.data} has no {task} rows to encode; check task and data of the recipe"
+        )
     tokenizer = import_module("gonogo.methods.models").load_tokenizer(recipe)
     habit = next(iter(tokenizer("a")["input_ids"]), None)
     held, refused = _encoded(rows, tokenizer, recipe)
@@ -301,7 +357,11 @@ def template(run: Any) -> dict[str, Any]:
     totals = Counter(name for _, faults in found for name in faults)
     totals["prefix_violations"] += len(refused)
     return _report(
-        totals, [f"{f.name}: {', '.join(sorted(v))}" for f, v in found[::-1] if v], refused, encoded, fed_in_training
+        totals,
+        [f"{f.name}: {', '.join(sorted(v))}" for f, v in found[::-1] if v],
+        refused,
+        encoded,
+        fed_in_training,
     )
 
 
@@ -309,7 +369,9 @@ def _report(
     totals: Counter, found: list[str], refused: list[str], encoded: list, observed: list[Fed]
 ) -> dict[str, Any]:
     cut = sum(bool(t.prompt) and f.kept[: len(t.prompt)] != t.prompt for f, t in encoded)
-    missing = {} if observed else {"rows that entered forward: the run left no batches.safetensors": 1}
+    missing = (
+        {} if observed else {"rows that entered forward: the run left no batches.safetensors": 1}
+    )
     unlabelled = sum(fed.labels is None for fed in observed)
     return {
         "values": {name: [float(totals[name])] for name in METRICS},
@@ -321,6 +383,7 @@ def _report(
             "rows_observed": len(observed),
             "prompts_cut": cut,
         },
-        "not_scored": missing | ({"labels of observed rows: not passed to forward": unlabelled} if unlabelled else {}),
+        "not_scored": missing
+        | ({"labels of observed rows: not passed to forward": unlabelled} if unlabelled else {}),
         "findings": (refused + found)[:20],
     }

@@ -42,11 +42,17 @@ class SafeConfig:
         object.__setattr__(self, "layers", tuple(self.layers))
         for name in ("hidden", "audio_width", "tokens", "r", "width", "heads"):
             if getattr(self, name) < 1:
-                raise ValueError(f"safe config, {name}: saw {getattr(self, name)}; wanted a whole number from 1; correct it")
+                raise ValueError(
+                    f"safe config, {name}: saw {getattr(self, name)}; wanted a whole number from 1; correct it"
+                )
         if self.width % self.heads:
-            raise ValueError(f"safe config, width: saw {self.width}; wanted a multiple of heads = {self.heads}; correct one of them")
+            raise ValueError(
+                f"safe config, width: saw {self.width}; wanted a multiple of heads = {self.heads}; correct one of them"
+            )
         if not self.layers:
-            raise ValueError("safe config, layers: saw none; wanted names of the base's modules; name one layer at least")
+            raise ValueError(
+                "safe config, layers: saw none; wanted names of the base's modules; name one layer at least"
+            )
 
     @classmethod
     def from_mapping(cls, plain: Mapping[str, Any]) -> SafeConfig:
@@ -85,10 +91,15 @@ class Fusion(nn.Module):
     def forward(self, hidden: Tensor, audio: Tensor, seen: Tensor | None) -> Tensor:
         """hidden (n, t, d), audio (n, k, width), seen (n, 1, 1, k) bool: which audio tokens an item may look at; None for all. Computed in the
         adapter's own precision, whatever the base's."""
+
         def split(x: Tensor) -> Tensor:
             return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
-        query, key, value = split(self.query(self.norm(hidden.to(self.alpha.dtype)))), split(self.key(audio)), split(self.value(audio))
+        query, key, value = (
+            split(self.query(self.norm(hidden.to(self.alpha.dtype)))),
+            split(self.key(audio)),
+            split(self.value(audio)),
+        )
         mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=seen)
         return torch.tanh(self.alpha) * self.out(mixed.transpose(1, 2).flatten(2))
 
@@ -103,7 +114,9 @@ class Projector(nn.Module):
         self.linear = nn.Linear(config.audio_width, config.tokens * config.width)
 
     def forward(self, embedding: Tensor) -> Tensor:
-        return self.linear(self.norm(embedding.to(self.linear.weight.dtype))).unflatten(-1, (self.tokens, -1))
+        return self.linear(self.norm(embedding.to(self.linear.weight.dtype))).unflatten(
+            -1, (self.tokens, -1)
+        )
 
 
 class SAFE(nn.Module):
@@ -113,14 +126,20 @@ class SAFE(nn.Module):
     audio_encoder: called with the audio inputs by name, answers (n, audio_width). It may be None where embeddings are given.
     """
 
-    def __init__(self, base: nn.Module, audio_encoder: nn.Module | None, config: SafeConfig) -> None:
+    def __init__(
+        self, base: nn.Module, audio_encoder: nn.Module | None, config: SafeConfig
+    ) -> None:
         super().__init__()
         self.base, self.audio_encoder, self.config = base, audio_encoder, config
         known = dict(base.named_modules())
         for name in config.layers:
             if name not in known:
-                raise ValueError(f"safe config, layers: saw {name!r}; wanted a module of {type(base).__name__}; correct the name")
-        self._layers = [known[name] for name in config.layers]  # a plain list: they are the base's, and are named there
+                raise ValueError(
+                    f"safe config, layers: saw {name!r}; wanted a module of {type(base).__name__}; correct the name"
+                )
+        self._layers = [
+            known[name] for name in config.layers
+        ]  # a plain list: they are the base's, and are named there
         self.projector = Projector(config)
         self.fusion = nn.ModuleList(Fusion(config) for _ in config.layers)
         self.freeze()
@@ -138,7 +157,9 @@ class SAFE(nn.Module):
                 part.eval()
         return self
 
-    def forward(self, audio: Mapping[str, Tensor] | None = None, tokens: Tensor | int = 0, **inputs: Any) -> Any:
+    def forward(
+        self, audio: Mapping[str, Tensor] | None = None, tokens: Tensor | int = 0, **inputs: Any
+    ) -> Any:
         """What the base answers to `inputs`, its own keyword arguments, with `tokens` (n,) audio tokens consulted per item; 0 is the gate off.
 
         audio: {"embedding": (n, audio_width)}, or the audio encoder's own inputs, whose first axis is the item.
@@ -153,12 +174,19 @@ class SAFE(nn.Module):
         rows = wanted.nonzero().flatten().to(self.projector.linear.weight.device)
         if not len(rows):
             return self.base(**inputs)
-        heard = self.projector(self.embed({name: value[rows] for name, value in (audio or {}).items()}))
-        seen = torch.arange(self.config.tokens, device=heard.device) < wanted.to(heard.device)[rows, None, None, None]
+        heard = self.projector(
+            self.embed({name: value[rows] for name, value in (audio or {}).items()})
+        )
+        seen = (
+            torch.arange(self.config.tokens, device=heard.device)
+            < wanted.to(heard.device)[rows, None, None, None]
+        )
         with self._fused(rows if len(rows) < len(wanted) else None, heard, seen):
             return self.base(**inputs)
 
-    def _whole(self, tokens: int, audio: Mapping[str, Tensor] | None, inputs: Mapping[str, Any]) -> Any:
+    def _whole(
+        self, tokens: int, audio: Mapping[str, Tensor] | None, inputs: Mapping[str, Any]
+    ) -> Any:
         """One number of tokens for every item: nothing is picked, and with all tokens nothing is masked."""
         self._check(tokens, tokens, audio, inputs)
         if tokens == 0:
@@ -172,25 +200,45 @@ class SAFE(nn.Module):
         if "embedding" in audio:
             return audio["embedding"]
         if self.audio_encoder is None:
-            raise ValueError("audio: saw no `embedding` and there is no audio encoder; wanted one of them; pass an encoder to SAFE")
+            raise ValueError(
+                "audio: saw no `embedding` and there is no audio encoder; wanted one of them; pass an encoder to SAFE"
+            )
         with torch.no_grad():
             return self.audio_encoder(**audio)
 
-    def _check(self, low: int, high: int, audio: Mapping[str, Tensor] | None, inputs: Mapping[str, Any], asked: int | None = None) -> None:
+    def _check(
+        self,
+        low: int,
+        high: int,
+        audio: Mapping[str, Tensor] | None,
+        inputs: Mapping[str, Any],
+        asked: int | None = None,
+    ) -> None:
         count = next((len(value) for value in inputs.values() if isinstance(value, Tensor)), asked)
         if low < 0 or high > self.config.tokens:
-            raise ValueError(f"tokens: saw {low} to {high}; wanted 0 to {self.config.tokens}; ask for what the projector makes")
+            raise ValueError(
+                f"tokens: saw {low} to {high}; wanted 0 to {self.config.tokens}; ask for what the projector makes"
+            )
         if asked not in (None, count):
-            raise ValueError(f"tokens: saw {asked} numbers for {count} items; wanted one, or one an item; ask for each item")
+            raise ValueError(
+                f"tokens: saw {asked} numbers for {count} items; wanted one, or one an item; ask for each item"
+            )
         if high and not audio:
-            raise ValueError("audio: saw none while the gate is on; wanted audio of every item; pass it, or tokens = 0")
-        if high and (odd := [len(value) for value in (audio or {}).values() if len(value) != count]):
-            raise ValueError(f"audio: saw {odd[0]} sounds for {count} items; wanted audio of every item; pass it, or tokens = 0")
+            raise ValueError(
+                "audio: saw none while the gate is on; wanted audio of every item; pass it, or tokens = 0"
+            )
+        if high and (
+            odd := [len(value) for value in (audio or {}).values() if len(value) != count]
+        ):
+            raise ValueError(
+                f"audio: saw {odd[0]} sounds for {count} items; wanted audio of every item; pass it, or tokens = 0"
+            )
 
     @contextmanager
     def _fused(self, rows: Tensor | None, audio: Tensor, seen: Tensor | None) -> Iterator[None]:
         """The fusion listens at its layers for one forward; rows: the items whose gate is on, None for all. The others keep their
         hidden states' bytes."""
+
         def fused(fusion: Fusion) -> Any:
             def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
                 hidden = output[0] if isinstance(output, tuple) else output
@@ -198,12 +246,17 @@ class SAFE(nn.Module):
                     changed = hidden + fusion(hidden, audio, seen).to(hidden.dtype)
                 else:
                     mine = hidden[rows]
-                    changed = hidden.index_put((rows,), mine + fusion(mine, audio, seen).to(hidden.dtype))
+                    changed = hidden.index_put(
+                        (rows,), mine + fusion(mine, audio, seen).to(hidden.dtype)
+                    )
                 return (changed, *output[1:]) if isinstance(output, tuple) else changed
 
             return hook
 
-        hooks = [layer.register_forward_hook(fused(fusion)) for layer, fusion in zip(self._layers, self.fusion, strict=True)]
+        hooks = [
+            layer.register_forward_hook(fused(fusion))
+            for layer, fusion in zip(self._layers, self.fusion, strict=True)
+        ]
         try:
             yield
         finally:
@@ -212,12 +265,19 @@ class SAFE(nn.Module):
 
     def adapter(self) -> dict[str, nn.Parameter]:
         """The tensors that train and that are shipped, by name."""
-        return {name: p for name, p in self.named_parameters() if name.startswith(("projector.", "fusion."))}
+        return {
+            name: p
+            for name, p in self.named_parameters()
+            if name.startswith(("projector.", "fusion."))
+        }
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / CONFIG).write_text(json.dumps(asdict(self.config), indent=1, sort_keys=True))
-        save_file({name: p.detach().cpu().contiguous() for name, p in self.adapter().items()}, folder / WEIGHTS)
+        save_file(
+            {name: p.detach().cpu().contiguous() for name, p in self.adapter().items()},
+            folder / WEIGHTS,
+        )
 
 
 def load(folder: Path, base: nn.Module, audio_encoder: nn.Module | None) -> SAFE:
@@ -225,14 +285,20 @@ def load(folder: Path, base: nn.Module, audio_encoder: nn.Module | None) -> SAFE
 
     Raises ValueError: a tensor is missing, unknown, or of another shape.
     """
-    made = SAFE(base, audio_encoder, SafeConfig.from_mapping(json.loads((folder / CONFIG).read_text())))
+    made = SAFE(
+        base, audio_encoder, SafeConfig.from_mapping(json.loads((folder / CONFIG).read_text()))
+    )
     stored, own = load_file(folder / WEIGHTS), made.adapter()
     if stored.keys() != own.keys():
         odd = sorted(stored.keys() ^ own.keys())
-        raise ValueError(f"{folder / WEIGHTS}: saw other tensors than the config asks for ({odd[0]}); wanted {len(own)}; save it anew")
+        raise ValueError(
+            f"{folder / WEIGHTS}: saw other tensors than the config asks for ({odd[0]}); wanted {len(own)}; save it anew"
+        )
     with torch.no_grad():
         for name, parameter in own.items():
             if parameter.shape != stored[name].shape:
-                raise ValueError(f"{folder / WEIGHTS}, {name}: saw {tuple(stored[name].shape)}; wanted {tuple(parameter.shape)}; save it anew")
+                raise ValueError(
+                    f"{folder / WEIGHTS}, {name}: saw {tuple(stored[name].shape)}; wanted {tuple(parameter.shape)}; save it anew"
+                )
             parameter.copy_(stored[name])
     return made.to(next(base.parameters()).device).eval()

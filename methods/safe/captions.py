@@ -20,8 +20,16 @@ BRACKETS = {"(": "-lrb-", ")": "-rrb-", "[": "-lsb-", "]": "-rsb-", "{": "-lcb-"
 """In lower case, as PTBTokenizer leaves them; coco-caption means to drop them and by their case does not, so they count."""
 ASIDE = {"''", "'", "``", "`", '"', ".", "?", "!", ",", ":", "-", "--", "...", ";"}
 PLAIN = str.maketrans({"’": "'", "‘": "'", "“": '"', "”": '"', "—": "--", "…": "..."})
-SPLIT = {"cannot": "can not", "gonna": "gon na", "gotta": "got ta", "wanna": "wan na", "gimme": "gim me", "lemme": "lem me"}
-TOKEN = re.compile(r"""
+SPLIT = {
+    "cannot": "can not",
+    "gonna": "gon na",
+    "gotta": "got ta",
+    "wanna": "wan na",
+    "gimme": "gim me",
+    "lemme": "lem me",
+}
+TOKEN = re.compile(
+    r"""
     (?:[a-z]\.){2,} | (?<![\w'.])[a-z]\.(?!\.)
   | (?:mrs?|ms|dr|st|jr|sr|prof|etc|vs|inc|ltd|co|corp|vol|al|mt|ft|gen|col|lt|sgt|capt|rev|hon|sen|rep|gov)\.(?!\w)
   | \d+(?:[.,:]\d+)+(?![a-z])                       # 3.5  1,000  5:30
@@ -30,7 +38,9 @@ TOKEN = re.compile(r"""
   | [^\W\d_]+?(?=n't(?![a-z]))                      # does|n't
   | [^\W_]+(?:[-/][^\W_]+)*                         # words, well-known, clicking/clacking
   | \.{2,} | -+ | [?!]{2,} | \S
-""", re.VERBOSE)  # fmt: skip
+""",
+    re.VERBOSE,
+)
 
 
 def tokenise(caption: str) -> list[str]:
@@ -40,7 +50,12 @@ def tokenise(caption: str) -> list[str]:
     """
     plain = caption.lower().translate(PLAIN)
     found = (BRACKETS.get(token) or SPLIT.get(token, token) for token in TOKEN.findall(plain))
-    return [word for token in found for word in token.split() if word not in ASIDE and not re.fullmatch(r"\.{2,}|-+", word)]
+    return [
+        word
+        for token in found
+        for word in token.split()
+        if word not in ASIDE and not re.fullmatch(r"\.{2,}|-+", word)
+    ]
 
 
 def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
@@ -52,15 +67,25 @@ def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> lis
     where every weight is 0, or an item without a reference.
     """
     if len(candidates) != len(references) or len(candidates) < 2:
-        raise ValueError(f"cider: {len(candidates)} candidates, {len(references)} lists of references; wanted one list each, 2 items or more")
+        raise ValueError(
+            f"cider: {len(candidates)} candidates, {len(references)} lists of references; wanted one list each, 2 items or more"
+        )
     if not all(references):
-        raise ValueError(f"cider: item {[bool(each) for each in references].index(False)} has no reference; leave it out of both lists")
+        raise ValueError(
+            f"cider: item {[bool(each) for each in references].index(False)} has no reference; leave it out of both lists"
+        )
     held = [[_grams(tokenise(text)) for text in texts] for texts in references]
-    frequency = Counter(gram for texts in held for gram in {gram for text in texts for gram in text})
+    frequency = Counter(
+        gram for texts in held for gram in {gram for text in texts for gram in text}
+    )
     weigh = {gram: math.log(len(held) / count) for gram, count in frequency.items()}
     own = [_weighted(_grams(tokenise(text)), weigh, len(held)) for text in candidates]
-    return [SCALE * sum(_similarity(mine, _weighted(text, weigh, len(held))) for text in texts) / len(texts)
-            for mine, texts in zip(own, held, strict=True)]  # fmt: skip
+    return [
+        SCALE
+        * sum(_similarity(mine, _weighted(text, weigh, len(held))) for text in texts)
+        / len(texts)
+        for mine, texts in zip(own, held, strict=True)
+    ]
 
 
 Grams = Counter[tuple[str, ...]]
@@ -68,7 +93,9 @@ Weighted = tuple[list[dict[tuple[str, ...], float]], int]
 
 
 def _grams(words: Sequence[str]) -> Grams:
-    return Counter(tuple(words[i : i + n]) for n in range(1, N + 1) for i in range(len(words) - n + 1))
+    return Counter(
+        tuple(words[i : i + n]) for n in range(1, N + 1) for i in range(len(words) - n + 1)
+    )
 
 
 def _weighted(grams: Grams, weigh: Mapping[tuple[str, ...], float], items: int) -> Weighted:
@@ -80,12 +107,23 @@ def _weighted(grams: Grams, weigh: Mapping[tuple[str, ...], float], items: int) 
 
 
 def _similarity(mine: Weighted, other: Weighted) -> float:
-    return math.exp(-((mine[1] - other[1]) ** 2) / (2 * SIGMA**2)) * sum(map(_clipped_cosine, mine[0], other[0])) / N
+    return (
+        math.exp(-((mine[1] - other[1]) ** 2) / (2 * SIGMA**2))
+        * sum(map(_clipped_cosine, mine[0], other[0]))
+        / N
+    )
 
 
 def _clipped_cosine(mine: Mapping[Any, float], other: Mapping[Any, float]) -> float:
     sizes = math.hypot(*mine.values()) * math.hypot(*other.values())
-    return sum(min(weight, other[gram]) * other[gram] for gram, weight in mine.items() if gram in other) / sizes if sizes else 0.0
+    return (
+        sum(
+            min(weight, other[gram]) * other[gram] for gram, weight in mine.items() if gram in other
+        )
+        / sizes
+        if sizes
+        else 0.0
+    )
 
 
 def spider(cider_score: float, spice_score: float) -> float:
@@ -100,18 +138,29 @@ def spice(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> lis
     """
     found = importlib.util.find_spec("pycocoevalcap")
     if found is None or not found.submodule_search_locations:
-        raise NotObservable("SPICE needs pycocoevalcap, which is not installed; `pip install pycocoevalcap` and Java 8 to 13")
+        raise NotObservable(
+            "SPICE needs pycocoevalcap, which is not installed; `pip install pycocoevalcap` and Java 8 to 13"
+        )
     if not shutil.which("java"):
-        raise NotObservable("SPICE is a Java program and there is no `java` on the PATH; install a Java runtime, 8 to 13")
+        raise NotObservable(
+            "SPICE is a Java program and there is no `java` on the PATH; install a Java runtime, 8 to 13"
+        )
     home = Path(next(iter(found.submodule_search_locations))) / "spice"
     if len(list((home / "lib").glob("stanford-corenlp-3.6.0*.jar"))) < 2:
-        raise NotObservable(f"SPICE needs stanford-corenlp-3.6.0.jar and its -models.jar in {home / 'lib'}; run {home / 'get_stanford_models.py'}")
+        raise NotObservable(
+            f"SPICE needs stanford-corenlp-3.6.0.jar and its -models.jar in {home / 'lib'}; run {home / 'get_stanford_models.py'}"
+        )
     from pycocoevalcap.spice.spice import Spice
 
     try:
-        _, scores = Spice().compute_score({n: list(texts) for n, texts in enumerate(references)}, {n: [text] for n, text in enumerate(candidates)})
+        _, scores = Spice().compute_score(
+            {n: list(texts) for n, texts in enumerate(references)},
+            {n: [text] for n, text in enumerate(candidates)},
+        )
     except Exception as broken:  # the library passes on whatever the Java process died of
-        raise NotObservable(f"SPICE's Java program failed ({type(broken).__name__}: {broken}); it is known to need Java 8 to 13") from broken
+        raise NotObservable(
+            f"SPICE's Java program failed ({type(broken).__name__}: {broken}); it is known to need Java 8 to 13"
+        ) from broken
     return [float(each["All"]["f"]) for each in scores]
 
 
@@ -121,7 +170,11 @@ def contradictions(rows: Sequence[Mapping[str, Any]], decimals: int = 1) -> list
     A row holds `name` and any of cider, spice, spider and other scores in points, `split` it was measured on and `titled`, the
     split it is shown as. SPIDEr may differ from (CIDEr + SPICE)/2 by what rounding all three to `decimals` explains.
     """
-    return [f"{row.get('name', n)}: {said}" for n, row in enumerate(rows) for said in _against_itself(row, decimals)]
+    return [
+        f"{row.get('name', n)}: {said}"
+        for n, row in enumerate(rows)
+        for said in _against_itself(row, decimals)
+    ]
 
 
 def _against_itself(row: Mapping[str, Any], decimals: int) -> list[str]:
@@ -129,8 +182,16 @@ def _against_itself(row: Mapping[str, Any], decimals: int) -> list[str]:
     if all(name in row for name in ("cider", "spice", "spider")):
         mean = spider(row["cider"], row["spice"])
         if not abs(row["spider"] - mean) <= 10.0**-decimals + 1e-9:
-            told.append(f"SPIDEr {row['spider']} is not the mean of CIDEr {row['cider']} and SPICE {row['spice']}, {mean:.{decimals + 1}f}")
+            told.append(
+                f"SPIDEr {row['spider']} is not the mean of CIDEr {row['cider']} and SPICE {row['spice']}, {mean:.{decimals + 1}f}"
+            )
     if row.get("titled", row.get("split")) != row.get("split"):
         told.append(f"shown as {row['titled']}, measured on {row.get('split')}")
-    shares = [name for name in ("spice", "bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l") if name in row]
-    return told + [f"{name} {row[name]} is outside 0 to 100" for name in shares if not 0 <= row[name] <= 100]
+    shares = [
+        name
+        for name in ("spice", "bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l")
+        if name in row
+    ]
+    return told + [
+        f"{name} {row[name]} is outside 0 to 100" for name in shares if not 0 <= row[name] <= 100
+    ]

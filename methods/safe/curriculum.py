@@ -23,7 +23,11 @@ def problems(stages: Sequence[Stage]) -> list[str]:
     """What is wrong with these stages, in words; empty if nothing."""
     found = [] if stages else ["no stages; wanted at least one"]
     names = Counter(stage["name"] for stage in stages if isinstance(stage.get("name"), str))
-    found += [f"{count} stages are called {name!r}; wanted each name once" for name, count in names.items() if count > 1]
+    found += [
+        f"{count} stages are called {name!r}; wanted each name once"
+        for name, count in names.items()
+        if count > 1
+    ]
     for number, stage in enumerate(stages, 1):
         where = f"stage {number} ({stage.get('name')!r})"
         found += [f"{where}: {problem}" for problem in _problems(stage)]
@@ -52,7 +56,12 @@ def _problems(stage: Stage) -> Iterable[str]:
 
 
 def _mix_problems(mix: Any) -> Iterable[str]:
-    if not isinstance(mix, Mapping) or not mix or set(mix) - set(STRATA) or not all(_number(share) and share >= 0 for share in mix.values()):
+    if (
+        not isinstance(mix, Mapping)
+        or not mix
+        or set(mix) - set(STRATA)
+        or not all(_number(share) and share >= 0 for share in mix.values())
+    ):
         yield f"mix = {mix!r}; wanted shares of {', '.join(STRATA)}"
     elif abs(sum(mix.values()) - 1) > 1e-6:
         yield f"mix adds up to {sum(mix.values()):g}; wanted 1"
@@ -77,11 +86,19 @@ class Sampler:
 
     def __init__(self, rows: Iterable[Row], stage: Stage, seed: int) -> None:
         self.name, self.seed = stage["name"], seed
-        self.mix = {stratum: stage["mix"].get(stratum, 0) for stratum in STRATA if stage["mix"].get(stratum, 0) > 0}
+        self.mix = {
+            stratum: stage["mix"].get(stratum, 0)
+            for stratum in STRATA
+            if stage["mix"].get(stratum, 0) > 0
+        }
         fit = [row for row in rows if admitted(row, stage)]
-        self.rows = {stratum: [row for row in fit if row["need"] == stratum] for stratum in self.mix}
+        self.rows = {
+            stratum: [row for row in fit if row["need"] == stratum] for stratum in self.mix
+        }
         if empty := [stratum for stratum, held in self.rows.items() if not held]:
-            raise ValueError(f"stage {self.name!r}: no rows of need {', '.join(empty)} at min_snr {stage.get('min_snr')}; lower it, or leave them out of the mix")
+            raise ValueError(
+                f"stage {self.name!r}: no rows of need {', '.join(empty)} at min_snr {stage.get('min_snr')}; lower it, or leave them out of the mix"
+            )
         self.drawn = dict.fromkeys(self.mix, 0)
         self._orders: dict[str, tuple[int, list[int]]] = {}
 
@@ -91,7 +108,13 @@ class Sampler:
 
     def _next(self) -> Row:
         after = sum(self.drawn.values()) + 1
-        stratum = max(self.mix, key=lambda name: (round(self.mix[name] * after - self.drawn[name], 9), -STRATA.index(name)))
+        stratum = max(
+            self.mix,
+            key=lambda name: (
+                round(self.mix[name] * after - self.drawn[name], 9),
+                -STRATA.index(name),
+            ),
+        )
         turn, place = divmod(self.drawn[stratum], len(self.rows[stratum]))
         self.drawn[stratum] += 1
         return self.rows[stratum][self._order(stratum, turn)[place]]
@@ -124,7 +147,9 @@ class Curriculum:
         self.stages, self.rows, self.seed = [dict(stage) for stage in stages], rows, seed
         self.step, self.at, self.left, self.extended, self.told = 0, 0, stages[0]["steps"], 0, 0
         self.log = [self._event("begin", {}, "first stage")]
-        samplers = [Sampler(rows, stage, seed) for stage in self.stages]  # all, so that a stage without rows shows at once
+        samplers = [
+            Sampler(rows, stage, seed) for stage in self.stages
+        ]  # all, so that a stage without rows shows at once
         self.sampler = samplers[0]
 
     @property
@@ -143,54 +168,88 @@ class Curriculum:
     def draw(self, count: int) -> list[Row]:
         """The next `count` rows of the stage."""
         if self.done:
-            raise ValueError(f"curriculum: all stages ended at step {self.step}; nothing is left to draw")
+            raise ValueError(
+                f"curriculum: all stages ended at step {self.step}; nothing is left to draw"
+            )
         return self.sampler.take(count)
 
-    def after_step(self, step: int, scores: Callable[[], Mapping[str, float]]) -> list[dict[str, Any]]:
+    def after_step(
+        self, step: int, scores: Callable[[], Mapping[str, float]]
+    ) -> list[dict[str, Any]]:
         """Count optimizer step number `step` as done; the decisions that the log does not hold yet.
 
         scores: the metrics of `until`; called only where the stage has bounds and its steps are done. Raises ValueError for a
         step out of turn, and where a bound's metric is missing.
         """
         if step != self.step + 1 or self.done:
-            raise ValueError(f"curriculum: step {step} after step {self.step}; wanted the next one; restore the state that belongs to it")
+            raise ValueError(
+                f"curriculum: step {step} after step {self.step}; wanted the next one; restore the state that belongs to it"
+            )
         if self.left == 1:
-            metrics = {name: float(value) for name, value in scores().items()} if self.stage.get("until") else {}
+            metrics = (
+                {name: float(value) for name, value in scores().items()}
+                if self.stage.get("until")
+                else {}
+            )
             if missing := sorted(set(self.stage.get("until", {})) - set(metrics)):
-                raise ValueError(f"curriculum: stage {self.stage['name']!r} ends at step {step} and asks for {', '.join(missing)}; measured are {', '.join(metrics)}")
+                raise ValueError(
+                    f"curriculum: stage {self.stage['name']!r} ends at step {step} and asks for {', '.join(missing)}; measured are {', '.join(metrics)}"
+                )
         self.step, self.left = step, self.left - 1
         if self.left == 0:
             self._decide(metrics)
-        new, self.told = self.log[self.told:], len(self.log)
+        new, self.told = self.log[self.told :], len(self.log)
         return new
 
     def _decide(self, metrics: dict[str, float]) -> None:
         met = all(metrics[name] >= bound for name, bound in self.stage.get("until", {}).items())
         if not met and self.extended < self.stage.get("extensions", 0):
             self.extended, self.left = self.extended + 1, self.stage["extend"]
-            short = [name for name, bound in self.stage["until"].items() if not metrics[name] >= bound]
+            short = [
+                name for name, bound in self.stage["until"].items() if not metrics[name] >= bound
+            ]
             self.log.append(self._event("extend", metrics, f"below its bound: {', '.join(short)}"))
             return
         last = self.at == len(self.stages) - 1
-        self.log.append(self._event("end" if last else "transition", metrics, MET if met else SPENT))
+        self.log.append(
+            self._event("end" if last else "transition", metrics, MET if met else SPENT)
+        )
         if not last:
             self.at, self.extended = self.at + 1, 0
             self.left, self.sampler = self.stage["steps"], Sampler(self.rows, self.stage, self.seed)
             self.log.append(self._event("begin", {}, "next stage"))
 
     def _event(self, event: str, metrics: dict[str, float], reason: str) -> dict[str, Any]:
-        return {"step": self.step, "stage": self.stage["name"], "event": event, "metrics": metrics, "reason": reason}
+        return {
+            "step": self.step,
+            "stage": self.stage["name"],
+            "event": event,
+            "metrics": metrics,
+            "reason": reason,
+        }
 
     def state(self) -> dict[str, Any]:
         """Where this training stands, as plain JSON; to be kept between steps."""
-        return {"declared": self.stages, "step": self.step, "at": self.at, "left": self.left, "extended": self.extended,
-                "told": self.told, "drawn": dict(self.sampler.drawn), "log": [dict(event) for event in self.log]}
+        return {
+            "declared": self.stages,
+            "step": self.step,
+            "at": self.at,
+            "left": self.left,
+            "extended": self.extended,
+            "told": self.told,
+            "drawn": dict(self.sampler.drawn),
+            "log": [dict(event) for event in self.log],
+        }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on exactly where `state` was taken. Raises ValueError where it belongs to other stages."""
         if state["declared"] != self.stages:
-            raise ValueError("curriculum: the state was taken under other stages; restore it with the same, or begin anew")
-        self.step, self.at, self.left, self.extended, self.told = (state[name] for name in ("step", "at", "left", "extended", "told"))
+            raise ValueError(
+                "curriculum: the state was taken under other stages; restore it with the same, or begin anew"
+            )
+        self.step, self.at, self.left, self.extended, self.told = (
+            state[name] for name in ("step", "at", "left", "extended", "told")
+        )
         self.log = [dict(event) for event in state["log"]]
         self.sampler = Sampler(self.rows, self.stage, self.seed)
         self.sampler.drawn = dict(state["drawn"])

@@ -25,11 +25,19 @@ def kl(teacher: Tensor, student: Tensor, mask: Tensor, temperature: float = 1.0)
 
 def _check(teacher: Tensor, student: Tensor, mask: Tensor, temperature: float) -> None:
     if teacher.shape != student.shape or mask.shape != teacher.shape[:-1]:
-        raise ValueError(f"distillation: teacher {tuple(teacher.shape)}, student {tuple(student.shape)} and mask {tuple(mask.shape)} "
-                         "must be (..., V), (..., V), (...); ask both models the same batch")  # fmt: skip
+        raise ValueError(
+            f"distillation: teacher {tuple(teacher.shape)}, student {tuple(student.shape)} and mask {tuple(mask.shape)} "
+            "must be (..., V), (..., V), (...); ask both models the same batch"
+        )
     if mask.dtype != torch.bool:
-        raise ValueError(f"distillation: the mask is {mask.dtype}; wanted torch.bool, True where a token counts")
+        raise ValueError(
+            f"distillation: the mask is {mask.dtype}; wanted torch.bool, True where a token counts"
+        )
     if not mask.any():
-        raise ValueError("distillation: the mask counts no token; check the padding or the labels of this batch")
+        raise ValueError(
+            "distillation: the mask counts no token; check the padding or the labels of this batch"
+        )
     if not (math.isfinite(temperature) and temperature > 0):
-        raise ValueError(f"distillation: temperature {temperature!r}; wanted a finite number above 0")
+        raise ValueError(
+            f"distillation: temperature {temperature!r}; wanted a finite number above 0"
+        )

@@ -44,7 +44,9 @@ class Guard:
 
     def look_at(self, plain: Tensor, batch: Mapping[str, Any]) -> None:
         """The next forward's vision-language items, (n,) bool, and their text."""
-        self.mask = plain[:, None].to(batch["attention_mask"].device) & batch["attention_mask"].bool()
+        self.mask = (
+            plain[:, None].to(batch["attention_mask"].device) & batch["attention_mask"].bool()
+        )
 
     def step(self, optimizer: torch.optim.Optimizer) -> None:
         """One optimizer step, projected; after every `REFRESH` of them new projectors, applied to what out.A is by then."""
@@ -53,9 +55,17 @@ class Guard:
         if self.done % REFRESH:
             return
         spaces = [null_space(covariance.matrix, self.threshold) for covariance in self.covariances]
-        self.projectors = {out.A: space.projector for out, space in zip(self.outs, spaces, strict=True)}
+        self.projectors = {
+            out.A: space.projector for out, space in zip(self.outs, spaces, strict=True)
+        }
         with torch.no_grad():
             for out, space in zip(self.outs, spaces, strict=True):
                 out.A.copy_((out.A.double() @ space.projector.to(out.A.device)).to(out.A.dtype))
-        self.told.append({"step": self.done, "free": [space.free for space in spaces], "leak_share": [space.leak_share for space in spaces]})
+        self.told.append(
+            {
+                "step": self.done,
+                "free": [space.free for space in spaces],
+                "leak_share": [space.leak_share for space in spaces],
+            }
+        )
         self.begin()

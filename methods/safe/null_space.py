@@ -24,10 +24,18 @@ class InputCovariance:
     def add(self, inputs: Tensor, mask: Tensor | None = None) -> None:
         """inputs (..., size); mask (...) bool, True where a token counts. Raises ValueError for a wrong size or no finite number."""
         if inputs.shape[-1] != len(self._sum):
-            raise ValueError(f"null space: inputs {tuple(inputs.shape)}; wanted (..., {len(self._sum)}); take the layer's own inputs")
-        rows = (inputs.reshape(-1, inputs.shape[-1]) if mask is None else inputs[mask]).detach().double()
+            raise ValueError(
+                f"null space: inputs {tuple(inputs.shape)}; wanted (..., {len(self._sum)}); take the layer's own inputs"
+            )
+        rows = (
+            (inputs.reshape(-1, inputs.shape[-1]) if mask is None else inputs[mask])
+            .detach()
+            .double()
+        )
         if not rows.isfinite().all():
-            raise ValueError("null space: an input is inf or nan; mask the padding, or look at the layers before this one")
+            raise ValueError(
+                "null space: an input is inf or nan; mask the padding, or look at the layers before this one"
+            )
         self._sum += (rows.T @ rows).to(self._sum)
         self.n += len(rows)
 
@@ -35,7 +43,9 @@ class InputCovariance:
     def matrix(self) -> Tensor:
         """(size, size) float64. Raises ValueError if nothing was added."""
         if not self.n:
-            raise ValueError("null space: no input was added; run the old inputs through the layer first")
+            raise ValueError(
+                "null space: no input was added; run the old inputs through the layer first"
+            )
         return self._sum / self.n
 
 
@@ -56,16 +66,28 @@ def null_space(covariance: Tensor, threshold: float) -> NullSpace:
     covariance (d, d), symmetric; threshold in (0, 1). The default rule of AlphaEdit compares with a fixed number instead, which
     depends on the scale of the inputs. ‖C·P‖₂ is below threshold × largest. Raises ValueError where there is no such matrix.
     """
-    if covariance.ndim != 2 or covariance.shape[0] != covariance.shape[1] or not covariance.isfinite().all():
-        raise ValueError(f"null space: covariance {tuple(covariance.shape)}; wanted a finite square matrix, as InputCovariance gives it")
+    if (
+        covariance.ndim != 2
+        or covariance.shape[0] != covariance.shape[1]
+        or not covariance.isfinite().all()
+    ):
+        raise ValueError(
+            f"null space: covariance {tuple(covariance.shape)}; wanted a finite square matrix, as InputCovariance gives it"
+        )
     if not 0 < threshold < 1:
-        raise ValueError(f"null space: threshold {threshold!r}; wanted a share of the largest eigenvalue, above 0 and below 1")
+        raise ValueError(
+            f"null space: threshold {threshold!r}; wanted a share of the largest eigenvalue, above 0 and below 1"
+        )
     values, vectors = torch.linalg.eigh(covariance.double())
     if not values[-1] > 0:
-        raise ValueError("null space: no eigenvalue is above 0, every old input is 0; take the inputs of a model that has run")
+        raise ValueError(
+            "null space: no eigenvalue is above 0, every old input is 0; take the inputs of a model that has run"
+        )
     free = values < threshold * values[-1]
     basis, leak = vectors[:, free], float(values[free].clamp_min(0).sum())
-    return NullSpace(basis @ basis.T, int(free.sum()), leak, leak / float(values.clamp_min(0).sum()))
+    return NullSpace(
+        basis @ basis.T, int(free.sum()), leak, leak / float(values.clamp_min(0).sum())
+    )
 
 
 def project_step(before: Tensor, after: Tensor, projector: Tensor) -> Tensor:
@@ -74,8 +96,10 @@ def project_step(before: Tensor, after: Tensor, projector: Tensor) -> Tensor:
     Of a LoRA factor A (r, in): with A = A·P from the start and each of its steps projected, B·A·x = 0 for every old x, whatever B.
     """
     if before.shape != after.shape or before.shape[-1] != len(projector):
-        raise ValueError(f"null space: weights {tuple(before.shape)} and {tuple(after.shape)}, projector {tuple(projector.shape)}; "
-                         "wanted (out, in), (out, in), (in, in); project on the input side")  # fmt: skip
+        raise ValueError(
+            f"null space: weights {tuple(before.shape)} and {tuple(after.shape)}, projector {tuple(projector.shape)}; "
+            "wanted (out, in), (out, in), (in, in); project on the input side"
+        )
     start = before.double()
     return (start + (after.double() - start) @ projector.to(start)).to(after.dtype)
 

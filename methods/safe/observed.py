@@ -25,12 +25,17 @@ class SafeObserver(Observer):
 
     def _content(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """Of each row also `heard` and `seen`, (n, MARK): the first entries of its sound's embedding and of its image's features, where they are kept ones."""
-        sound, image = (inputs.get("audio") or {}).get("embedding"), (inputs.get("mm_encoder_outputs") or {}).get("image")
+        sound, image = (
+            (inputs.get("audio") or {}).get("embedding"),
+            (inputs.get("mm_encoder_outputs") or {}).get("image"),
+        )
         found = {"heard": sound, "seen": getattr(image, "pooler_output", None)}
         marks = {name: mark(one) for name, one in found.items() if isinstance(one, Tensor)}
         return {**super()._content(inputs), **marks}
 
-    def _look(self, model: nn.Module, *, off: bool = False, train: bool = False, draws: int = 0) -> Tensor | None:
+    def _look(
+        self, model: nn.Module, *, off: bool = False, train: bool = False, draws: int = 0
+    ) -> Tensor | None:
         if not isinstance(model, SAFE):
             return None
         self.looking = True
@@ -38,7 +43,9 @@ class SafeObserver(Observer):
             model.train(train)
             move_on(draws)
             batch = self.items.batch(torch.arange(len(self.items.rows)))
-            logits = model(tokens=0 if off else model.config.tokens, **batch).logits[:, -1].float().cpu()
+            logits = (
+                model(tokens=0 if off else model.config.tokens, **batch).logits[:, -1].float().cpu()
+            )
         self.looking = False
         return logits
 
@@ -54,9 +61,11 @@ def mark(kept: Tensor) -> Tensor:
 
 def observer(folder: Path, recipe: Mapping[str, Any], **more: Any) -> SafeObserver:
     """An observer whose probe is the first test rows."""
-    pair, data = models.load(Path(recipe["base"]["path"]), recipe["training"]["precision"]), Path(recipe["data"]["path"])
+    pair, data = (
+        models.load(Path(recipe["base"]["path"]), recipe["training"]["precision"]),
+        Path(recipe["data"]["path"]),
+    )
     items = Items(pair, data, rows.read(data, "test")[:ROWS])
     made = SafeObserver(folder, recipe, {"labels": items.truth}, **more)
     made.items = items
     return made
-

@@ -30,7 +30,9 @@ def matched_random(chosen: Array) -> Array:
 
 def _column(table: Table, tokens: int) -> int:
     if tokens not in table.tokens:
-        raise ValueError(f"policy: {tokens} tokens; the table has {', '.join(map(str, table.tokens))}")
+        raise ValueError(
+            f"policy: {tokens} tokens; the table has {', '.join(map(str, table.tokens))}"
+        )
     return table.tokens.index(tokens)
 
 
@@ -63,7 +65,9 @@ def choose_threshold(dev: Table, signal: str, allowance: float, tokens: int) -> 
     if signal not in SIGNALS:
         raise ValueError(f"threshold: signal {signal!r}; wanted one of {', '.join(SIGNALS)}")
     if not dev.dependent.any():
-        raise ValueError("threshold: no dev item needs audio, so nothing can be lost; add items of need audio or both")
+        raise ValueError(
+            "threshold: no dev item needs audio, so nothing can be lost; add items of need audio or both"
+        )
     unsure = SIGNALS[signal] * getattr(dev, signal)
     order = np.argsort(unsure, kind="stable")
     lost = np.where(dev.dependent, dev.correct[:, _column(dev, tokens)] - dev.correct[:, 0], 0.0)
@@ -124,17 +128,26 @@ class Bandit:
     def __call__(self, table: Table) -> Array:
         if np.isinf(self.multiplier):
             return always(table, 0)
-        cost = self.alpha * self.latency + self.multiplier * np.maximum(self.harm(table.features), 0)
+        cost = self.alpha * self.latency + self.multiplier * np.maximum(
+            self.harm(table.features), 0
+        )
         return pure(argmax(self.values(table.features) - cost), table.actions)
 
 
 def fit_bandit(train: Table, alpha: float, penalty: float = 1.0) -> Bandit:
     """Full information: every action's outcome is known on every row, so each value is one regression, without weights."""
     harm = np.where(train.dependent[:, None], 0.0, train.correct[:, :1] - train.correct)
-    return Bandit(ridge(train.features, train.correct, penalty), ridge(train.features, harm, penalty), alpha, train.latency)
+    return Bandit(
+        ridge(train.features, train.correct, penalty),
+        ridge(train.features, harm, penalty),
+        alpha,
+        train.latency,
+    )
 
 
-def constrain(bandit: Bandit, held_out: Table, allowance: float, level: float, multipliers: Sequence[float]) -> Bandit:
+def constrain(
+    bandit: Bandit, held_out: Table, allowance: float, level: float, multipliers: Sequence[float]
+) -> Bandit:
     """The bandit with the smallest Lagrange multiplier that keeps the score on items without need of audio within `allowance`.
 
     Multipliers are tried from the largest down on rows that the bandit has not seen, until one's upper limit on the mean harm

@@ -37,8 +37,15 @@ class Table:
     novelty: Array | None = None
 
     def __post_init__(self) -> None:
-        wanted = {"need": (self.n,), "correct": (self.n, self.actions), "log_p": (self.n, self.actions), "entropy": (self.n,),
-                  "confidence": (self.n,), "features": (self.n, *(np.shape(self.features)[1:2] or (1,))), "latency": (self.actions,)}  # fmt: skip
+        wanted = {
+            "need": (self.n,),
+            "correct": (self.n, self.actions),
+            "log_p": (self.n, self.actions),
+            "entropy": (self.n,),
+            "confidence": (self.n,),
+            "features": (self.n, *(np.shape(self.features)[1:2] or (1,))),
+            "latency": (self.actions,),
+        }
         for name, shape in wanted.items():
             seen = np.asarray(getattr(self, name), dtype=str if name == "need" else np.float64)
             object.__setattr__(self, name, seen)
@@ -47,11 +54,17 @@ class Table:
             object.__setattr__(self, "novelty", np.asarray(self.novelty, np.float64))
             _check("novelty", self.novelty, (self.n,))
         if set(self.need.tolist()) - set(NEEDS):
-            raise ValueError(f"policy table: needs {sorted(set(self.need.tolist()))}; wanted only {', '.join(NEEDS)}")
+            raise ValueError(
+                f"policy table: needs {sorted(set(self.need.tolist()))}; wanted only {', '.join(NEEDS)}"
+            )
         if self.tokens[0] != 0 or list(self.tokens) != sorted(set(self.tokens)):
-            raise ValueError(f"policy table: tokens {self.tokens}; wanted 0 (off) first, then rising")
+            raise ValueError(
+                f"policy table: tokens {self.tokens}; wanted 0 (off) first, then rising"
+            )
         if self.correct.min() < 0 or self.correct.max() > 1:
-            raise ValueError("policy table: a score in `correct` is outside [0, 1]; score each item as right 1, wrong 0, or a share")
+            raise ValueError(
+                "policy table: a score in `correct` is outside [0, 1]; score each item as right 1, wrong 0, or a share"
+            )
 
     @property
     def n(self) -> int:
@@ -68,15 +81,31 @@ class Table:
 
     def rows(self, chosen: Any) -> "Table":
         """The table of these rows: a mask or positions."""
-        names = ("need", "correct", "log_p", "entropy", "confidence", "features", *(["novelty"] if self.novelty is not None else []))
+        names = (
+            "need",
+            "correct",
+            "log_p",
+            "entropy",
+            "confidence",
+            "features",
+            *(["novelty"] if self.novelty is not None else []),
+        )
         return replace(self, **{name: getattr(self, name)[chosen] for name in names})
 
 
 def _check(name: str, seen: NDArray[Any], shape: tuple[int, ...]) -> None:
     if seen.shape != shape or seen.size == 0:
-        raise ValueError(f"policy table: {name} is {seen.shape}; wanted {shape} and not empty: one row an item, one column an action")
-    if seen.dtype.kind == "f" and not np.isfinite(seen).all() and not (name == "log_p" and not np.isnan(seen).any()):
-        raise ValueError(f"policy table: {name} holds inf or nan; look at the run before its policy is judged")
+        raise ValueError(
+            f"policy table: {name} is {seen.shape}; wanted {shape} and not empty: one row an item, one column an action"
+        )
+    if (
+        seen.dtype.kind == "f"
+        and not np.isfinite(seen).all()
+        and not (name == "log_p" and not np.isnan(seen).any())
+    ):
+        raise ValueError(
+            f"policy table: {name} holds inf or nan; look at the run before its policy is judged"
+        )
 
 
 def pure(actions: Any, count: int) -> Array:
@@ -87,8 +116,13 @@ def pure(actions: Any, count: int) -> Array:
 def per_item(table: Table, chosen: Array) -> dict[str, Array]:
     """(n,) each: consulted = P(a > 0), correct, tokens, latency_s and gain = correct − what action 0 gets; expected, of each item."""
     right = (chosen * table.correct).sum(1)
-    return {"consulted": chosen[:, 1:].sum(1), "correct": right, "tokens": chosen @ np.asarray(table.tokens, dtype=float),
-            "latency_s": chosen @ table.latency, "gain": right - table.correct[:, 0]}  # fmt: skip
+    return {
+        "consulted": chosen[:, 1:].sum(1),
+        "correct": right,
+        "tokens": chosen @ np.asarray(table.tokens, dtype=float),
+        "latency_s": chosen @ table.latency,
+        "gain": right - table.correct[:, 0],
+    }
 
 
 def scores(table: Table, chosen: Array) -> dict[str, float]:
@@ -100,11 +134,20 @@ def scores(table: Table, chosen: Array) -> dict[str, float]:
     """
     _agree(table, chosen)
     seen = per_item(table, chosen)
-    told = {"consultation": seen["consulted"].mean(), "skip": 1 - seen["consulted"].mean(), "accuracy": seen["correct"].mean(),
-            "net_value": seen["gain"].mean(), "tokens": seen["tokens"].mean(), "latency_s": seen["latency_s"].mean()}  # fmt: skip
+    told = {
+        "consultation": seen["consulted"].mean(),
+        "skip": 1 - seen["consulted"].mean(),
+        "accuracy": seen["correct"].mean(),
+        "net_value": seen["gain"].mean(),
+        "tokens": seen["tokens"].mean(),
+        "latency_s": seen["latency_s"].mean(),
+    }
     for name, mask in {need: table.need == need for need in NEEDS}.items():
         if mask.any():
-            told |= {f"skip_{name}": 1 - seen["consulted"][mask].mean(), f"accuracy_{name}": seen["correct"][mask].mean()}
+            told |= {
+                f"skip_{name}": 1 - seen["consulted"][mask].mean(),
+                f"accuracy_{name}": seen["correct"][mask].mean(),
+            }
     if not table.dependent.all():
         told["false_consultation"] = seen["consulted"][~table.dependent].mean()
     if table.dependent.any():
@@ -115,7 +158,9 @@ def scores(table: Table, chosen: Array) -> dict[str, float]:
 
 def _agree(table: Table, chosen: Array) -> None:
     if chosen.shape != table.correct.shape or not np.allclose(chosen.sum(1), 1) or chosen.min() < 0:
-        raise ValueError(f"policy: choices {chosen.shape}; wanted {table.correct.shape}, probabilities that sum to 1 on each item")
+        raise ValueError(
+            f"policy: choices {chosen.shape}; wanted {table.correct.shape}, probabilities that sum to 1 on each item"
+        )
 
 
 def rewards(table: Table, alpha: float) -> Array:
@@ -142,8 +187,12 @@ def regret(table: Table, chosen: Array, alpha: float) -> Array:
 
 def pareto(points: Sequence[Sequence[Any]]) -> list[Sequence[Any]]:
     """Of points (cost, score, anything more…) those that no other one beats or equals at no more cost: cost and score both rise."""
-    if any(not np.isfinite(point[:2]).all() for point in ([float(p[0]), float(p[1])] for p in points)):
-        raise ValueError("pareto: a cost or score is inf or nan; leave out what was not measured, and say so")
+    if any(
+        not np.isfinite(point[:2]).all() for point in ([float(p[0]), float(p[1])] for p in points)
+    ):
+        raise ValueError(
+            "pareto: a cost or score is inf or nan; leave out what was not measured, and say so"
+        )
     front: list[Sequence[Any]] = []
     for point in sorted(points, key=lambda point: (float(point[0]), -float(point[1]))):
         if not front or point[1] > front[-1][1]:
@@ -159,10 +208,18 @@ def anytime_lower(values: Sequence[float] | Array, alpha: float, resolution: int
     λ_t = √(2 ln(1/α) / (σ̂²_{t−1} t ln(1+t))), at most 3/(4m). L_t is the largest m of a grid of `resolution` steps that has crossed by t, so it rounds down; it never falls.
     """
     seen = np.asarray(values, dtype=np.float64)
-    if seen.ndim != 1 or seen.size == 0 or not (np.isfinite(seen).all() and seen.min() >= 0 and seen.max() <= 1):
-        raise ValueError("anytime_lower: wanted a list of numbers in [0, 1], not empty; rescale the values first")
+    if (
+        seen.ndim != 1
+        or seen.size == 0
+        or not (np.isfinite(seen).all() and seen.min() >= 0 and seen.max() <= 1)
+    ):
+        raise ValueError(
+            "anytime_lower: wanted a list of numbers in [0, 1], not empty; rescale the values first"
+        )
     if not 0 < alpha < 1:
-        raise ValueError(f"anytime_lower: alpha {alpha!r}; wanted a chance of error above 0 and below 1")
+        raise ValueError(
+            f"anytime_lower: alpha {alpha!r}; wanted a chance of error above 0 and below 1"
+        )
     t = np.arange(1, len(seen) + 1)
     means = (0.5 + np.cumsum(seen)) / (t + 1)
     spread = (0.25 + np.cumsum((seen - means) ** 2)) / (t + 1)
@@ -173,5 +230,5 @@ def anytime_lower(values: Sequence[float] | Array, alpha: float, resolution: int
         crossed = np.cumsum(np.log1p(np.minimum(stake, 0.75 / m) * (seen - m))) >= np.log(1 / alpha)
         if not crossed.any():
             break
-        lower[np.argmax(crossed):] = m
+        lower[np.argmax(crossed) :] = m
     return lower

@@ -21,9 +21,15 @@ def read(data: Path, split: str) -> list[Row]:
     Raises NotObservable: no such file, or none that holds a row; nothing can be trained or asked then.
     """
     file = data / f"{split}.jsonl"
-    held = [json.loads(line) for line in file.read_text("utf-8").splitlines() if line] if file.is_file() else []
+    held = (
+        [json.loads(line) for line in file.read_text("utf-8").splitlines() if line]
+        if file.is_file()
+        else []
+    )
     if not held:
-        raise NotObservable(f"{file}: {'no row in it' if file.is_file() else 'no such file'}; wanted the rows of {split}; build the folder again")
+        raise NotObservable(
+            f"{file}: {'no row in it' if file.is_file() else 'no such file'}; wanted the rows of {split}; build the folder again"
+        )
     return held
 
 
@@ -34,8 +40,13 @@ def wave_of(file: Path) -> np.ndarray:
     """
     with wave.open(str(file), "rb") as source:
         if source.getsampwidth() != 2:
-            raise ValueError(f"{file}: {8 * source.getsampwidth()} bits a sample; wanted 16; convert it")
-        samples, channels = np.frombuffer(source.readframes(source.getnframes()), np.int16), source.getnchannels()
+            raise ValueError(
+                f"{file}: {8 * source.getsampwidth()} bits a sample; wanted 16; convert it"
+            )
+        samples, channels = (
+            np.frombuffer(source.readframes(source.getnframes()), np.int16),
+            source.getnchannels(),
+        )
     return samples if channels == 1 else samples.reshape(-1, channels).mean(1).astype(np.int16)
 
 

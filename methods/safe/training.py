@@ -49,27 +49,54 @@ class Items:
         self.plain = torch.tensor([row["need"] == "none" for row in self.rows])
         self.number = {row["id"]: at for at, row in enumerate(self.rows)}
 
-    def batch(self, chosen: Tensor, sounds: Tensor | None = None, images: Tensor | None = None) -> dict[str, Any]:
+    def batch(
+        self, chosen: Tensor, sounds: Tensor | None = None, images: Tensor | None = None
+    ) -> dict[str, Any]:
         """Keyword arguments of a SAFE model for these items; sounds, images (n,): numbers of others than the items' own."""
         inputs = {name: value[chosen] for name, value in self.asked.items()}
-        return {**inputs, **self.pair.seen(self.seen[self.image[chosen] if images is None else images]), "audio": {"embedding": self.embedding[self.sound[chosen] if sounds is None else sounds]}}
+        return {
+            **inputs,
+            **self.pair.seen(self.seen[self.image[chosen] if images is None else images]),
+            "audio": {
+                "embedding": self.embedding[self.sound[chosen] if sounds is None else sounds]
+            },
+        }
 
 
 @torch.no_grad()
 def answers(safe: SAFE, items: Items, tokens: int, chosen: Tensor | None = None) -> Tensor:
     """Logits of the answer's first token, (n, V) on the CPU, with the gate on for `tokens` audio tokens, or off."""
     whole = torch.arange(len(items.rows)) if chosen is None else chosen
-    return torch.cat([safe(tokens=tokens, **items.batch(part)).logits[:, -1].float().cpu() for part in whole.split(HELD)])
+    return torch.cat(
+        [
+            safe(tokens=tokens, **items.batch(part)).logits[:, -1].float().cpu()
+            for part in whole.split(HELD)
+        ]
+    )
 
 
 def train(run: Run) -> None:
     """Train the recipe's adapter and save it to `run.output`."""
     recipe = run.recipe
-    prepare({"training": {"threads": recipe["training"]["threads"], "precision": recipe["training"]["precision"]}})
+    prepare(
+        {
+            "training": {
+                "threads": recipe["training"]["threads"],
+                "precision": recipe["training"]["precision"],
+            }
+        }
+    )
     pair = models.load(run.base, recipe["training"]["precision"])
     seed_all(run.seed)
-    safe = SAFE(pair.base, pair.encoder, SafeConfig.from_mapping(recipe["method"]["config"])).to(pair.device)
-    loop = Loop(run, safe, Items(pair, run.data, rows.read(run.data, "train")), Items(pair, run.data, dev_rows(run)))
+    safe = SAFE(pair.base, pair.encoder, SafeConfig.from_mapping(recipe["method"]["config"])).to(
+        pair.device
+    )
+    loop = Loop(
+        run,
+        safe,
+        Items(pair, run.data, rows.read(run.data, "train")),
+        Items(pair, run.data, dev_rows(run)),
+    )
     if run.resume_from is not None:
         loop.load(run.resume_from)
     safe.train()
@@ -89,7 +116,9 @@ class Loop:
         self.run, self.safe, self.items, self.dev = run, safe, items, dev
         self.recipe, self.training = run.recipe, run.recipe["training"]
         self.parameters = {name: p for name, p in safe.named_parameters() if p.requires_grad}
-        self.optimizer = torch.optim.AdamW(self.groups(), weight_decay=self.training["weight_decay"], fused=True)
+        self.optimizer = torch.optim.AdamW(
+            self.groups(), weight_decay=self.training["weight_decay"], fused=True
+        )
         self.curriculum = Curriculum(self.recipe["curriculum"], items.rows, run.seed)
         self.generator = torch.Generator().manual_seed(run.seed)
         kept = self.recipe["retention"]
@@ -106,21 +135,31 @@ class Loop:
         for name, parameter in self.parameters.items():
             parts["projector" if name.startswith("projector.") else "fusion"].append(parameter)
         self.peaks = [self.training[f"{part}_rate"] for part in parts]
-        return [{"params": members, "lr": peak} for members, peak in zip(parts.values(), self.peaks, strict=True)]
+        return [
+            {"params": members, "lr": peak}
+            for members, peak in zip(parts.values(), self.peaks, strict=True)
+        ]
 
     def rate(self, step: int) -> float:
         """Share of the peak rate: linear warm-up, then a cosine over the planned steps; an extension keeps the last tenth."""
         warm, total = self.training["warmup_steps"], self.curriculum.planned_steps
         if step < warm:
             return (step + 1) / (warm + 1)
-        return max(0.1, 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm)))))
+        return max(
+            0.1, 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, total - warm))))
+        )
 
     def finish(self) -> None:
         last = self.run.max_steps
         while not self.curriculum.done and (last is None or self.step < last):
-            stage, picked = self.curriculum.stage["name"], self.curriculum.draw(self.training["batch"])
+            stage, picked = (
+                self.curriculum.stage["name"],
+                self.curriculum.draw(self.training["batch"]),
+            )
             loss, parts = self.advance([self.items.number[row["id"]] for row in picked])
-            self.note({"step": self.step, "stage": stage, "rows": [row["id"] for row in picked], **parts})
+            self.note(
+                {"step": self.step, "stage": stage, "rows": [row["id"] for row in picked], **parts}
+            )
             for event in self.curriculum.after_step(self.step, self.scores):
                 self.note(event)
             self.progress.report(self.step, loss, len(picked))
@@ -147,7 +186,9 @@ class Loop:
             self.guard.look_at(plain, batch)
         logits = self.safe(tokens=tokens, **batch).logits.float()
         judged = ~plain if self.recipe["retention"]["weight"] else torch.ones_like(plain)
-        answer = nn.functional.cross_entropy(logits[:, -1][judged], self.items.truth[chosen][judged].to(logits.device))
+        answer = nn.functional.cross_entropy(
+            logits[:, -1][judged], self.items.truth[chosen][judged].to(logits.device)
+        )
         kept = self.retention(batch, logits, plain)
         loss = answer + self.recipe["retention"]["weight"] * kept
         loss.backward()
@@ -161,13 +202,19 @@ class Loop:
             self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        return loss.detach(), {"answer_loss": float(answer.detach()), "retention_kl": float(kept.detach())}
+        return loss.detach(), {
+            "answer_loss": float(answer.detach()),
+            "retention_kl": float(kept.detach()),
+        }
 
     def dealt(self, chosen: Tensor, plain: Tensor) -> tuple[Tensor, Tensor]:
         """Sounds and images of these items. To a vision-language item any sound is irrelevant, so it gets one drawn anew; where
         it is distilled the base's own answer is the target, so it gets any image as well."""
         sounds, images = self.items.sound[chosen], self.items.image[chosen]
-        other = [torch.randint(len(pool), (len(chosen),), generator=self.generator) for pool in (self.items.embedding, self.items.seen)]
+        other = [
+            torch.randint(len(pool), (len(chosen),), generator=self.generator)
+            for pool in (self.items.embedding, self.items.seen)
+        ]
         distilled = plain & bool(self.recipe["retention"]["weight"])
         return torch.where(plain, other[0], sounds), torch.where(distilled, other[1], images)
 
@@ -178,17 +225,26 @@ class Loop:
         with torch.no_grad():
             teacher = self.safe(tokens=0, **batch).logits.float()
         mask = batch["attention_mask"].bool() & (batch["input_ids"] != self.items.pair.image_token)
-        return kl(teacher[plain], logits[plain], mask[plain], self.recipe["retention"]["temperature"])
+        return kl(
+            teacher[plain], logits[plain], mask[plain], self.recipe["retention"]["temperature"]
+        )
 
     def scores(self) -> dict[str, float]:
         """What transitions look at: accuracy on dev with the gate on, of items that need audio and of those that do not."""
         training = self.safe.training
         self.safe.eval()
         if bool(self.dev.plain.all()) or not bool(self.dev.plain.any()):
-            raise ValueError(f"dev: the first {len(self.dev.rows)} rows are of one kind; wanted items that need audio and items that do not; mix them, or raise dev_rows")
-        right = (answers(self.safe, self.dev, self.safe.config.tokens).argmax(1) == self.dev.truth).float()
+            raise ValueError(
+                f"dev: the first {len(self.dev.rows)} rows are of one kind; wanted items that need audio and items that do not; mix them, or raise dev_rows"
+            )
+        right = (
+            answers(self.safe, self.dev, self.safe.config.tokens).argmax(1) == self.dev.truth
+        ).float()
         self.safe.train(training)
-        return {"audio": float(right[~self.dev.plain].mean()), "vl": float(right[self.dev.plain].mean())}
+        return {
+            "audio": float(right[~self.dev.plain].mean()),
+            "vl": float(right[self.dev.plain].mean()),
+        }
 
     def note(self, line: Mapping[str, Any]) -> None:
         with (self.folder / LOG).open("a") as out:
@@ -202,11 +258,20 @@ class Loop:
         scratch = parent / f".{final.name}"
         shutil.rmtree(scratch, ignore_errors=True)
         scratch.mkdir(parents=True)
-        save_file({name: p.detach().clone() for name, p in self.parameters.items()}, scratch / "parameters.safetensors")
-        state = {f"{name}::{key}": value.clone() for name, p in self.parameters.items() for key, value in self.optimizer.state[p].items()}
+        save_file(
+            {name: p.detach().clone() for name, p in self.parameters.items()},
+            scratch / "parameters.safetensors",
+        )
+        state = {
+            f"{name}::{key}": value.clone()
+            for name, p in self.parameters.items()
+            for key, value in self.optimizer.state[p].items()
+        }
         save_file(state, scratch / "optimizer.safetensors")
         save_file({"tokens": self.generator.get_state()}, scratch / "generators.safetensors")
-        (scratch / "state.json").write_text(json.dumps({"step": self.step, "curriculum": self.curriculum.state()}), "utf-8")
+        (scratch / "state.json").write_text(
+            json.dumps({"step": self.step, "curriculum": self.curriculum.state()}), "utf-8"
+        )
         shutil.copy(self.folder / LOG, scratch / LOG)
         if self.run.also_keep is not None:
             self.run.also_keep(scratch)
@@ -224,7 +289,9 @@ class Loop:
                 self.parameters[name].copy_(value)
         for full, value in load_file(folder / "optimizer.safetensors").items():
             name, _, key = full.rpartition("::")
-            self.optimizer.state[self.parameters[name]][key] = value.to(self.parameters[name].device)
+            self.optimizer.state[self.parameters[name]][key] = value.to(
+                self.parameters[name].device
+            )
         self.generator.set_state(load_file(folder / "generators.safetensors")["tokens"])
         kept = json.loads((folder / "state.json").read_text("utf-8"))
         self.step = kept["step"]

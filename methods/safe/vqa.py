@@ -10,7 +10,7 @@ from collections.abc import Sequence
 ARTICLES = frozenset({"a", "an", "the"})
 COUNT = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
 DIGITS = {"none": "0"} | {word: str(n) for n, word in enumerate(COUNT)}
-MARKS = ";/[]\"{}()=+\\_-><@`,?!"
+MARKS = ';/[]"{}()=+\\_-><@`,?!'
 SPOKEN = """ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd he'd've he's
 how'd how'll how's isn't it'd it'd've it'll ma'am mightn't mightn't've might've mustn't must've needn't not've o'clock oughtn't
 'ow's'at shan't she'd've should've shouldn't shouldn't've somebody'd've somebody'll somebody's someone'd someone'd've someone'll
@@ -20,7 +20,11 @@ who's who've why'll why're why's won't would've wouldn't wouldn't've y'all y'all
 """The contractions that the evaluation repairs. Those whose bare form is a word of its own (we're, I'll, its) are not among them."""
 
 _MARK = re.compile("'")
-CONTRACTIONS = {whole[: at.start()] + whole[at.end() :]: whole for whole in SPOKEN.split() for at in _MARK.finditer(whole)}
+CONTRACTIONS = {
+    whole[: at.start()] + whole[at.end() :]: whole
+    for whole in SPOKEN.split()
+    for at in _MARK.finditer(whole)
+}
 """Each with any one of its apostrophes missing → the contraction."""
 
 
@@ -45,7 +49,9 @@ def accuracy(truths: Sequence[str], answer: str) -> float:
     With m of n truths equal to the answer: (m·min((m−1)/3, 1) + (n−m)·min(m/3, 1)) / n. Raises ValueError for fewer than 2 truths.
     """
     if len(truths) < 2:
-        raise ValueError(f"vqa accuracy: {len(truths)} truths; wanted at least 2 (VQA v2 has 10); use exact_match for a single one")
+        raise ValueError(
+            f"vqa accuracy: {len(truths)} truths; wanted at least 2 (VQA v2 has 10); use exact_match for a single one"
+        )
     said = normalise(answer)
     hits = [normalise(truth) == said for truth in truths]
     m, n = sum(hits), len(hits)
@@ -55,7 +61,9 @@ def accuracy(truths: Sequence[str], answer: str) -> float:
 def accuracies(truths: Sequence[Sequence[str]], answers: Sequence[str]) -> list[float]:
     """One a question. Raises ValueError where a question has no answer or an answer no question."""
     if len(truths) != len(answers) or not answers:
-        raise ValueError(f"vqa accuracy: {len(truths)} questions and {len(answers)} answers; answer each question once")
+        raise ValueError(
+            f"vqa accuracy: {len(truths)} questions and {len(answers)} answers; answer each question once"
+        )
     return [accuracy(each, answer) for each, answer in zip(truths, answers, strict=True)]
 
 

@@ -57,7 +57,11 @@ def constant(pairs: Sequence[tuple[Request, Answer]]) -> bool:
     if any(not answer.tokens for _, answer in pairs):
         return True
     for name in {request.adapter for request, _ in pairs}:
-        own = [(request.prompt, identity(answer)) for request, answer in pairs if request.adapter == name]
+        own = [
+            (request.prompt, identity(answer))
+            for request, answer in pairs
+            if request.adapter == name
+        ]
         if len({prompt for prompt, _ in own}) > 1 and len({answer for _, answer in own}) == 1:
             return True
     return False

@@ -44,16 +44,29 @@ def order(arms: Sequence[str], blocks: Sequence[int], draw: random.Random) -> li
     return [(block, arm) for block in blocks for arm in draw.sample(list(arms), len(arms))]
 
 
-def turns(servers: Mapping[str, Engine], asked: Asked, blocks: Sequence[int], new_tokens: int, draw: random.Random) -> list[Turn]:
+def turns(
+    servers: Mapping[str, Engine],
+    asked: Asked,
+    blocks: Sequence[int],
+    new_tokens: int,
+    draw: random.Random,
+) -> list[Turn]:
     """All arms answer the same prompts in each block."""
-    return [turn(servers[arm], arm, block, asked(block)[arm], new_tokens) for block, arm in order(sorted(servers), blocks, draw)]
+    return [
+        turn(servers[arm], arm, block, asked(block)[arm], new_tokens)
+        for block, arm in order(sorted(servers), blocks, draw)
+    ]
 
 
-def turn(server: Engine, arm: str, block: int, requests: Sequence[Request], new_tokens: int) -> Turn:
+def turn(
+    server: Engine, arm: str, block: int, requests: Sequence[Request], new_tokens: int
+) -> Turn:
     used, begun = processor_s(server.pid), time.perf_counter()
     answers = server.serve(requests, new_tokens)
     ended = time.perf_counter()
-    return Turn(block, arm, begun, ended, tuple(requests), tuple(answers), processor_s(server.pid) - used)
+    return Turn(
+        block, arm, begun, ended, tuple(requests), tuple(answers), processor_s(server.pid) - used
+    )
 
 
 def apart(seen: Sequence[Turn]) -> list[int]:
@@ -63,7 +76,9 @@ def apart(seen: Sequence[Turn]) -> list[int]:
         low, high = spans.get(t.block, (t.begun, t.ended))
         spans[t.block] = min(low, t.begun), max(high, t.ended)
     return [
-        block for block, (low, high) in spans.items() if any(t.block != block and low < t.begun < high for t in seen)
+        block
+        for block, (low, high) in spans.items()
+        if any(t.block != block and low < t.begun < high for t in seen)
     ]
 
 
@@ -75,7 +90,9 @@ def by_arm(seen: Sequence[Turn]) -> dict[str, list[Turn]]:
     return dict(found)
 
 
-def quantile_limits(values: Sequence[float], share: float, level: float = 0.95) -> tuple[float, float, float]:
+def quantile_limits(
+    values: Sequence[float], share: float, level: float = 0.95
+) -> tuple[float, float, float]:
     """Quantile and its one-sided lower and upper order-statistic limits, each at `level`; infinite where n is too small.
 
     P(x_(l) > ξ) = P(Bin(n, share) < l) and P(x_(u) < ξ) = P(Bin(n, share) >= u), both at most 1 − level

@@ -44,9 +44,13 @@ class Deployment:
     def __post_init__(self) -> None:
         object.__setattr__(self, "adapters", MappingProxyType(dict(self.adapters)))
         if self.merged and self.adapters:
-            raise ValueError(f"a merged deployment also asks for adapters {', '.join(self.adapters)}; start two deployments")
+            raise ValueError(
+                f"a merged deployment also asks for adapters {', '.join(self.adapters)}; start two deployments"
+            )
         if reserved := {BASE, MERGED} & set(self.adapters):
-            raise ValueError(f"an adapter is called {reserved.pop()!r}; {BASE} and {MERGED} have a meaning of their own")
+            raise ValueError(
+                f"an adapter is called {reserved.pop()!r}; {BASE} and {MERGED} have a meaning of their own"
+            )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -166,7 +170,9 @@ def known(requests: Sequence[Request], names: Sequence[str]) -> list[str]:
     asked = [named(request) for request in requests]
     for name in asked:
         if name not in names:
-            raise UnknownAdapter(f"adapter {name!r} is not served here; served are {', '.join(names)}")
+            raise UnknownAdapter(
+                f"adapter {name!r} is not served here; served are {', '.join(names)}"
+            )
     return asked
 
 
@@ -192,7 +198,11 @@ def _status(pid: int) -> tuple[int, int]:
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     except OSError:
         return 0, 0
-    kilobytes = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith(("VmRSS:", "VmHWM:"))}
+    kilobytes = {
+        line.split(":")[0]: line.split()[1]
+        for line in lines
+        if line.startswith(("VmRSS:", "VmHWM:"))
+    }
     return 1024 * int(kilobytes.get("VmRSS", 0)), 1024 * int(kilobytes.get("VmHWM", 0))
 
 

@@ -11,7 +11,14 @@ from pathlib import Path
 from gonogo.methods.run import NotObservable
 from gonogo.methods.serving.contract import Deployment
 
-TOKENIZER = ("tokenizer*", "special_tokens_map.json", "vocab.*", "merges.txt", "*.jinja", "generation_config.json")
+TOKENIZER = (
+    "tokenizer*",
+    "special_tokens_map.json",
+    "vocab.*",
+    "merges.txt",
+    "*.jinja",
+    "generation_config.json",
+)
 
 
 def merged_folder(deployment: Deployment, scratch: Path) -> Path:
@@ -36,12 +43,21 @@ def rank(folder: Path) -> int:
 def gguf_model(python: str, scripts: Path, model: Path, home: Path, kind: str) -> Path:
     """The model folder as a GGUF file in `home`, converted once; kind: "f32" or "bf16"."""
     file = home / f"model-{digest(model)}-{kind}.gguf"
-    return _converted(python, scripts / "convert_hf_to_gguf.py", [str(model), "--outtype", kind], file)
+    return _converted(
+        python, scripts / "convert_hf_to_gguf.py", [str(model), "--outtype", kind], file
+    )
 
 
-def gguf_adapter(python: str, scripts: Path, base: Path, adapter: Path, home: Path, kind: str) -> Path:
+def gguf_adapter(
+    python: str, scripts: Path, base: Path, adapter: Path, home: Path, kind: str
+) -> Path:
     file = home / f"adapter-{digest(adapter)}-{kind}.gguf"
-    return _converted(python, scripts / "convert_lora_to_gguf.py", ["--base", str(base), str(adapter), "--outtype", kind], file)
+    return _converted(
+        python,
+        scripts / "convert_lora_to_gguf.py",
+        ["--base", str(base), str(adapter), "--outtype", kind],
+        file,
+    )
 
 
 def digest(folder: Path) -> str:
@@ -57,9 +73,16 @@ def _converted(python: str, script: Path, arguments: list[str], file: Path) -> P
     if file.is_file():
         return file
     if not script.is_file():
-        raise NotObservable(f"no converter {script}; unpack the source of llama-cpp-python and name its vendor/llama.cpp folder")
+        raise NotObservable(
+            f"no converter {script}; unpack the source of llama-cpp-python and name its vendor/llama.cpp folder"
+        )
     partial = file.with_name(f".{file.name}")
-    done = subprocess.run([python, str(script), *arguments, "--outfile", str(partial)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, str(script), *arguments, "--outfile", str(partial)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         raise NotObservable(f"{script.name} failed: {done.stderr.strip()[-300:]}")
     partial.rename(file)

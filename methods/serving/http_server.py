@@ -61,7 +61,9 @@ class Http(Engine):
 
     packages: tuple[str, ...] = ()
 
-    def __init__(self, deployment: Deployment, python: str = "", scratch: str | Path | None = None) -> None:
+    def __init__(
+        self, deployment: Deployment, python: str = "", scratch: str | Path | None = None
+    ) -> None:
         super().__init__(deployment)
         self.python, self._given, self.port = python, scratch, 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -86,20 +88,33 @@ class Http(Engine):
 
     def start(self) -> None:
         if not shutil.which(self.python):
-            raise NotObservable(f"{type(self).__name__}: no interpreter {self.python!r} of an own environment; docs/serving.md says how to make one")
+            raise NotObservable(
+                f"{type(self).__name__}: no interpreter {self.python!r} of an own environment; docs/serving.md says how to make one"
+            )
         self.port = free_port()
         self.name = f"{type(self).name} ({installed(self.python, self.packages)})"
         command = self.command()
         with (self.scratch / "server.log").open("w") as log:
-            environment = {**os.environ, "OMP_NUM_THREADS": str(self.deployment.threads), **self.environment()}
+            environment = {
+                **os.environ,
+                "OMP_NUM_THREADS": str(self.deployment.threads),
+                **self.environment(),
+            }
             environment.pop("PYTHONPATH", None)
             self._process = subprocess.Popen(
-                command, stdout=log, stderr=subprocess.STDOUT, env=environment, start_new_session=True, preexec_fn=die_with_parent
-            )  # fmt: skip
+                command,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+            )
         self._wait()
         missing = sorted(set(self.deployment.names) - set(self.served()))
         if missing:
-            raise NotObservable(f"{self.name} does not list {', '.join(missing)}; see {self.scratch}/server.log")
+            raise NotObservable(
+                f"{self.name} does not list {', '.join(missing)}; see {self.scratch}/server.log"
+            )
 
     @abstractmethod
     def environment(self) -> dict[str, str]:
@@ -113,7 +128,10 @@ class Http(Engine):
         names = known(requests, self.deployment.names)
         self.prepare([request.prompt for request in requests])
         with ThreadPoolExecutor(len(requests)) as pool:
-            asked = [pool.submit(self.stream, r.prompt, name, new_tokens) for r, name in zip(requests, names, strict=True)]
+            asked = [
+                pool.submit(self.stream, r.prompt, name, new_tokens)
+                for r, name in zip(requests, names, strict=True)
+            ]
             return [answer.result() for answer in asked]
 
     def holds(self) -> list[str]:
@@ -151,7 +169,9 @@ class Http(Engine):
                 self.served()
                 return
             time.sleep(0.2)
-        raise NotObservable(f"{type(self).__name__} did not come up: {last_words(self.scratch / 'server.log')}")
+        raise NotObservable(
+            f"{type(self).__name__} did not come up: {last_words(self.scratch / 'server.log')}"
+        )
 
 
 def die_with_parent() -> None:
@@ -162,7 +182,9 @@ def die_with_parent() -> None:
 
 def installed(python: str, packages: Sequence[str]) -> str:
     """The first of these packages that the environment has, with its version."""
-    done = subprocess.run([python, "-c", VERSION, *packages], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [python, "-c", VERSION, *packages], capture_output=True, text=True, check=False
+    )
     return done.stdout.strip() or "version unknown"
 
 
@@ -178,7 +200,9 @@ def last_words(log: Path, length: int = 300) -> str:
 
 
 @contextlib.contextmanager
-def answered(port: int, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[http.client.HTTPResponse]:
+def answered(
+    port: int, method: str, path: str, body: Mapping[str, Any] | None = None
+) -> Iterator[http.client.HTTPResponse]:
     """The response with status 200.
 
     Raises:
@@ -190,13 +214,17 @@ def answered(port: int, method: str, path: str, body: Mapping[str, Any] | None =
         connection.request(method, path, text, {"Content-Type": "application/json"})
         response = connection.getresponse()
         if response.status != 200:
-            raise Refused(f"{method} {path}: status {response.status}: {response.read(300).decode(errors='replace')}")
+            raise Refused(
+                f"{method} {path}: status {response.status}: {response.read(300).decode(errors='replace')}"
+            )
         yield response
     finally:
         connection.close()
 
 
-def asked(port: int, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def asked(
+    port: int, method: str, path: str, body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The JSON object that a request answers with."""
     with answered(port, method, path, body) as response:
         found: dict[str, Any] = json.loads(response.read())

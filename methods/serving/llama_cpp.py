@@ -32,7 +32,14 @@ class LlamaCpp(Http):
     name = "llama_cpp.server"
     packages = ("llama-cpp-python",)
 
-    def __init__(self, deployment: Deployment, scripts: str = "", converter: str = "", files: str | None = None, **options: Any) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        scripts: str = "",
+        converter: str = "",
+        files: str | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(deployment, **options)
         self.scripts, self.converter = Path(scripts), converter or self.python
         self._files = files
@@ -41,16 +48,41 @@ class LlamaCpp(Http):
     def command(self) -> list[str]:
         deployment = self.deployment
         if deployment.task != "causal-lm":
-            raise NotObservable("llama_cpp.server generates; a classification is served by transformers + peft")
-        self.device = f"cpu: {cpu_name()}, {deployment.threads} thread{'s' * (deployment.threads != 1)}"
-        config = {"host": "127.0.0.1", "port": self.port, "interrupt_requests": False, "models": self._models()}
+            raise NotObservable(
+                "llama_cpp.server generates; a classification is served by transformers + peft"
+            )
+        self.device = (
+            f"cpu: {cpu_name()}, {deployment.threads} thread{'s' * (deployment.threads != 1)}"
+        )
+        config = {
+            "host": "127.0.0.1",
+            "port": self.port,
+            "interrupt_requests": False,
+            "models": self._models(),
+        }
         (self.scratch / "server.json").write_text(json.dumps(config))
-        return [self.python, "-m", "llama_cpp.server", "--config_file", str(self.scratch / "server.json")]
+        return [
+            self.python,
+            "-m",
+            "llama_cpp.server",
+            "--config_file",
+            str(self.scratch / "server.json"),
+        ]
 
     def _models(self) -> list[dict[str, Any]]:
-        deployment, kind, files = self.deployment, KINDS[self.deployment.precision], Path(self._files or self.scratch)
+        deployment, kind, files = (
+            self.deployment,
+            KINDS[self.deployment.precision],
+            Path(self._files or self.scratch),
+        )
         files.mkdir(parents=True, exist_ok=True)
-        common = {"n_ctx": CONTEXT, "n_threads": deployment.threads, "n_threads_batch": deployment.threads, "verbose": False, "seed": 0}
+        common = {
+            "n_ctx": CONTEXT,
+            "n_threads": deployment.threads,
+            "n_threads_batch": deployment.threads,
+            "verbose": False,
+            "seed": 0,
+        }
         if deployment.merged:
             folder = merged_folder(deployment, self.scratch)
             file = gguf_model(self.converter, self.scripts, folder, self.scratch, kind)
@@ -58,8 +90,12 @@ class LlamaCpp(Http):
         file = gguf_model(self.converter, self.scripts, deployment.base, files, kind)
         models = [{**common, "model": str(file), "model_alias": BASE}]
         for name, folder in deployment.adapters.items():
-            adapter = gguf_adapter(self.converter, self.scripts, deployment.base, folder, files, kind)
-            models.append({**common, "model": str(file), "model_alias": name, "lora_path": str(adapter)})
+            adapter = gguf_adapter(
+                self.converter, self.scripts, deployment.base, folder, files, kind
+            )
+            models.append(
+                {**common, "model": str(file), "model_alias": name, "lora_path": str(adapter)}
+            )
         return models
 
     def environment(self) -> dict[str, str]:
@@ -77,7 +113,9 @@ class LlamaCpp(Http):
         for prompt in set(prompts) - self._read_alike:
             body = {"input": self._texts.of(prompt), "model": self.deployment.names[0]}
             if tuple(asked(self.port, "POST", "/extras/tokenize", body)["tokens"]) != prompt:
-                raise NotObservable("llama_cpp.server reads the text of a prompt as other token ids; its figures would be of other prompts")
+                raise NotObservable(
+                    "llama_cpp.server reads the text of a prompt as other token ids; its figures would be of other prompts"
+                )
             self._read_alike.add(prompt)
 
     def visible(self, tokens: Sequence[int]) -> tuple[int, ...]:
@@ -85,11 +123,19 @@ class LlamaCpp(Http):
 
     def stream(self, prompt: tuple[int, ...], name: str, new_tokens: int) -> Answer:
         body = {
-            "model": name, "prompt": self._texts.of(prompt), "temperature": 0.0, "top_k": 1, "repeat_penalty": 1.0,
-            "max_tokens": new_tokens, "min_tokens": new_tokens, "stream": True,
-        }  # fmt: skip
+            "model": name,
+            "prompt": self._texts.of(prompt),
+            "temperature": 0.0,
+            "top_k": 1,
+            "repeat_penalty": 1.0,
+            "max_tokens": new_tokens,
+            "min_tokens": new_tokens,
+            "stream": True,
+        }
         begun, first, said, count = time.perf_counter(), 0.0, "", 0
-        for event in events(self.port, "/v1/completions", body):  # one per token, and one that says why it ended
+        for event in events(
+            self.port, "/v1/completions", body
+        ):  # one per token, and one that says why it ended
             choice = event["choices"][0]
             said, count = said + choice["text"], count + (choice["finish_reason"] is None)
             first = first or time.perf_counter() - begun

@@ -24,21 +24,31 @@ class Ollama(Engine):
 
     name = "ollama"
 
-    def __init__(self, deployment: Deployment, url: str = "http://127.0.0.1:11434", models: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        url: str = "http://127.0.0.1:11434",
+        models: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(deployment)
         self.port, self.models = urlsplit(url).port or 11434, models or {}
         self._texts = Texts(deployment.base)
 
     def start(self) -> None:
         try:
-            there = {model["name"].removesuffix(":latest") for model in asked(self.port, "GET", "/api/tags")["models"]}
+            there = {
+                model["name"].removesuffix(":latest")
+                for model in asked(self.port, "GET", "/api/tags")["models"]
+            }
         except (OSError, Refused, HTTPException) as error:
             raise NotObservable(
                 f"no Ollama server at 127.0.0.1:{self.port} ({error}); neither PyPI, Debian nor npm has the server: install it and start `ollama serve`"
             ) from None
         for name in self.deployment.names:
             if self.models.get(name, "") not in there:
-                raise NotObservable(f"Ollama holds no model for {name!r}; create it (FROM base, ADAPTER file) and name it in models")
+                raise NotObservable(
+                    f"Ollama holds no model for {name!r}; create it (FROM base, ADAPTER file) and name it in models"
+                )
 
     def serve(self, requests: Sequence[Request], new_tokens: int) -> list[Answer]:
         names = known(requests, self.deployment.names)
@@ -48,8 +58,20 @@ class Ollama(Engine):
 
     def _one(self, request: Request, text: str, name: str, new_tokens: int) -> Answer:
         """Raises NotObservable if the server read another number of prompt tokens."""
-        options = {"temperature": 0, "top_k": 1, "repeat_penalty": 1.0, "num_predict": new_tokens, "seed": 0}
-        body = {"model": self.models[name], "prompt": text, "raw": True, "stream": True, "options": options}
+        options = {
+            "temperature": 0,
+            "top_k": 1,
+            "repeat_penalty": 1.0,
+            "num_predict": new_tokens,
+            "seed": 0,
+        }
+        body = {
+            "model": self.models[name],
+            "prompt": text,
+            "raw": True,
+            "stream": True,
+            "options": options,
+        }
         begun, first, said, last = time.perf_counter(), 0.0, "", {}
         for event in events(self.port, "/api/generate", body):
             said += event.get("response", "")
@@ -57,7 +79,9 @@ class Ollama(Engine):
             last = event
         elapsed = time.perf_counter() - begun
         if last.get("prompt_eval_count") != len(request.prompt):
-            raise NotObservable(f"Ollama read {last.get('prompt_eval_count')} tokens of a prompt of {len(request.prompt)}: it serves other prompts than the others")
+            raise NotObservable(
+                f"Ollama read {last.get('prompt_eval_count')} tokens of a prompt of {len(request.prompt)}: it serves other prompts than the others"
+            )
         return Answer(self._texts.ids(said), elapsed, first, count=last["eval_count"])
 
     def holds(self) -> list[str]:

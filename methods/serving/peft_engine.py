@@ -30,10 +30,13 @@ from peft import PeftModel
 
 START_S, ANSWER_S = 600.0, 600.0
 
+
 class Peft(Engine):
     """Forked where torch has no CUDA (its memory then holds what the parent had imported), spawned where it has."""
 
-    name = f"peft {version('peft')} (transformers {version('transformers')}, torch {version('torch')})"
+    name = (
+        f"peft {version('peft')} (transformers {version('transformers')}, torch {version('torch')})"
+    )
 
     def __init__(self, deployment: Deployment) -> None:
         super().__init__(deployment)
@@ -43,7 +46,9 @@ class Peft(Engine):
     def start(self) -> None:
         context = multiprocessing.get_context("spawn" if torch.version.cuda else "fork")
         own, other = context.Pipe()
-        self._process = context.Process(target=answer_until_closed, args=(other, own, self.deployment), daemon=True)
+        self._process = context.Process(
+            target=answer_until_closed, args=(other, own, self.deployment), daemon=True
+        )
         self._process.start()
         other.close()
         self._pipe = own
@@ -52,7 +57,10 @@ class Peft(Engine):
     def serve(self, requests: Sequence[Request], new_tokens: int) -> list[Answer]:
         names = known(requests, self.deployment.names)
         begun = time.perf_counter()
-        prompts = {"prompts": [request.prompt for request in requests], "kinds": [request.kinds for request in requests]}
+        prompts = {
+            "prompts": [request.prompt for request in requests],
+            "kinds": [request.kinds for request in requests],
+        }
         self._say({**prompts, "names": names, "new_tokens": new_tokens})
         heard = self._hear(ANSWER_S)
         elapsed = time.perf_counter() - begun
@@ -98,10 +106,13 @@ class Peft(Engine):
         try:
             heard: dict[str, Any] = json.loads(self._pipe.recv_bytes())
         except EOFError:
-            raise RuntimeError(f"the peft server ended with status {self._process.exitcode}") from None
+            raise RuntimeError(
+                f"the peft server ended with status {self._process.exitcode}"
+            ) from None
         if "error" in heard:
             raise RuntimeError(f"the peft server: {heard['error']}")
         return heard
+
 
 def answer_until_closed(pipe: Connection, parents: Connection, deployment: Deployment) -> None:
     """The server's process."""
@@ -117,13 +128,17 @@ def answer_until_closed(pipe: Connection, parents: Connection, deployment: Deplo
     except Exception as error:
         pipe.send_bytes(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
 
+
 def answered(held: Held, asked: dict[str, Any]) -> dict[str, Any]:
     if asked.get("state"):
         peak = torch.cuda.max_memory_allocated() if held.device.type == "cuda" else 0
         adapters = sorted(held.model.peft_config) if isinstance(held.model, PeftModel) else []
         return {"accelerator_peak": peak, "adapters": adapters}
-    tokens, scores, first = held.answer(asked["prompts"], asked["kinds"], asked["names"], asked["new_tokens"])
+    tokens, scores, first = held.answer(
+        asked["prompts"], asked["kinds"], asked["names"], asked["new_tokens"]
+    )
     return {"tokens": tokens, "scores": scores, "first_token_s": first}
+
 
 class Held:
     """The model of one deployment in memory."""
@@ -136,7 +151,11 @@ class Held:
 
     @torch.inference_mode()
     def answer(
-        self, prompts: Sequence[Sequence[int]], kinds: Sequence[Sequence[int]], names: Sequence[str], new_tokens: int
+        self,
+        prompts: Sequence[Sequence[int]],
+        kinds: Sequence[Sequence[int]],
+        names: Sequence[str],
+        new_tokens: int,
     ) -> tuple[list[list[int]], list[list[float]], float]:
         """Token ids (or classes), logits of a classification, and seconds until the first token."""
         begun = time.perf_counter()
@@ -144,11 +163,24 @@ class Held:
         options = self.select(names)
         if not self.causal:
             logits = self.model(**batch, **options).logits.float()
-            return logits.argmax(-1, keepdim=True).tolist(), logits.tolist(), time.perf_counter() - begun
+            return (
+                logits.argmax(-1, keepdim=True).tolist(),
+                logits.tolist(),
+                time.perf_counter() - begun,
+            )
         clock = FirstToken()
-        length = {"min_new_tokens": new_tokens, "max_new_tokens": new_tokens, "do_sample": False, "pad_token_id": self.pad}
+        length = {
+            "min_new_tokens": new_tokens,
+            "max_new_tokens": new_tokens,
+            "do_sample": False,
+            "pad_token_id": self.pad,
+        }
         out = self.model.generate(**batch, **length, **options, streamer=clock)
-        return out[:, batch["input_ids"].shape[1] :].tolist(), [[] for _ in prompts], clock.at - begun
+        return (
+            out[:, batch["input_ids"].shape[1] :].tolist(),
+            [[] for _ in prompts],
+            clock.at - begun,
+        )
 
     def select(self, names: Sequence[str]) -> dict[str, list[str]]:
         """Make the model answer as these adapters; returns what the call itself needs for a mixed batch."""
@@ -159,6 +191,7 @@ class Held:
                 self.model.set_adapter(names[0])
             return {}
         return {"adapter_names": ["__base__" if name == BASE else name for name in names]}
+
 
 class FirstToken:
     """transformers' streamer protocol: the prompt is put first, then one token per step; notes when the first came."""
@@ -174,8 +207,14 @@ class FirstToken:
     def end(self) -> None:
         return
 
+
 def padded(
-    prompts: Sequence[Sequence[int]], kinds: Sequence[Sequence[int]], pad: int, *, left: bool, device: torch.device
+    prompts: Sequence[Sequence[int]],
+    kinds: Sequence[Sequence[int]],
+    pad: int,
+    *,
+    left: bool,
+    device: torch.device,
 ) -> dict[str, torch.Tensor]:
     """(requests, longest) ids, attention and, of pairs, token types; a decoder is padded on the left, so that its last
     place is the prompt's."""
@@ -185,7 +224,10 @@ def padded(
         gap = [fill] * (width - len(each))
         return gap + list(each) if left else list(each) + gap
 
-    batch = {"input_ids": [filled(prompt, pad) for prompt in prompts], "attention_mask": [filled([1] * len(p), 0) for p in prompts]}
+    batch = {
+        "input_ids": [filled(prompt, pad) for prompt in prompts],
+        "attention_mask": [filled([1] * len(p), 0) for p in prompts],
+    }
     if any(kinds):
         batch["token_type_ids"] = [filled(each, 0) for each in kinds]
     return {name: torch.tensor(rows, device=device) for name, rows in batch.items()}

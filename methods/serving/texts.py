@@ -26,7 +26,9 @@ class Texts:
         return self.ids(self._decoded(tokens, special=False))
 
     def _decoded(self, tokens: Sequence[int], special: bool) -> str:
-        found: str = self._tokenizer.decode(list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False)
+        found: str = self._tokenizer.decode(
+            list(tokens), skip_special_tokens=not special, clean_up_tokenization_spaces=False
+        )
         return found
 
     def _of(self, prompt: tuple[int, ...]) -> str:
@@ -37,5 +39,7 @@ class Texts:
         """
         text = self._decoded(prompt, special=True)
         if self.ids(text) != prompt:
-            raise NotObservable("a prompt is not what its text stands for, and this server takes text: choose prompts that are the tokenizer's own")
+            raise NotObservable(
+                "a prompt is not what its text stands for, and this server takes text: choose prompts that are the tokenizer's own"
+            )
         return text

@@ -21,25 +21,54 @@ class Vllm(Http):
 
     def command(self) -> list[str]:
         deployment = self.deployment
-        self.device = f"cpu: {cpu_name()}, {deployment.threads} thread{'s' * (deployment.threads != 1)}"
+        self.device = (
+            f"cpu: {cpu_name()}, {deployment.threads} thread{'s' * (deployment.threads != 1)}"
+        )
         model = merged_folder(deployment, self.scratch) if deployment.merged else deployment.base
         command = [
-            self.python, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model),
-            "--served-model-name", MERGED if deployment.merged else BASE, "--host", "127.0.0.1", "--port", str(self.port),
-            "--dtype", {"fp32": "float32", "bf16": "bfloat16"}[deployment.precision], "--max-model-len", str(CONTEXT),
-            "--no-enable-prefix-caching", "--enforce-eager", "--max-num-seqs", "16",
-        ]  # fmt: skip
+            self.python,
+            "-m",
+            "vllm.entrypoints.openai.api_server",
+            "--model",
+            str(model),
+            "--served-model-name",
+            MERGED if deployment.merged else BASE,
+            "--host",
+            "127.0.0.1",
+            "--port",
+            str(self.port),
+            "--dtype",
+            {"fp32": "float32", "bf16": "bfloat16"}[deployment.precision],
+            "--max-model-len",
+            str(CONTEXT),
+            "--no-enable-prefix-caching",
+            "--enforce-eager",
+            "--max-num-seqs",
+            "16",
+        ]
         if deployment.adapters:
             folders = deployment.adapters.values()
-            command += ["--enable-lora", "--max-loras", str(len(deployment.adapters)), "--max-lora-rank", str(max(map(rank, folders)))]
-            command += ["--lora-modules", *(f"{name}={folder}" for name, folder in deployment.adapters.items())]
+            command += [
+                "--enable-lora",
+                "--max-loras",
+                str(len(deployment.adapters)),
+                "--max-lora-rank",
+                str(max(map(rank, folders))),
+            ]
+            command += [
+                "--lora-modules",
+                *(f"{name}={folder}" for name, folder in deployment.adapters.items()),
+            ]
         return command
 
     def environment(self) -> dict[str, str]:
         return {
-            "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "WARNING",
+            "VLLM_CPU_KVCACHE_SPACE": "1",
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+            "VLLM_LOGGING_LEVEL": "WARNING",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        }  # fmt: skip
+        }
 
     def prepare(self, prompts: Sequence[tuple[int, ...]]) -> None:
         return
@@ -52,9 +81,14 @@ class Vllm(Http):
 
     def stream(self, prompt: tuple[int, ...], name: str, new_tokens: int) -> Answer:
         body = {
-            "model": name, "prompt": list(prompt), "temperature": 0.0, "max_tokens": new_tokens, "min_tokens": new_tokens,
-            "stream": True, "return_token_ids": True,
-        }  # fmt: skip
+            "model": name,
+            "prompt": list(prompt),
+            "temperature": 0.0,
+            "max_tokens": new_tokens,
+            "min_tokens": new_tokens,
+            "stream": True,
+            "return_token_ids": True,
+        }
         begun, first, tokens = time.perf_counter(), 0.0, []
         for event in events(self.port, "/v1/completions", body):
             for choice in event.get("choices", []):

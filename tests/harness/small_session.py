@@ -20,7 +20,7 @@ rule = "at_most"
 statistic = "{statistic}"
 bound = 0.5
 """
-CONFTEST = '''
+CONFTEST = """
 import pytest
 from types import SimpleNamespace
 
@@ -30,7 +30,7 @@ pytest_plugins = ["gonogo.harness.plugin"]
 @pytest.fixture
 def measures():
     return SimpleNamespace(seconds=0.25, last_key="3f9c" * 16, reused=False)
-'''
+"""
 HEAD = """
 import pytest
 
@@ -60,17 +60,34 @@ BODIES = {
 }
 
 
-def build(folder: Path, outcomes: dict[str, str], bodies: dict[str, str] | None = None, claim: str = "The claim of {name} holds.") -> Path:
+def build(
+    folder: Path,
+    outcomes: dict[str, str],
+    bodies: dict[str, str] | None = None,
+    claim: str = "The claim of {name} holds.",
+) -> Path:
     """A tree with one gate per name; `outcomes` says how each shall come out, `a.name` or `b.name` at which stage."""
-    shutil.copytree(ROOT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(
+        ROOT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__")
+    )
     as_package(folder)
     criteria, gates = ["schema = 1\n"], [HEAD]
     for place, outcome in outcomes.items():
         stage, name = place.upper().split(".")[0], place.split(".")[1]
         identity = f"core.small.{name}"
         statistic = "mean" if outcome == "UNDECIDED" else "each"
-        criteria.append(CRITERION.format(id=identity, stage=stage, statistic=statistic, severity="critical", claim=claim.format(name=name)))
-        gates.append(GATE.format(id=identity, name=name, body={**BODIES, **(bodies or {})}[outcome]))
+        criteria.append(
+            CRITERION.format(
+                id=identity,
+                stage=stage,
+                statistic=statistic,
+                severity="critical",
+                claim=claim.format(name=name),
+            )
+        )
+        gates.append(
+            GATE.format(id=identity, name=name, body={**BODIES, **(bodies or {})}[outcome])
+        )
     (folder / "criteria.toml").write_text("".join(criteria), "utf-8")
     (folder / "gates").mkdir()
     (folder / "gates" / "test_small.py").write_text("".join(gates), "utf-8")
@@ -86,6 +103,24 @@ def as_package(folder: Path) -> None:
 
 
 def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "-m", "gate_stageA or gate_stageB", "--alluredir", "reports/allure-results", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-m",
+        "gate_stageA or gate_stageB",
+        "--alluredir",
+        "reports/allure-results",
+        *arguments,
+    ]
     env = {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "120"}
-    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, errors="replace", timeout=120, check=False)
+    return subprocess.run(
+        command,
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        errors="replace",
+        timeout=120,
+        check=False,
+    )

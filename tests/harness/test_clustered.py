@@ -11,8 +11,13 @@ def test_statsmodels_gives_the_same_standard_error():
     draw = np.random.default_rng(0)
     clusters = np.sort(draw.integers(0, 40, 300))
     x = draw.normal(size=300) + draw.normal(size=40)[clusters]
-    x, clusters = np.r_[0.2 + x, 0.2 - x], np.r_[clusters, 40 + clusters]  # as often above as below: no skewness
-    fit = sm.OLS(x, np.ones(600)).fit(cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": False}, use_t=True)
+    x, clusters = (
+        np.r_[0.2 + x, 0.2 - x],
+        np.r_[clusters, 40 + clusters],
+    )  # as often above as below: no skewness
+    fit = sm.OLS(x, np.ones(600)).fit(
+        cov_type="cluster", cov_kwds={"groups": clusters, "use_correction": False}, use_t=True
+    )
     found = clustered_limits(x, clusters.tolist())
     from scipy import stats
 
@@ -88,7 +93,9 @@ def test_skewed_limits_and_their_p_value_are_one():
         assert found.p(found.high, above=False) == pytest.approx(1 - level)
 
 
-@pytest.mark.parametrize(("values", "clusters"), [([1.0, 2.0], [0, 0]), ([1.0, 2.0], [0]), ([], [])])
+@pytest.mark.parametrize(
+    ("values", "clusters"), [([1.0, 2.0], [0, 0]), ([1.0, 2.0], [0]), ([], [])]
+)
 def test_what_has_no_clusters_is_refused(values, clusters):
     with pytest.raises(ValueError, match="cluster"):
         clustered_limits(values, clusters)

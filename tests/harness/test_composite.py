@@ -57,24 +57,43 @@ def test_a_bca_p_value_turns_where_its_limit_does():
 
 
 def test_p_values_are_those_of_scipy():
-    assert statistics.mean_limits(X).p(2.5, above=True) == pytest.approx(stats.ttest_1samp(X, 2.5, alternative="greater").pvalue)
-    assert statistics.paired_mean_limits(X, Y).p(0, above=False) == pytest.approx(stats.ttest_rel(X, Y, alternative="less").pvalue)
+    assert statistics.mean_limits(X).p(2.5, above=True) == pytest.approx(
+        stats.ttest_1samp(X, 2.5, alternative="greater").pvalue
+    )
+    assert statistics.paired_mean_limits(X, Y).p(0, above=False) == pytest.approx(
+        stats.ttest_rel(X, Y, alternative="less").pvalue
+    )
     exact = statistics.proportion_limits(51, 60)
-    assert exact.p(0.7, above=True) == pytest.approx(stats.binomtest(51, 60, 0.7, alternative="greater").pvalue)
-    assert exact.p(0.9, above=False) == pytest.approx(stats.binomtest(51, 60, 0.9, alternative="less").pvalue)
+    assert exact.p(0.7, above=True) == pytest.approx(
+        stats.binomtest(51, 60, 0.7, alternative="greater").pvalue
+    )
+    assert exact.p(0.9, above=False) == pytest.approx(
+        stats.binomtest(51, 60, 0.9, alternative="less").pvalue
+    )
     quantile = statistics.quantile_limits(X, 0.6)
     for bound in (2.5, 3.5):
-        assert quantile.p(bound, above=True) == pytest.approx(stats.quantile_test(X, q=bound, p=0.6, alternative="greater").pvalue)
-        assert quantile.p(bound, above=False) == pytest.approx(stats.quantile_test(X, q=bound, p=0.6, alternative="less").pvalue)
+        assert quantile.p(bound, above=True) == pytest.approx(
+            stats.quantile_test(X, q=bound, p=0.6, alternative="greater").pvalue
+        )
+        assert quantile.p(bound, above=False) == pytest.approx(
+            stats.quantile_test(X, q=bound, p=0.6, alternative="less").pvalue
+        )
     ratio = statistics.log_ratio_limits(X + 2, Y + 2).p(exp(0.1), above=True)
-    assert ratio == pytest.approx(stats.ttest_rel(np.log(X + 2) - 0.1, np.log(Y + 2), alternative="greater").pvalue)
+    assert ratio == pytest.approx(
+        stats.ttest_rel(np.log(X + 2) - 0.1, np.log(Y + 2), alternative="greater").pvalue
+    )
 
 
 def test_equivalence_is_the_larger_of_two_one_sided_p_values():
     seen = statistics.paired_mean_limits(X, Y)
-    both = [stats.ttest_rel(X - side, Y, alternative=way).pvalue for side, way in ((-1, "greater"), (1, "less"))]
+    both = [
+        stats.ttest_rel(X - side, Y, alternative=way).pvalue
+        for side, way in ((-1, "greater"), (1, "less"))
+    ]
     assert p_inside(seen, Region(-1, 1, open=True)) == pytest.approx(max(both))
-    assert decide(seen, Region(-1, 1, open=True)).side is (Side.INSIDE if max(both) < 0.05 else Side.BETWEEN)
+    assert decide(seen, Region(-1, 1, open=True)).side is (
+        Side.INSIDE if max(both) < 0.05 else Side.BETWEEN
+    )
 
 
 @given(p=st.lists(st.floats(0, 1), min_size=3, max_size=3))
@@ -89,24 +108,32 @@ def test_a_composite_of_nothing_or_of_no_probability_is_refused():
             composite_p(*arguments)
 
 
-H = Criterion("lora.composite", "claim", "C", "critical", "why", "composite", (), ("h1",), ("h2", "h3"))
+H = Criterion(
+    "lora.composite", "claim", "C", "critical", "why", "composite", (), ("h1",), ("h2", "h3")
+)
 
 
 def verdicts(**given_):
-    return {name: Verdict(name, outcome, (), f"{name} said so", p) for name, (outcome, p) in given_.items()}
+    return {
+        name: Verdict(name, outcome, (), f"{name} said so", p)
+        for name, (outcome, p) in given_.items()
+    }
 
 
-@pytest.mark.parametrize(("h1", "h2", "h3", "outcome", "p"), [
-    ((GO, 0.01), (GO, 0.02), (UNDECIDED, 0.5), GO, 0.04),
-    ((GO, 0.01), (GO, 0.03), (UNDECIDED, 0.01), UNDECIDED, 0.06),
-    ((GO, 0.045), (GO, 0.001), (GO, 0.001), GO, 0.045),
-    ((GO, None), (GO, 0.001), (NO_GO, 0.99), GO, 0.002),
-    ((GO, 0.01), (NO_GO, 0.98), (NO_GO, None), NO_GO, 1.0),
-    ((NO_GO, 0.97), (GO, 0.001), (GO, 0.001), NO_GO, 0.97),
-    ((UNDECIDED, 0.001), (GO, 0.001), (GO, 0.001), UNDECIDED, 1.0),
-    ((GO, 0.01), (NO_GO, 0.98), (UNDECIDED, 0.2), UNDECIDED, 1.0),
-    ((GO, 0.01), (NOT_RUN, None), (NOT_RUN, 0.001), UNDECIDED, 1.0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("h1", "h2", "h3", "outcome", "p"),
+    [
+        ((GO, 0.01), (GO, 0.02), (UNDECIDED, 0.5), GO, 0.04),
+        ((GO, 0.01), (GO, 0.03), (UNDECIDED, 0.01), UNDECIDED, 0.06),
+        ((GO, 0.045), (GO, 0.001), (GO, 0.001), GO, 0.045),
+        ((GO, None), (GO, 0.001), (NO_GO, 0.99), GO, 0.002),
+        ((GO, 0.01), (NO_GO, 0.98), (NO_GO, None), NO_GO, 1.0),
+        ((NO_GO, 0.97), (GO, 0.001), (GO, 0.001), NO_GO, 0.97),
+        ((UNDECIDED, 0.001), (GO, 0.001), (GO, 0.001), UNDECIDED, 1.0),
+        ((GO, 0.01), (NO_GO, 0.98), (UNDECIDED, 0.2), UNDECIDED, 1.0),
+        ((GO, 0.01), (NOT_RUN, None), (NOT_RUN, 0.001), UNDECIDED, 1.0),
+    ],
+)
 def test_the_composite_holds_only_with_its_own_p_value(h1, h2, h3, outcome, p):
     seen = judge_composite(H, verdicts(h1=h1, h2=h2, h3=h3))
     assert (seen.outcome, seen.p) == (outcome, pytest.approx(p))
@@ -127,7 +154,13 @@ def test_a_composite_is_not_judged_from_one_measurement():
 
 
 def seen(values, **over):
-    plain = {"values": values, "unit": dict.fromkeys(values, "1"), "sampling_unit": "row", "vetoes": (), "provenance": "measured"}
+    plain = {
+        "values": values,
+        "unit": dict.fromkeys(values, "1"),
+        "sampling_unit": "row",
+        "vetoes": (),
+        "provenance": "measured",
+    }
     return SimpleNamespace(**{**plain, **over})
 
 
@@ -178,12 +211,23 @@ def test_tasks_within_any_of_hold_together():
 
 def test_a_veto_makes_the_p_value_1():
     assert judge(asked(Part("x", "1", "at_least", **MEAN)), seen({"x": GOOD})).p < 0.05
-    assert judge(asked(Part("x", "1", "at_least", **MEAN)), seen({"x": GOOD}, vetoes=("busy",))).p == 1
+    assert (
+        judge(asked(Part("x", "1", "at_least", **MEAN)), seen({"x": GOOD}, vetoes=("busy",))).p == 1
+    )
     assert judge(asked(Part("x", "1", "exact", bound=0)), seen({"x": (0.0,)})).p is None
 
 
 def test_a_ratio_to_what_does_not_rise_above_its_floor_is_undecided():
-    part = Part("x", "1", "ratio", bound=0.8, direction="at_most", reference="full", floor="floor", floor_times=2.0)
+    part = Part(
+        "x",
+        "1",
+        "ratio",
+        bound=0.8,
+        direction="at_most",
+        reference="full",
+        floor="floor",
+        floor_times=2.0,
+    )
     drift = {"x": (0.1, 0.11, 0.09, 0.1, 0.12), "full": (0.3, 0.28, 0.33, 0.31, 0.3)}
     assert judge(asked(part), seen(drift | {"floor": (0.14, 0.13)})).outcome is GO
     for values in (drift, {"x": drift["full"], "full": drift["x"]}):

@@ -30,7 +30,9 @@ TIED = np.round(2 * Y)
 @pytest.mark.parametrize("truth", [Y, TIED])
 def test_estimates_are_those_of_scipy(truth):
     assert correlation_limits(X, truth).estimate == pytest.approx(stats.pearsonr(X, truth)[0])
-    assert correlation_limits(X, truth, spearman=True).estimate == pytest.approx(stats.spearmanr(X, truth)[0])
+    assert correlation_limits(X, truth, spearman=True).estimate == pytest.approx(
+        stats.spearmanr(X, truth)[0]
+    )
     assert ranks(truth) == pytest.approx(stats.rankdata(truth))
 
 
@@ -54,7 +56,13 @@ def test_reliability_is_the_one_of_the_two_way_analysis_of_variance():
     from statsmodels.stats.anova import anova_lm
 
     values = SEEDED[:, :9]
-    frame = pd.DataFrame({"y": values.ravel(), "seed": np.repeat(range(5), 9).astype(str), "unit": np.tile(range(9), 5).astype(str)})
+    frame = pd.DataFrame(
+        {
+            "y": values.ravel(),
+            "seed": np.repeat(range(5), 9).astype(str),
+            "unit": np.tile(range(9), 5).astype(str),
+        }
+    )
     table = anova_lm(ols("y ~ seed + unit", frame).fit())
     assert reliability(values) == pytest.approx(1 - 1 / table.loc["unit", "F"])
 
@@ -74,11 +82,18 @@ def test_the_ceiling_is_drawn_again_without_each_seed_and_each_cluster():
         return atanh(r) - atanh(bound * sqrt(reliability(truth[:, mask])))
 
     whole = np.ones(36, bool)
-    parts = [[z(SEEDED, groups != one) for one in range(12)], [z(np.delete(SEEDED, one, 0), whole) for one in range(5)]]
+    parts = [
+        [z(SEEDED, groups != one) for one in range(12)],
+        [z(np.delete(SEEDED, one, 0), whole) for one in range(5)],
+    ]
     variances = [(len(part) - 1) ** 2 / len(part) * np.var(part, ddof=1) for part in parts]
-    df = sum(variances) ** 2 / sum(v**2 / (len(part) - 1) for v, part in zip(variances, parts, strict=True))
+    df = sum(variances) ** 2 / sum(
+        v**2 / (len(part) - 1) for v, part in zip(variances, parts, strict=True)
+    )
     by_hand = stats.t.sf(z(SEEDED, whole) / sqrt(sum(variances)), df)
-    assert correlation_limits(X, SEEDED, LAYERS, ceiling=True).p(bound, above=True) == pytest.approx(by_hand)
+    assert correlation_limits(X, SEEDED, LAYERS, ceiling=True).p(
+        bound, above=True
+    ) == pytest.approx(by_hand)
 
 
 def test_a_noisier_truth_lowers_the_ceiling_and_widens_the_share():
@@ -113,14 +128,22 @@ def test_units_of_measurement_and_order_of_arms_do_not_matter():
 def test_the_permutation_test_is_that_of_scipy(spearman):
     x, y = X[:7], TIED[:7]
     r = stats.spearmanr if spearman else stats.pearsonr
-    whole = stats.permutation_test((x,), lambda a: r(a, y)[0], permutation_type="pairings", n_resamples=np.inf, alternative="greater")
+    whole = stats.permutation_test(
+        (x,),
+        lambda a: r(a, y)[0],
+        permutation_type="pairings",
+        n_resamples=np.inf,
+        alternative="greater",
+    )
     assert permutation_test(x, y, spearman=spearman).p(0, above=True) == pytest.approx(whole.pvalue)
 
 
 def test_clusters_change_places_as_a_whole():
     x, y = X[:15].reshape(5, 3), Y[:15].reshape(5, 3)
     seen = stats.pearsonr(x.ravel(), y.ravel())[0]
-    every = [stats.pearsonr(x.ravel(), y[list(order)].ravel())[0] for order in permutations(range(5))]
+    every = [
+        stats.pearsonr(x.ravel(), y[list(order)].ravel())[0] for order in permutations(range(5))
+    ]
     by_hand = np.mean([r >= seen - 1e-9 for r in every])
     groups = np.repeat(range(5), 3).tolist()
     assert permutation_test(X[:15], Y[:15], groups).p(0, above=True) == pytest.approx(by_hand)
@@ -130,17 +153,20 @@ def test_clusters_change_places_as_a_whole():
     assert again.p(0, above=True) == pytest.approx(by_hand)
 
 
-@pytest.mark.parametrize(("call", "words"), [
-    (lambda: permutation_test(X[:9], Y[:9], [0] * 2 + [1] * 3 + [2] * 4), "unequal size"),
-    (lambda: permutation_test(X[:12], Y[:12], [0] * 4 + [1] * 4 + [2] * 4), "too few orders"),
-    (lambda: permutation_test(X, Y).p(0.5, above=True), "no bound but 0"),
-    (lambda: correlation_limits(X, Y[:-1]), "paired"),
-    (lambda: correlation_limits(X, np.ones(36)), "nothing can correlate"),
-    (lambda: correlation_limits(X[:3], Y[:3]), "4 units"),
-    (lambda: correlation_limits(X, Y, [0, 1]), "one for each"),
-    (lambda: correlation_limits(X, Y, [0] * 18 + [1] * 18), "3 clusters"),
-    (lambda: correlation_limits([*X[:-1], float("nan")], Y), "finite"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: permutation_test(X[:9], Y[:9], [0] * 2 + [1] * 3 + [2] * 4), "unequal size"),
+        (lambda: permutation_test(X[:12], Y[:12], [0] * 4 + [1] * 4 + [2] * 4), "too few orders"),
+        (lambda: permutation_test(X, Y).p(0.5, above=True), "no bound but 0"),
+        (lambda: correlation_limits(X, Y[:-1]), "paired"),
+        (lambda: correlation_limits(X, np.ones(36)), "nothing can correlate"),
+        (lambda: correlation_limits(X[:3], Y[:3]), "4 units"),
+        (lambda: correlation_limits(X, Y, [0, 1]), "one for each"),
+        (lambda: correlation_limits(X, Y, [0] * 18 + [1] * 18), "3 clusters"),
+        (lambda: correlation_limits([*X[:-1], float("nan")], Y), "finite"),
+    ],
+)
 def test_what_cannot_correlate_is_refused_with_the_reason(call, words):
     with pytest.raises(ValueError, match=words):
         call()
@@ -151,9 +177,29 @@ def verdict(score, truth, clusters=None, **over):
     layout = {}
     for name, arm in (("x", np.atleast_2d(score)), ("ref", np.atleast_2d(truth))):
         axes = ["seed", "item"] if len(arm) > 1 else ["item"]
-        layout[name] = {"axes": axes, "shape": list(arm.shape[-len(axes):])} | ({"clusters": clusters} if clusters else {})
-    part = Part("x", "1", "correlates", **{"bound": 0.0, "direction": "at_least", "statistic": "pearson", "reference": "ref", **over})
-    seen = SimpleNamespace(values=arms, unit={"x": "1", "ref": "nats"}, sampling_unit="module", vetoes=(), provenance="measured", layout=layout)
+        layout[name] = {"axes": axes, "shape": list(arm.shape[-len(axes) :])} | (
+            {"clusters": clusters} if clusters else {}
+        )
+    part = Part(
+        "x",
+        "1",
+        "correlates",
+        **{
+            "bound": 0.0,
+            "direction": "at_least",
+            "statistic": "pearson",
+            "reference": "ref",
+            **over,
+        },
+    )
+    seen = SimpleNamespace(
+        values=arms,
+        unit={"x": "1", "ref": "nats"},
+        sampling_unit="module",
+        vetoes=(),
+        provenance="measured",
+        layout=layout,
+    )
     return judge(Criterion("core.a.b", "claim", "A", "normal", "why", "correlates", (part,)), seen)
 
 
@@ -180,7 +226,10 @@ def test_below_ten_clusters_only_more_than_nothing_can_be_shown():
 
 def test_the_judge_knows_ceiling_ranks_and_permutation():
     assert verdict(X, SEEDED, LAYERS, bound=0.1, relative_to="ceiling").outcome is Outcome.GO
-    assert verdict(X, SEEDED[:3], LAYERS, bound=0.3, relative_to="ceiling").outcome is Outcome.UNDECIDED
+    assert (
+        verdict(X, SEEDED[:3], LAYERS, bound=0.3, relative_to="ceiling").outcome
+        is Outcome.UNDECIDED
+    )
     seen = verdict(X, Y, LAYERS, interval="permutation", statistic="spearman").parts[0]
     assert (seen.outcome, seen.low, seen.high) == (Outcome.GO, None, None)
     assert seen.p < 0.05

@@ -62,9 +62,21 @@ def test_a_good_file_is_read_as_written(tmp_path):
     criteria = load(written(tmp_path, GOOD))
     assert list(criteria) == ["core.parity.merge", "lora.quality"]
     simple, compound = criteria.values()
-    assert (simple.system, simple.stage, simple.rule, len(simple.parts)) == ("core", "A", "at_most", 1)
+    assert (simple.system, simple.stage, simple.rule, len(simple.parts)) == (
+        "core",
+        "A",
+        "at_most",
+        1,
+    )
     (part,) = simple.parts
-    assert (part.metric, part.unit, part.bound, part.direction, part.statistic, part.level) == ("drift", "logits", 1e-3, "at_most", "each", 0.95)
+    assert (part.metric, part.unit, part.bound, part.direction, part.statistic, part.level) == (
+        "drift",
+        "logits",
+        1e-3,
+        "at_most",
+        "each",
+        0.95,
+    )
     assert [part.rule for part in compound.parts] == ["non_inferior", "ratio"]
     assert [part.direction for part in compound.parts] == ["at_least", "at_most"]
     assert [part.level for part in compound.parts] == [0.9, 0.99]
@@ -92,9 +104,36 @@ def test_nearest_suggests_only_what_is_near():
 
 
 SCALARS = st.one_of(
-    st.booleans(), st.integers(), st.floats(), st.sampled_from([*RULES, *UNITS, "A", "blocker", "all_of", "composite", "two-way", "x@*", "t"]), st.text(max_size=8)
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.sampled_from([*RULES, *UNITS, "A", "blocker", "all_of", "composite", "two-way", "x@*", "t"]),
+    st.text(max_size=8),
 )
-KEYS = ["all", "any", "margin_relative", "relative_to", "floor", "floor_times", "claim", "stage", "severity", "why", "rule", "metric", "unit", "bound", "direction", "statistic", "reference", "margin", "quantile", "level", "interval", "odd"]
+KEYS = [
+    "all",
+    "any",
+    "margin_relative",
+    "relative_to",
+    "floor",
+    "floor_times",
+    "claim",
+    "stage",
+    "severity",
+    "why",
+    "rule",
+    "metric",
+    "unit",
+    "bound",
+    "direction",
+    "statistic",
+    "reference",
+    "margin",
+    "quantile",
+    "level",
+    "interval",
+    "odd",
+]
 TABLE = st.dictionaries(st.sampled_from(KEYS), SCALARS)
 
 
@@ -118,21 +157,33 @@ def outcome(path: Path, data: bytes) -> None:
 
 
 @settings(max_examples=150, deadline=None)
-@given(tables=st.dictionaries(st.sampled_from(["core.a", "safe.b", "Bad", ""]), TABLE, min_size=1), parts=st.one_of(SCALARS, st.lists(TABLE, max_size=3)))
+@given(
+    tables=st.dictionaries(st.sampled_from(["core.a", "safe.b", "Bad", ""]), TABLE, min_size=1),
+    parts=st.one_of(SCALARS, st.lists(TABLE, max_size=3)),
+)
 def test_any_table_is_read_or_refused_in_words(tmp_path_factory, tables, parts):
     lines = ["schema = 1"]
     for name, table in tables.items():
-        lines += [f"[criteria.{json.dumps(name)}]", *(f"{key} = {toml(value)}" for key, value in table.items()), f"parts = {toml(parts)}"]
+        lines += [
+            f"[criteria.{json.dumps(name)}]",
+            *(f"{key} = {toml(value)}" for key, value in table.items()),
+            f"parts = {toml(parts)}",
+        ]
     outcome(tmp_path_factory.getbasetemp() / "fuzz.toml", "\n".join(lines).encode())
 
 
 @settings(max_examples=150, deadline=None)
-@given(head=st.sampled_from([b"", b"schema = 1\n", GOOD.encode()]), rest=st.one_of(st.binary(), st.text(alphabet='[]{}"=.,\n#1ae ').map(str.encode)))
+@given(
+    head=st.sampled_from([b"", b"schema = 1\n", GOOD.encode()]),
+    rest=st.one_of(st.binary(), st.text(alphabet='[]{}"=.,\n#1ae ').map(str.encode)),
+)
 def test_any_bytes_are_read_or_refused_in_words(tmp_path_factory, head, rest):
     outcome(tmp_path_factory.getbasetemp() / "fuzz.toml", head + rest)
 
 
-STUDY = GOOD + """
+STUDY = (
+    GOOD
+    + """
 [criteria."lora.h1"]
 claim = "Within 3 % of full fine-tuning."
 stage = "B"
@@ -166,17 +217,33 @@ all = ["lora.h1"]
 any = ["lora.h2", "core.parity.merge"]
 level = 0.9
 """
+)
 
 
 def test_the_keys_of_a_study_are_read_as_written(tmp_path):
     criteria = load(written(tmp_path, STUDY))
     (h1,) = criteria["lora.h1"].parts
-    assert (h1.margin, h1.margin_relative, h1.interval, h1.everywhere) == (None, 0.03, "two-way", True)
+    assert (h1.margin, h1.margin_relative, h1.interval, h1.everywhere) == (
+        None,
+        0.03,
+        "two-way",
+        True,
+    )
     drift, utility = criteria["lora.h2"].parts
     assert (drift.floor, drift.floor_times) == ("floor@*", 2.0)
-    assert (utility.statistic, utility.relative_to, utility.direction, utility.everywhere) == ("pearson", "ceiling", "at_least", False)
+    assert (utility.statistic, utility.relative_to, utility.direction, utility.everywhere) == (
+        "pearson",
+        "ceiling",
+        "at_least",
+        False,
+    )
     whole = criteria["lora.composite"]
-    assert (whole.all, whole.any, whole.level, whole.parts) == (("lora.h1",), ("lora.h2", "core.parity.merge"), 0.9, ())
+    assert (whole.all, whole.any, whole.level, whole.parts) == (
+        ("lora.h1",),
+        ("lora.h2", "core.parity.merge"),
+        0.9,
+        (),
+    )
     assert json.loads(whole.to_json())["all"] == ["lora.h1"]
 
 

@@ -15,7 +15,10 @@ BODIES = {
     "breaks afterwards": (SWALLOWED.format(then="raise RuntimeError('x') from None"), 1),
     "gives up": ("pytest.fail('enough')", 10),
     "expects to fail": ("pytest.xfail('known')", 10),
-    "spoils the store": ("[p.write_bytes(b'zz' * 9000) for p in __import__('pathlib').Path('reports').glob('*.db*')]; judge(seen(0.1))", 10),
+    "spoils the store": (
+        "[p.write_bytes(b'zz' * 9000) for p in __import__('pathlib').Path('reports').glob('*.db*')]; judge(seen(0.1))",
+        10,
+    ),
 }
 
 
@@ -29,7 +32,8 @@ def test_a_lone_gate_that_misbehaves_is_never_status_0(tmp_path, what):
 
 
 @pytest.mark.parametrize(
-    ("mark", "status"), [("skip", 10), ("xfail(run=False)", 10), ("xfail", 1), ("parametrize('v', [1, 2])", 1)]
+    ("mark", "status"),
+    [("skip", 10), ("xfail(run=False)", 10), ("xfail", 1), ("parametrize('v', [1, 2])", 1)],
 )
 def test_a_mark_of_pytest_lets_no_gate_pass(tmp_path, mark, status):
     folder = build(tmp_path / "t", {"a.lone": "marked"}, {"marked": "judge(seen(3.0))"})
@@ -42,14 +46,27 @@ def test_a_mark_of_pytest_lets_no_gate_pass(tmp_path, mark, status):
 def test_under_xdist_a_skipped_gate_is_not_forgotten(tmp_path):
     folder = build(tmp_path / "t", {"a.one": "GO", "a.two": "GO"})
     path = folder / "gates" / "test_small.py"
-    path.write_text(path.read_text().replace('@gate("core.small.two")', '@pytest.mark.skip\n@gate("core.small.two")'))
+    path.write_text(
+        path.read_text().replace(
+            '@gate("core.small.two")', '@pytest.mark.skip\n@gate("core.small.two")'
+        )
+    )
     assert run(folder, "-n", "2").returncode == 10
 
 
-@pytest.mark.parametrize("text", ["def test(:\n", '@gate(ID)\ndef test_b(judge): ...\n', "@pytest.mark.gate\ndef test_b(judge): ...\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "def test(:\n",
+        "@gate(ID)\ndef test_b(judge): ...\n",
+        "@pytest.mark.gate\ndef test_b(judge): ...\n",
+    ],
+)
 def test_a_gate_file_that_cannot_be_understood_is_a_message(tmp_path, text):
     folder = build(tmp_path / "t", {"a.one": "GO"})
-    (folder / "gates" / "test_b.py").write_text(f"import pytest\nfrom gonogo.harness.gate import gate\nID = 'core.small.two'\n{text}")
+    (folder / "gates" / "test_b.py").write_text(
+        f"import pytest\nfrom gonogo.harness.gate import gate\nID = 'core.small.two'\n{text}"
+    )
     done = run(folder)
     assert done.returncode == 4
     assert "INTERNALERROR" not in done.stdout + done.stderr

@@ -27,7 +27,13 @@ GOLDEN = {
         "base": {"path": "/a", "digest": "ab"},
         "training": {"lr": 1e-3, "steps": 63},
     },
-    "dc5049687b0cf8a76ee636629f159c1bcdfa8ef6c967bbdd1e41d6b93095bad1": ["é", None, True, -0.0, "</script>"],
+    "dc5049687b0cf8a76ee636629f159c1bcdfa8ef6c967bbdd1e41d6b93095bad1": [
+        "é",
+        None,
+        True,
+        -0.0,
+        "</script>",
+    ],
 }
 
 
@@ -38,7 +44,9 @@ def test_golden_keys(name):
 
 def test_paths_and_order_do_not_matter_all_else_does():
     one = {"base": {"path": "/here", "digest": "ab"}, "seeds": (0, 1)}
-    assert content_key(one) == content_key({"seeds": [0, 1], "base": {"digest": "ab", "path": "/there"}})
+    assert content_key(one) == content_key(
+        {"seeds": [0, 1], "base": {"digest": "ab", "path": "/there"}}
+    )
     assert content_key(one) != content_key({**one, "seeds": [1, 0]})
     assert content_key({"lr": 0.1}) != content_key({"lr": 0.1 + 1e-17 * 2})
 
@@ -85,12 +93,24 @@ def project(tmp_path):
 
 
 def names(project, *files):
-    return [file.relative_to(project).as_posix() for file in source_closure([project / f for f in files], project)]
+    return [
+        file.relative_to(project).as_posix()
+        for file in source_closure([project / f for f in files], project)
+    ]
 
 
 def test_the_closure_follows_every_static_import(project):
     reached = names(project, "pkg/method.py")
-    wanted = ["__init__", "deep/__init__", "deep/leaf", "late", "literal", "maths", "method", "shared"]
+    wanted = [
+        "__init__",
+        "deep/__init__",
+        "deep/leaf",
+        "late",
+        "literal",
+        "maths",
+        "method",
+        "shared",
+    ]
     assert reached == [f"pkg/{name}.py" for name in wanted]
     assert names(project, "train.py") == ["beside.py", "train.py"]
 
@@ -113,7 +133,9 @@ def test_the_digest_does_not_know_where_the_project_lies(project, tmp_path_facto
         target = other / file.relative_to(project)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.read_bytes())
-    assert source_digest([project / "pkg/method.py"], project) == source_digest([other / "pkg/method.py"], other)
+    assert source_digest([project / "pkg/method.py"], project) == source_digest(
+        [other / "pkg/method.py"], other
+    )
 
 
 @pytest.mark.parametrize(
@@ -146,7 +168,9 @@ def test_a_remembered_digest_is_hashed_anew_once_the_file_changed(tmp_path, monk
     file, cache = tmp_path / "weights", tmp_path / "cache.json"
     file.write_bytes(b"1")
     assert remembered_digest(file, cache) == file_digest(file)
-    monkeypatch.setattr("gonogo.harness.evidence.keys.file_digest", lambda path: pytest.fail("hashed again"))
+    monkeypatch.setattr(
+        "gonogo.harness.evidence.keys.file_digest", lambda path: pytest.fail("hashed again")
+    )
     remembered_digest(file, cache)
     monkeypatch.undo()
     file.write_bytes(b"2")
@@ -157,9 +181,18 @@ def test_a_remembered_digest_is_hashed_anew_once_the_file_changed(tmp_path, monk
 
 def test_a_lock_held_elsewhere_says_by_whom(tmp_path):
     path = tmp_path / "locks" / "device"
-    with exclusive(path), pytest.raises(LockError, match=f"process {os.getpid()}"), shared(path, timeout=0.05):
+    with (
+        exclusive(path),
+        pytest.raises(LockError, match=f"process {os.getpid()}"),
+        shared(path, timeout=0.05),
+    ):
         pass
-    with shared(path, timeout=0), shared(path, timeout=0), pytest.raises(LockError), exclusive(path, timeout=0):
+    with (
+        shared(path, timeout=0),
+        shared(path, timeout=0),
+        pytest.raises(LockError),
+        exclusive(path, timeout=0),
+    ):
         pass
     with exclusive(path, timeout=0):
         assert device_lock_path().name.endswith(f"{os.getuid()}.lock")

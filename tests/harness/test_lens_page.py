@@ -23,7 +23,9 @@ from tests.harness.report_examples import HOSTILE, Reader
 from tests.harness.test_reports_browser import BROWSER, FRAME, _dump
 
 EVERY = [go, undecided, no_go, holes, hostile]
-in_a_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; apt-get install chromium")
+in_a_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium on this machine; apt-get install chromium"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -56,7 +58,9 @@ def _record(made: dict[str, Any], identity: str) -> str:
 
 
 # ── the page and its records ─────────────────────────────────────────────────────────────────────────────────────────
-def test_the_page_is_written_and_linked_with_rows_of_layerlens_and_not_without(tmp_path: Path) -> None:
+def test_the_page_is_written_and_linked_with_rows_of_layerlens_and_not_without(
+    tmp_path: Path,
+) -> None:
     assert "lens" not in write_all(without_lens(), tmp_path)
     assert not (tmp_path / "layerlens.html").exists()
     assert 'href="layerlens.html"' not in (tmp_path / "launch-checklist.html").read_text("utf-8")
@@ -78,14 +82,24 @@ def test_every_figure_leads_to_a_record_of_the_page(make: Any) -> None:
 def test_a_figure_leads_to_the_record_it_was_read_from() -> None:
     made = go()
     page = _page(made)
-    for identity, words in ((VARIATION, "0.51 [0.48, 0.54]"), (CONSTRAINTS, "35,800"), (RANKS, "38.4"), (TRUTH, "0.987"), (QUALITY, "−0.004 [−0.008, 0] accuracy"), (DIVERSITY, "adapter 2"), (CONSTRAINTS, "−0.007576")):
+    for identity, words in (
+        (VARIATION, "0.51 [0.48, 0.54]"),
+        (CONSTRAINTS, "35,800"),
+        (RANKS, "38.4"),
+        (TRUTH, "0.987"),
+        (QUALITY, "−0.004 [−0.008, 0] accuracy"),
+        (DIVERSITY, "adapter 2"),
+        (CONSTRAINTS, "−0.007576"),
+    ):
         assert f'href="#{_record(made, identity)}">{words}</a>' in page
         assert identity in page.split(f'id="{_record(made, identity)}"')[1].split("</article>")[0]
 
 
 def test_a_record_has_its_key_and_the_command_that_shows_it() -> None:
     page = _page(go())
-    assert page.count("SELECT criterion, verdict FROM verdicts WHERE evidence_key") == len(go()["rows"])
+    assert page.count("SELECT criterion, verdict FROM verdicts WHERE evidence_key") == len(
+        go()["rows"]
+    )
     assert KEY in page
     assert _page(hostile()).count("SELECT criterion") == 1  # the one row whose key is one
 
@@ -109,7 +123,9 @@ def test_nothing_runs_and_nothing_is_loaded(make: Any) -> None:
 
 
 # ── verdicts ─────────────────────────────────────────────────────────────────────────────────────────────────────────
-@pytest.mark.parametrize(("make", "word"), [(go, "GO"), (undecided, "UNDECIDED"), (no_go, "NO-GO"), (holes, "NO-GO")])
+@pytest.mark.parametrize(
+    ("make", "word"), [(go, "GO"), (undecided, "UNDECIDED"), (no_go, "NO-GO"), (holes, "NO-GO")]
+)
 def test_the_headline_is_the_word_over_the_criteria(make: Any, word: str) -> None:
     headline = _page(make()).split('<h1 id="launch">')[1].split("</h1>")[0]
     assert headline.split("</span>")[1].strip() == word
@@ -126,7 +142,10 @@ def test_a_no_go_stands_with_what_was_seen_its_bound_and_why() -> None:
 
 def test_what_is_undecided_says_what_would_decide_it() -> None:
     told = _words(_part_of(_page(undecided()), "lines"))
-    assert "? UNDECIDED nothing can be said before this holds: cells ≥ 10; wanted: about 8 more cells" in told
+    assert (
+        "? UNDECIDED nothing can be said before this holds: cells ≥ 10; wanted: about 8 more cells"
+        in told
+    )
     assert "wanted: about 2 more seeds" not in told
     assert "about 2 more seeds" in told
 
@@ -134,7 +153,9 @@ def test_what_is_undecided_says_what_would_decide_it() -> None:
 def test_a_criterion_left_out_takes_the_go_away() -> None:
     made = go()
     made["rows"] = [each for each in made["rows"] if each["id"] != "layerlens.rank.range"]
-    assert _page(made).split('<h1 id="launch">')[1].split("</span>")[1].strip().startswith("UNDECIDED")
+    assert (
+        _page(made).split('<h1 id="launch">')[1].split("</span>")[1].strip().startswith("UNDECIDED")
+    )
 
 
 def test_every_criterion_says_why_it_is_what_it_is_and_one_of_no_line_is_shown_too() -> None:
@@ -153,11 +174,26 @@ def test_what_is_missing_says_so_and_is_never_zero() -> None:
     assert figures.count("0") == 1  # the uniform arm's parameters, which are counted as 0
     assert "not a number" in figures
     assert page.count('class="missing"') > 10
-    for name in ("Rank against utility: missing", "The plan against importance: missing", "Predicted against measured cost: missing"):
+    for name in (
+        "Rank against utility: missing",
+        "The plan against importance: missing",
+        "Predicted against measured cost: missing",
+    ):
         assert name in page
 
 
-@pytest.mark.parametrize("name", ["utility by module", "fisher by module", "gain@sst2", "utility@sst2", "rank", "utility", "predicted and measured flops"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "utility by module",
+        "fisher by module",
+        "gain@sst2",
+        "utility@sst2",
+        "rank",
+        "utility",
+        "predicted and measured flops",
+    ],
+)
 def test_a_missing_array_costs_its_own_picture_alone(name: str) -> None:
     made, whole = go(), len(_pictures(_page(go())))
     for each in made["rows"]:
@@ -179,24 +215,39 @@ def test_no_picture_draws_what_is_not_a_number(make: Any) -> None:
 def test_hostile_texts_stay_texts() -> None:
     source = _page(hostile())
     page = Reader(source)
-    assert all(value and re.fullmatch(r"#[\w-]+|launch-checklist\.html", value) for name, value in page.attributes if name == "href")
+    assert all(
+        value and re.fullmatch(r"#[\w-]+|launch-checklist\.html", value)
+        for name, value in page.attributes
+        if name == "href"
+    )
     assert "<script>alert(1)</script>" in page.words
     assert not {"\u202e", "\x1b", "\ud800"} & set(source)
     assert " ".join(HOSTILE.split())[:20] in page.words
     for svg in _pictures(source):
         ElementTree.fromstring(svg)
-    assert any("&lt;script&gt;" in svg.split("</title>", 1)[1] for svg in _pictures(source) if "Solo gain" in svg)
+    assert any(
+        "&lt;script&gt;" in svg.split("</title>", 1)[1]
+        for svg in _pictures(source)
+        if "Solo gain" in svg
+    )
 
 
 def test_a_flood_of_text_and_numbers_floods_no_page() -> None:
     made, flood = hostile(), "x" * 100_000
     for each in made["rows"]:
         each |= {"reason": flood, "claim": flood, "findings": [flood] * 500}
-        each["arrays"] |= {name: [float(n) for n in range(3_000)] for name in ("rank", "utility", "gain@sst2", "utility@sst2")}
+        each["arrays"] |= {
+            name: [float(n) for n in range(3_000)]
+            for name in ("rank", "utility", "gain@sst2", "utility@sst2")
+        }
         each["arrays"] |= {f"gain@{n}": [1.0] for n in range(500)}
         each["counts"] |= {f"arm{n}@cell{n} mean": 0.5 for n in range(500)}
-        each["digests"] |= {"plan": json.dumps([{"layer": n, "method": flood[:99]} for n in range(2_000)])}
-    made["rows"][0]["arrays"] |= {f"{name} by module": [[1.0] * 300] * 100 for name in ("utility", "fisher", "fisher error")}
+        each["digests"] |= {
+            "plan": json.dumps([{"layer": n, "method": flood[:99]} for n in range(2_000)])
+        }
+    made["rows"][0]["arrays"] |= {
+        f"{name} by module": [[1.0] * 300] * 100 for name in ("utility", "fisher", "fisher error")
+    }
     assert len(_page(made)) < 4_000_000
 
 

@@ -42,12 +42,15 @@ def test_json_brings_back_what_was_measured(mapping):
     assert again.to_json() == text
     for metric, numbers in mapping["values"].items():
         assert all(
-            a == b or (math.isnan(a) and math.isnan(b)) for a, b in zip(again.values[metric], numbers, strict=True)
+            a == b or (math.isnan(a) and math.isnan(b))
+            for a, b in zip(again.values[metric], numbers, strict=True)
         )
 
 
 def test_non_finite_numbers_are_words_in_strict_json():
-    text = Measurement.from_mapping(seen(values={"drift": [math.nan, math.inf, -math.inf]})).to_json()
+    text = Measurement.from_mapping(
+        seen(values={"drift": [math.nan, math.inf, -math.inf]})
+    ).to_json()
     plain = json.loads(text, parse_constant=lambda word: pytest.fail(f"bare {word}"))
     assert plain["values"]["drift"] == ["nan", "inf", "-inf"]
     assert next(iter(plain)) == "schema"
@@ -122,11 +125,20 @@ def test_a_record_from_before_layouts_is_read_and_keeps_its_bytes():
     assert Measurement.from_json(text).layout == {}
 
 
-@pytest.mark.parametrize(("change", "words"), [
-    ({"axes": ["item", "seed"]}, ["axes", "row by row"]), ({"axes": ["seed"]}, ["axes"]), ({"axes": None}, ["axes", "a list"]),
-    ({"shape": [2]}, ["shape", "2 sizes"]), ({"shape": [2, 2]}, ["shape", "2 values in all"]), ({"shape": [-1, -2]}, ["at least 0"]),
-    ({"clusters": [0]}, ["clusters", "2, one an item"]), ({"clusters": [0, 1.5]}, ["clusters", "whole number"]), ({"cluster": [0, 1]}, ["'cluster'"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"axes": ["item", "seed"]}, ["axes", "row by row"]),
+        ({"axes": ["seed"]}, ["axes"]),
+        ({"axes": None}, ["axes", "a list"]),
+        ({"shape": [2]}, ["shape", "2 sizes"]),
+        ({"shape": [2, 2]}, ["shape", "2 values in all"]),
+        ({"shape": [-1, -2]}, ["at least 0"]),
+        ({"clusters": [0]}, ["clusters", "2, one an item"]),
+        ({"clusters": [0, 1.5]}, ["clusters", "whole number"]),
+        ({"cluster": [0, 1]}, ["'cluster'"]),
+    ],
+)
 def test_a_wrong_layout_is_refused_with_what_to_do(change, words):
     with pytest.raises(EvidenceError) as refused:
         Measurement.from_mapping(seen(layout={"drift": SEEDS_BY_ITEMS["drift"] | change}))

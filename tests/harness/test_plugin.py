@@ -19,7 +19,9 @@ EARLY = () if INSTALLED else ("-p", "gonogo.harness.early")
 
 def pytest_in(root: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "pytest", *arguments]
-    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=120, env={**os.environ, **env})
+    return subprocess.run(
+        command, cwd=root, capture_output=True, text=True, timeout=120, env={**os.environ, **env}
+    )
 
 
 def test_every_criterion_has_one_gate():
@@ -30,7 +32,10 @@ def test_every_criterion_has_one_gate():
     ("text", "said"),
     [
         ('@gate("core.parity.merg")\ndef test_a(): ...', "did you mean core.parity.merge?"),
-        ('@gate("core.parity.merge")\ndef test_a(): ...\n@gate("core.parity.merge")\ndef test_b(): ...', "judged by two gates"),
+        (
+            '@gate("core.parity.merge")\ndef test_a(): ...\n@gate("core.parity.merge")\ndef test_b(): ...',
+            "judged by two gates",
+        ),
         ("", "no gate judges core.parity.merge"),
     ],
 )
@@ -66,7 +71,14 @@ def test_a_wrong_criteria_file_is_one_message_and_status_4(tmp_path, workers):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_a_missing_subject_is_one_message_and_status_4(tmp_path, workers):
-    done = pytest_in(ROOT, "-m", "gate_stageA", f"--subject={tmp_path}/none.toml", f"--evidence=sqlite:///{tmp_path}/e.db", *workers)
+    done = pytest_in(
+        ROOT,
+        "-m",
+        "gate_stageA",
+        f"--subject={tmp_path}/none.toml",
+        f"--evidence=sqlite:///{tmp_path}/e.db",
+        *workers,
+    )
     assert done.returncode == 4, done.stdout + done.stderr
     assert "none.toml" in done.stderr + done.stdout
     assert "Traceback" not in done.stderr + done.stdout
@@ -74,7 +86,9 @@ def test_a_missing_subject_is_one_message_and_status_4(tmp_path, workers):
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 @pytest.mark.parametrize("option", ["--subject", "--criteria"])
-def test_a_path_outside_the_clone_after_a_blank_is_refused_with_the_form_that_works(tmp_path, option, workers):
+def test_a_path_outside_the_clone_after_a_blank_is_refused_with_the_form_that_works(
+    tmp_path, option, workers
+):
     file = tmp_path / "mine.toml"
     file.write_text("schema = 1\n")
     done = pytest_in(ROOT, *EARLY, "-m", "gate_stageA", option, str(file), *workers)
@@ -92,7 +106,9 @@ def test_a_call_outside_the_clone_is_refused_and_other_projects_are_left_alone(t
 
 
 def test_the_early_refusal_is_loaded_by_entry_point():
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"]["pytest11"]
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"][
+        "entry-points"
+    ]["pytest11"]
     assert "gonogo.harness.early" in declared.values()
 
 
@@ -106,13 +122,27 @@ def test_collecting_and_planning_end_well_and_import_nothing_heavy(tmp_path, how
         "raise SystemExit(f'status {int(status)}, heavy {sorted(heavy)}')\n"
     )
     subject = f"--subject={ROOT / 'tests/fixtures/bad_subjects/material/good.toml'}"
-    command = [sys.executable, str(script), "-q", "-m", "gate_stageA", subject, f"--evidence=sqlite:///{tmp_path}/e.db", how]
+    command = [
+        sys.executable,
+        str(script),
+        "-q",
+        "-m",
+        "gate_stageA",
+        subject,
+        f"--evidence=sqlite:///{tmp_path}/e.db",
+        how,
+    ]
     cache = {"XDG_CACHE_HOME": str(tmp_path)}
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, env={**os.environ, **cache})
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, env={**os.environ, **cache}
+    )
     assert done.stderr.strip().endswith("status 0, heavy []"), done.stdout + done.stderr
 
 
-@pytest.mark.parametrize(("by_pytest", "by_verdicts", "wanted"), [(0, 0, 0), (1, 0, 10), (2, 0, 2), (1, 1, 1), (0, 10, 10), (2, 1, 1)])
+@pytest.mark.parametrize(
+    ("by_pytest", "by_verdicts", "wanted"),
+    [(0, 0, 0), (1, 0, 10), (2, 0, 2), (1, 1, 1), (0, 10, 10), (2, 1, 1)],
+)
 def test_a_failed_session_is_never_status_0(by_pytest, by_verdicts, wanted):
     assert status_of(by_pytest, by_verdicts) == wanted
 

@@ -29,23 +29,39 @@ def test_h1_is_not_shown_over_tasks():
 
 def test_a_reference_under_the_majority_class_makes_h1_undecided():
     items = 277
+
     def arm(shares):
         return [float(n < round(share * items)) for share in shares for n in range(items)]
 
     layout = {"axes": ["seed", "item"], "shape": [3, items], "clusters": list(range(items))}
     names = ("lora@rte", "full@rte", "baseline@rte")
-    values = dict(zip(names, (arm((0.77, 0.787, 0.80)), arm(RTE_FULL_BY_SEED), [RTE_MAJORITY] * 3 * items), strict=True))
-    told = Measurement.from_mapping({
-        "values": values, "unit": dict.fromkeys(names, "accuracy"), "sampling_unit": "item", "layout": dict.fromkeys(names, layout),
-    })  # fmt: skip
+    values = dict(
+        zip(
+            names,
+            (arm((0.77, 0.787, 0.80)), arm(RTE_FULL_BY_SEED), [RTE_MAJORITY] * 3 * items),
+            strict=True,
+        )
+    )
+    told = Measurement.from_mapping(
+        {
+            "values": values,
+            "unit": dict.fromkeys(names, "accuracy"),
+            "sampling_unit": "item",
+            "layout": dict.fromkeys(names, layout),
+        }
+    )
     verdict = judge(CRITERIA["lora.h1.performance"], told)
     assert verdict.outcome is Outcome.UNDECIDED
     assert "full@rte" in verdict.reason
     assert verdict.p == 1.0
 
 
-@pytest.mark.parametrize(("reference", "outcome"), [(MERGED_MS, Outcome.NO_GO), (ONE_ADAPTER_MS, Outcome.GO)])
-def test_two_adapters_cost_too_much_against_merged_and_nothing_against_one_adapter(reference, outcome):
+@pytest.mark.parametrize(
+    ("reference", "outcome"), [(MERGED_MS, Outcome.NO_GO), (ONE_ADAPTER_MS, Outcome.GO)]
+)
+def test_two_adapters_cost_too_much_against_merged_and_nothing_against_one_adapter(
+    reference, outcome
+):
     """The published report compared with one unmerged adapter: the switch of the comparator decides the verdict."""
     blocks = 60
     wobble = [1 + 0.002 * ((n * 7) % 11 - 5) for n in range(blocks)]
@@ -54,12 +70,27 @@ def test_two_adapters_cost_too_much_against_merged_and_nothing_against_one_adapt
         "latency_p50@merged": [reference / 1000 * w for w in reversed(wobble)],
         "latency_p50@merged_again": [reference / 1000 * w for w in wobble],
     }
-    counted = {"wrong_adapter": "answers", "other_token_count": "answers", "constant_answers": "arms", "other_adapters_held": "arms", "not_interleaved": "blocks"}
+    counted = {
+        "wrong_adapter": "answers",
+        "other_token_count": "answers",
+        "constant_answers": "arms",
+        "other_adapters_held": "arms",
+        "not_interleaved": "blocks",
+    }
     cell = {"blocks": [60.0], "batch": [8.0], "new_tokens": [16.0]}
-    told = Measurement.from_mapping({
-        "values": {**values, **cell, **{name: [0.0] for name in counted}}, "sampling_unit": "block",
-        "unit": {**dict.fromkeys(values, "seconds"), "blocks": "blocks", "batch": "count", "new_tokens": "count", **counted},
-    })  # fmt: skip
+    told = Measurement.from_mapping(
+        {
+            "values": {**values, **cell, **{name: [0.0] for name in counted}},
+            "sampling_unit": "block",
+            "unit": {
+                **dict.fromkeys(values, "seconds"),
+                "blocks": "blocks",
+                "batch": "count",
+                "new_tokens": "count",
+                **counted,
+            },
+        }
+    )
     verdict = judge(CRITERIA["lora.h3.deployment"], told)
     assert verdict.outcome is outcome
     seen = next(part for part in verdict.parts if part.metric == "latency_p50@adapters_2")

@@ -22,7 +22,9 @@ def test_the_first_registration_stays_whatever_is_asked_later(tmp_path):
 
 def test_an_item_that_came_or_went_is_a_change(tmp_path):
     register(store_in(tmp_path), "bench", FIXED)
-    told = register(store_in(tmp_path), "bench", {"criteria": FIXED["criteria"], "tasks": ["rte"]})["changes"]
+    told = register(store_in(tmp_path), "bench", {"criteria": FIXED["criteria"], "tasks": ["rte"]})[
+        "changes"
+    ]
     assert told == ["seeds: [0, 1] → nothing", 'tasks: nothing → ["rte"]']
 
 
@@ -34,5 +36,7 @@ def test_subjects_are_registered_apart(tmp_path):
 def test_records_bring_their_own_registration(tmp_path):
     kept = measurement({"seeds": "[0, 1, 2]"})
     store = store_in(tmp_path)
-    assert register(store, "bench", {"seeds": [0, 1]}, kept)["changes"] == ["seeds: [0, 1, 2] → [0, 1]"]
+    assert register(store, "bench", {"seeds": [0, 1]}, kept)["changes"] == [
+        "seeds: [0, 1, 2] → [0, 1]"
+    ]
     assert store.counts()["measurements"] == 0

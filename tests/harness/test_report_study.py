@@ -19,7 +19,9 @@ from tests.harness.study_examples import KEY, STEPS, go, holes, hostile, no_go, 
 from tests.harness.test_reports_browser import BROWSER, FRAME, _dump
 
 EVERY = [go, no_go, holes, hostile]
-in_a_browser = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; apt-get install chromium")
+in_a_browser = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium on this machine; apt-get install chromium"
+)
 
 
 @pytest.fixture
@@ -81,7 +83,16 @@ def test_the_headline_is_the_composite_s_verdict(make: Any, word: str) -> None:
 
 def test_the_hypotheses_stand_with_estimate_interval_bound_p_and_what_would_decide() -> None:
     table = _part_of(_page(no_go()), "hypotheses")
-    for told in ("H1 performance", "H2 drift", "H3 deployment", "H1 and (H2 or H3)", "1.64 [1.6, 1.68] times", "≤ 1.3", "0.0131", "0.97"):
+    for told in (
+        "H1 performance",
+        "H2 drift",
+        "H3 deployment",
+        "H1 and (H2 or H3)",
+        "1.64 [1.6, 1.68] times",
+        "≤ 1.3",
+        "0.0131",
+        "0.97",
+    ):
         assert told in table
     assert "about 4 more seeds" in _part_of(_page(holes()), "hypotheses")
 
@@ -91,7 +102,11 @@ def test_an_unmet_precondition_neither_hides_the_claim_s_estimate_nor_goes_unsai
     reason = "nothing can be said before this holds: latency_p50@merged_again ≤ 1.05: 1.2"
     made["rows"][3] |= {"outcome": "UNDECIDED", "reason": reason, "p": 1.0}
     made["rows"][3]["parts"][0] |= {"outcome": "NO-GO", "estimate": 1.2}
-    line = next(line for line in _part_of(_page(made), "hypotheses").split("<tr>") if "H3 deployment" in line)
+    line = next(
+        line
+        for line in _part_of(_page(made), "hypotheses").split("<tr>")
+        if "H3 deployment" in line
+    )
     assert "latency_p50@adapters_2" in line
     assert "1.64" in line
     assert reason in line
@@ -105,7 +120,15 @@ def test_what_is_missing_says_so_and_is_never_zero() -> None:
     assert page.count('class="missing"') > 10
     assert "training rows not recorded, of 67,000" in page
     absent = _part_of(page, "absent")
-    for told in ("ollama: no server can be had here", "lora.composite", "the sample is empty", "MRPC", "SQuAD v2", "tuning scores", "not in this session"):
+    for told in (
+        "ollama: no server can be had here",
+        "lora.composite",
+        "the sample is empty",
+        "MRPC",
+        "SQuAD v2",
+        "tuning scores",
+        "not in this session",
+    ):
         assert told in absent
 
 
@@ -121,14 +144,20 @@ def test_no_picture_draws_what_is_not_a_number(make: Any) -> None:
 def test_the_bound_of_the_score_picture_is_the_judged_share_of_the_reference() -> None:
     svg = next(svg for svg in _pictures(_page(go())) if "Score by arm" in svg)
     bound = float(re.findall(r'<line x1="([\d.]+)" y1="20.0"', svg)[0])
-    low, middle, high = sorted(float(x) for x in re.findall(r'<circle cx="([\d.]+)" cy="52.0"', svg))
+    low, middle, high = sorted(
+        float(x) for x in re.findall(r'<circle cx="([\d.]+)" cy="52.0"', svg)
+    )
     assert low < middle < high
-    assert 0.861 + (bound - low) / (high - low) * (0.872 - 0.861) == pytest.approx(0.97 * (0.861 + 0.872 + 0.866) / 3, abs=1e-4)
+    assert 0.861 + (bound - low) / (high - low) * (0.872 - 0.861) == pytest.approx(
+        0.97 * (0.861 + 0.872 + 0.866) / 3, abs=1e-4
+    )
 
 
 def test_no_mean_is_drawn_over_the_seeds_that_are_left() -> None:
     whole = study_pictures.scores({"lora": [0.8, 0.82], "full": [0.86, 0.87]}, None, [], None)
-    short = study_pictures.scores({"lora": [0.8, float("nan")], "full": [0.86, 0.87]}, None, [], None)
+    short = study_pictures.scores(
+        {"lora": [0.8, float("nan")], "full": [0.86, 0.87]}, None, [], None
+    )
     assert whole.count("stroke-width:3") == 2
     assert short.count("stroke-width:3") == 1
     assert "1 of 2 not a number" in short
@@ -185,7 +214,9 @@ def test_the_score_picture_lays_the_interval_at_the_bound() -> None:
 def test_the_shortness_stands_beside_the_figures_of_each_task() -> None:
     page = _page(go())
     short = "1,000 of 67,000 training rows (1.5 %)"
-    for figure in re.findall(r"<figure>.*?</figure>", page.split("SST-2")[1].split("<section")[0], re.S):
+    for figure in re.findall(
+        r"<figure>.*?</figure>", page.split("SST-2")[1].split("<section")[0], re.S
+    ):
         assert ("500 training rows a trial" if "Tuning" in figure else short) in figure
     for name in ("hypotheses", "effects"):
         assert short in _part_of(page, name)
@@ -199,7 +230,9 @@ def test_layer_ratios_and_effects_are_those_of_the_rows() -> None:
     assert study_facts.standardised([0.5, 0.5], [0.25, 0.25]) is None
     assert study_facts.standardised([0.2], [0.1]) is None
     assert study_facts.over_seeds([0.5, 0.5]) is None
-    assert study_facts.over_seeds([0.4, 0.6]) == pytest.approx((0.5 - 1.2706, 0.5 + 1.2706), abs=1e-3)
+    assert study_facts.over_seeds([0.4, 0.6]) == pytest.approx(
+        (0.5 - 1.2706, 0.5 + 1.2706), abs=1e-3
+    )
     assert study_facts.over_seeds([0.4, float("nan")]) is None
 
 
@@ -230,12 +263,24 @@ def test_a_later_change_of_the_registration_is_shown() -> None:
 
 def test_the_command_beside_a_record_shows_the_stored_verdict(tmp_path: Path) -> None:
     (tmp_path / "reports").mkdir()
-    store = Store(f"sqlite:///{tmp_path / 'reports' / 'centralized.db'}", tmp_path / "reports" / "artifacts")
+    store = Store(
+        f"sqlite:///{tmp_path / 'reports' / 'centralized.db'}", tmp_path / "reports" / "artifacts"
+    )
     session = store.open_session({})
-    store.put_verdict(session, "lora.h1.performance", "lora", KEY, {"id": "lora.h1.performance"}, {"outcome": "NO-GO"}, 1.0)
+    store.put_verdict(
+        session,
+        "lora.h1.performance",
+        "lora",
+        KEY,
+        {"id": "lora.h1.performance"},
+        {"outcome": "NO-GO"},
+        1.0,
+    )
     store.close()
     command = shlex.split(Reader(_page(go())).words.split("Show")[1].split("Measured")[0])
-    done = subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, *command[1:]], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert "NO-GO" in done.stdout
     assert "Show" not in _part_of(_page(hostile()), "records")
 
@@ -254,7 +299,9 @@ def test_a_flood_of_text_floods_no_page() -> None:
     flood = "x" * 100_000
     for row in made["rows"]:
         row |= {"reason": flood, "claim": flood, "findings": [flood] * 500}
-        row["arrays"] = {f"lora@{flood}{n} by seed": [0.5] * 1000 for n in range(30)} | {"lora@sst2 drift by step": [[0.1] * 200] * 200}
+        row["arrays"] = {f"lora@{flood}{n} by seed": [0.5] * 1000 for n in range(30)} | {
+            "lora@sst2 drift by step": [[0.1] * 200] * 200
+        }
     assert len(_page(made)) < 1_500_000
 
 
@@ -279,7 +326,9 @@ def test_the_study_is_no_wider_than_a_phone_and_runs_nothing(make: Any, tmp_path
     assert 0 < wide <= room <= 390
 
 
-def test_a_browser_that_fails_leaves_no_older_paper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_browser_that_fails_leaves_no_older_paper(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken, paper = tmp_path / "chromium", tmp_path / "lora-study.pdf"
     broken.write_text("#!/bin/sh\nexit 3\n", "utf-8")
     broken.chmod(0o755)

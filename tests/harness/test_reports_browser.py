@@ -12,20 +12,45 @@ from gonogo.harness.reports import write_all
 from tests.harness.report_examples import go, hostile, no_go
 
 BROWSER = next(
-    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+    (
+        path
+        for name in ("chromium", "chromium-browser", "google-chrome")
+        if (path := shutil.which(name))
+    ),
+    None,
 )
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-         "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"]  # fmt: skip
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium on this machine; apt-get install chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+pytestmark = pytest.mark.skipif(
+    BROWSER is None, reason="no chromium on this machine; apt-get install chromium"
+)
 
 
 def _dump(page: Path, profile: Path, *flags: str) -> str:
-    command = [str(BROWSER), *FLAGS, *flags, f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
+    command = [
+        str(BROWSER),
+        *FLAGS,
+        *flags,
+        f"--user-data-dir={profile}",
+        "--dump-dom",
+        page.as_uri(),
+    ]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 @pytest.mark.parametrize(("make", "word"), [(go, "GO"), (no_go, "NO-GO")])
-def test_the_browser_shows_the_launch_word(make: Callable[[], dict], word: str, tmp_path: Path) -> None:
+def test_the_browser_shows_the_launch_word(
+    make: Callable[[], dict], word: str, tmp_path: Path
+) -> None:
     page = write_all(make(), tmp_path)["html"]
     shown = _dump(page, tmp_path / "profile")
     headline = shown.split('<h1 id="launch">')[1].split("</h1>")[0]
@@ -45,7 +70,9 @@ document.getElementById("seen").textContent = "wide " + root.scrollWidth + " of 
 
 
 @pytest.mark.parametrize("make", [no_go, hostile])
-def test_nothing_on_the_page_is_wider_than_a_phone(make: Callable[[], dict], tmp_path: Path) -> None:
+def test_nothing_on_the_page_is_wider_than_a_phone(
+    make: Callable[[], dict], tmp_path: Path
+) -> None:
     page = write_all(make(), tmp_path)["html"]
     (tmp_path / "frame.html").write_text(FRAME.format(page=page.as_uri()), "utf-8")
     shown = _dump(tmp_path / "frame.html", tmp_path / "profile", "--allow-file-access-from-files")

@@ -68,26 +68,49 @@ def test_half_a_character_is_made_visible_in_every_depth() -> None:
 
 
 def test_allure_s_files_hold_one_line_per_fact(tmp_path: Path) -> None:
-    session = {**hostile()["session"], "commit": "x\nLAUNCH = GO", "environment": {"a = b\nc": "d\nLAUNCH = GO"}}
+    session = {
+        **hostile()["session"],
+        "commit": "x\nLAUNCH = GO",
+        "environment": {"a = b\nc": "d\nLAUNCH = GO"},
+    }
     allure.write_session(tmp_path, session)
     told = (tmp_path / "environment.properties").read_text("utf-8").splitlines()
     assert not [line for line in told if line.startswith("LAUNCH")]
-    assert {line.split(" = ")[0] for line in told} == {"a___b_c", "command", "commit", "stage", "subject"}
+    assert {line.split(" = ")[0] for line in told} == {
+        "a___b_c",
+        "command",
+        "commit",
+        "stage",
+        "subject",
+    }
     allure.write_session(None, go()["session"])
 
 
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
-def test_a_session_of_hostile_texts_ends_with_its_verdicts(workers: tuple[str, ...], tmp_path: Path) -> None:
+def test_a_session_of_hostile_texts_ends_with_its_verdicts(
+    workers: tuple[str, ...], tmp_path: Path
+) -> None:
     bad = repr(HOSTILE + "\ud800 " + "x" * 50_000)
-    bodies = {"NO-GO": f"judge(seen(3.0, findings=[{bad}]))", "NOT RUN": f"raise NotObservable({bad})", "broken": f"raise ValueError({bad})"}
+    bodies = {
+        "NO-GO": f"judge(seen(3.0, findings=[{bad}]))",
+        "NOT RUN": f"raise NotObservable({bad})",
+        "broken": f"raise ValueError({bad})",
+    }
     places = {"a.bad": "NO-GO", "a.blind": "NOT RUN", "a.broken": "broken"}
     folder = small_session.build(tmp_path, places, bodies, claim="<script>alert(1)</script> {name}")
     done = small_session.run(folder, "--tb=short", *workers)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "LAUNCH: NO-GO" in done.stdout
     assert not {"\u202e", "\x1b"} & set(done.stdout + done.stderr)
-    verdicts = {row["id"]: row["outcome"] for row in json.loads((folder / "reports/launch-checklist.json").read_text("utf-8"))["rows"]}
-    assert verdicts == {"core.small.bad": "NO-GO", "core.small.blind": "NOT RUN", "core.small.broken": "NOT RUN"}
+    verdicts = {
+        row["id"]: row["outcome"]
+        for row in json.loads((folder / "reports/launch-checklist.json").read_text("utf-8"))["rows"]
+    }
+    assert verdicts == {
+        "core.small.bad": "NO-GO",
+        "core.small.blind": "NOT RUN",
+        "core.small.broken": "NOT RUN",
+    }
     assert len(list(folder.glob("reports/allure-results/*-result.json"))) == 3
     for result in folder.glob("reports/allure-results/*-result.json"):
         message = json.loads(result.read_text("utf-8"))["statusDetails"]["message"]

@@ -16,16 +16,31 @@ def test_pictures_are_well_formed_and_survive_wild_numbers() -> None:
         pictures.loss_curves(made["curves"]),
         pictures.parity_matrix(no_go()["rows"]),
     ]
-    drawn += [pictures.strip(each) for line in [*made["rows"], row("a.b", "NO-GO", wild)] for each in line["parts"]]
-    drawn += [pictures.array(name, values) for line in made["rows"] for name, values in line["arrays"].items()]
+    drawn += [
+        pictures.strip(each)
+        for line in [*made["rows"], row("a.b", "NO-GO", wild)]
+        for each in line["parts"]
+    ]
+    drawn += [
+        pictures.array(name, values)
+        for line in made["rows"]
+        for name, values in line["arrays"].items()
+    ]
     assert all(drawn)
     for svg in drawn:
         ElementTree.fromstring(svg)
-    assert pictures.loss_curves(None) == pictures.parity_matrix([]) == pictures.strip(part("m", "", "nan")) == ""
+    assert (
+        pictures.loss_curves(None)
+        == pictures.parity_matrix([])
+        == pictures.strip(part("m", "", "nan"))
+        == ""
+    )
 
 
 def test_a_curve_that_broke_does_not_end_at_its_last_good_loss() -> None:
-    assert "ends at nan" in pictures.loss_curves({"pilot": {"step": [1, 2, 3], "loss": [1.0, 0.5, "nan"]}})
+    assert "ends at nan" in pictures.loss_curves(
+        {"pilot": {"step": [1, 2, 3], "loss": [1.0, 0.5, "nan"]}}
+    )
 
 
 def test_thinning_keeps_every_peak() -> None:
@@ -51,5 +66,7 @@ def test_a_strip_begins_at_zero_so_that_little_and_much_of_a_budget_look_differe
 
 
 def test_a_strip_moves_close_where_everything_lies_near_the_bound() -> None:
-    dot, bound = _places(pictures.strip(part("m", "≤ 0.99", 0.9883, "UNDECIDED", low=0.9728, high=1.004)))
+    dot, bound = _places(
+        pictures.strip(part("m", "≤ 0.99", 0.9883, "UNDECIDED", low=0.9728, high=1.004))
+    )
     assert abs(dot - bound) > 3

@@ -33,7 +33,14 @@ def test_one_that_is_not_go_vetoes_what_follows_the_first_eight(at, word):
 
 def test_a_no_go_is_never_made_milder():
     own = [NO_GO, *[GO] * 7, NO_GO, UNDECIDED, NOT_RUN, GO]
-    assert [each for each, _ in made.stands(own)] == [NO_GO, *[GO] * 7, NO_GO, UNDECIDED, NOT_RUN, UNDECIDED]
+    assert [each for each, _ in made.stands(own)] == [
+        NO_GO,
+        *[GO] * 7,
+        NO_GO,
+        UNDECIDED,
+        NOT_RUN,
+        UNDECIDED,
+    ]
 
 
 def shown(checklist):

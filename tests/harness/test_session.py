@@ -22,14 +22,22 @@ CRITERIA = load(Path(__file__).resolve().parents[2] / "criteria.toml")
 def test_plain_records_are_what_their_json_says(number):
     for criterion in (each for each in CRITERIA.values() if each.rule != "composite"):
         metrics = {part.metric: part.unit for part in criterion.parts}
-        measurement = Measurement.from_mapping({"values": {name: [number, 1.0] for name in metrics}, "unit": metrics})
+        measurement = Measurement.from_mapping(
+            {"values": {name: [number, 1.0] for name in metrics}, "unit": metrics}
+        )
         for verdict in (judge(criterion, measurement), not_run(criterion, "why")):
             assert strict(plain_of(verdict)) == json.loads(verdict.to_json())
         assert strict(plain_of(criterion)) == json.loads(criterion.to_json())
 
 
 def test_the_evidence_of_a_row_is_what_the_measurements_json_says():
-    more = {"findings": ["f"], "counts": {"rows": math.inf}, "not_scored": {"empty": 2}, "arrays": {"a": [[1.0, math.nan]]}, "digests": {"base": "3f9c"}}
+    more = {
+        "findings": ["f"],
+        "counts": {"rows": math.inf},
+        "not_scored": {"empty": 2},
+        "arrays": {"a": [[1.0, math.nan]]},
+        "digests": {"base": "3f9c"},
+    }
     measurement = Measurement.from_mapping({"values": {}, "unit": {}, **more})
     stored = json.loads(measurement.to_json())
     assert evidence_of(measurement) == {name: stored[name] for name in more}
@@ -45,11 +53,24 @@ def test_the_checklist_file_holds_the_checklist_with_a_line_for_each_row(make, t
 
 @pytest.mark.parametrize(
     ("options", "plan", "asked"),
-    [({}, False, False), ({"allure_report_dir": "x"}, False, True), ({"allure_severities": ["blocker"]}, False, True), ({}, True, True)],
+    [
+        ({}, False, False),
+        ({"allure_report_dir": "x"}, False, True),
+        ({"allure_severities": ["blocker"]}, False, True),
+        ({}, True, True),
+    ],
 )
-def test_allure_marks_are_made_when_results_or_a_selection_is_asked_for(options, plan, asked, monkeypatch):
+def test_allure_marks_are_made_when_results_or_a_selection_is_asked_for(
+    options, plan, asked, monkeypatch
+):
     monkeypatch.delenv("ALLURE_TESTPLAN_PATH", raising=False)
     if plan:
         monkeypatch.setenv("ALLURE_TESTPLAN_PATH", "plan.json")
-    given = {"allure_report_dir": None, "allure_epics": set(), "allure_labels": "", "verbose": 1, **options}
+    given = {
+        "allure_report_dir": None,
+        "allure_epics": set(),
+        "allure_labels": "",
+        "verbose": 1,
+        **options,
+    }
     assert allure.asked(SimpleNamespace(option=SimpleNamespace(**given))) is asked

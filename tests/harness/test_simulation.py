@@ -19,10 +19,26 @@ def few(case: Case, times: int = 400) -> Seen:
 def test_every_rule_of_the_criteria_is_simulated_on_each_kind_of_data():
     rules = {case.rule for case in CASES.values()}
     words = " ".join(rules)
-    for rule in ("mean t", "paired t", "Tango", "Clopper-Pearson", "ratio", "quantile", "SD", "two-way", "hierarchical", "correlation", "BCa", "sign-flip", "composite"):
+    for rule in (
+        "mean t",
+        "paired t",
+        "Tango",
+        "Clopper-Pearson",
+        "ratio",
+        "quantile",
+        "SD",
+        "two-way",
+        "hierarchical",
+        "correlation",
+        "BCa",
+        "sign-flip",
+        "composite",
+    ):
         assert rule in words
     data = " ".join(case.data for case in CASES.values())
-    assert all(kind in data for kind in ("normal", "skewed", "clustered", "discrete", "both effects"))
+    assert all(
+        kind in data for kind in ("normal", "skewed", "clustered", "discrete", "both effects")
+    )
     assert len(CASES) == len(simulation_cases.cases())
 
 
@@ -39,12 +55,23 @@ def test_the_truth_of_a_case_is_its_truth(name):
 def narrower(case: Case) -> Case:
     def cut(sample):
         seen = case.limits(sample)
-        return replace(seen, low=seen.estimate - 0.6 * (seen.estimate - seen.low), high=seen.estimate + 0.6 * (seen.high - seen.estimate))
+        return replace(
+            seen,
+            low=seen.estimate - 0.6 * (seen.estimate - seen.low),
+            high=seen.estimate + 0.6 * (seen.high - seen.estimate),
+        )
 
     return replace(case, limits=cut)
 
 
-@pytest.mark.parametrize("name", ["two-way t · normal, seeds only · 5 seeds × 277", "mean t · normal · 20", "ratio t of logs · normal logs · 60"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "two-way t · normal, seeds only · 5 seeds × 277",
+        "mean t · normal · 20",
+        "ratio t of logs · normal logs · 60",
+    ],
+)
 def test_limits_of_three_fifths_the_width_are_seen(name):
     assert max(few(CASES[name]).z) <= 3
     assert max(few(narrower(CASES[name])).z) > 3
@@ -68,7 +95,11 @@ def test_the_estimator_that_is_tried_is_the_one_in_force(monkeypatch):
     case = CASES["mean t · normal · 5"]
     before = run(case, 100)
     original = limits.mean_limits
-    monkeypatch.setattr(limits, "mean_limits", lambda *args: replace(original(*args), low=5.0, high=6.0, estimate=5.5))
+    monkeypatch.setattr(
+        limits,
+        "mean_limits",
+        lambda *args: replace(original(*args), low=5.0, high=6.0, estimate=5.5),
+    )
     assert before.above < 20
     assert run(case, 100).above == 100
 
@@ -80,7 +111,11 @@ def test_the_same_seed_gives_the_same_counts():
 
 
 def test_sizes_are_plain_measurement_data(monkeypatch):
-    monkeypatch.setattr(simulation_cases, "cases", lambda: [CASES["mean t · normal · 5"], CASES["composite p · all false · 3 parts"]])
+    monkeypatch.setattr(
+        simulation_cases,
+        "cases",
+        lambda: [CASES["mean t · normal · 5"], CASES["composite p · all false · 3 parts"]],
+    )
     seen = Measurement.from_mapping(size_of_rules(60))
     assert len(seen.values["size_z"]) == 4
     assert len(seen.values["far_found"]) == 1
@@ -92,5 +127,11 @@ def test_good_runs_are_told_from_bad_ones_by_the_judge_itself(monkeypatch):
     seen = Measurement.from_mapping(simulation_nulls.false_alarms(5))
     assert set(seen.values) == {f"no_go@{name}" for name in simulation_nulls.nulls()}
     assert all(len(values) == 5 for values in seen.values.values())
-    monkeypatch.setattr(simulation_nulls, "judge", lambda criterion, measurement: type("Verdict", (), {"outcome": Outcome.NO_GO}))
-    assert all(set(values) == {1.0} for values in simulation_nulls.false_alarms(3)["values"].values())
+    monkeypatch.setattr(
+        simulation_nulls,
+        "judge",
+        lambda criterion, measurement: type("Verdict", (), {"outcome": Outcome.NO_GO}),
+    )
+    assert all(
+        set(values) == {1.0} for values in simulation_nulls.false_alarms(3)["values"].values()
+    )

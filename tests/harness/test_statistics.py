@@ -17,7 +17,7 @@ from gonogo.harness.statistics import (
     sd_limits,
     tango_limits,
     wilson_limits,
-)  # fmt: skip
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
@@ -47,7 +47,9 @@ def test_the_upper_limit_of_the_mean_is_where_the_t_test_turns():
 def test_proportion_limits_are_those_of_statsmodels(k, n, sides):
     for limits, method in ((proportion_limits, "beta"), (wilson_limits, "wilson")):
         seen = limits(k, n, 0.95, sides=sides)
-        assert (seen.low, seen.high) == pytest.approx(proportion_confint(k, n, 0.1 / sides, method=method), abs=1e-12)
+        assert (seen.low, seen.high) == pytest.approx(
+            proportion_confint(k, n, 0.1 / sides, method=method), abs=1e-12
+        )
 
 
 def test_rule_of_three():
@@ -79,7 +81,10 @@ def test_sd_limits_are_those_of_chi_square():
 
 def test_log_ratio_limits_are_the_mean_limits_of_the_logarithm():
     a, b = [1.2, 1.3, 0.9, 1.1], [1.0, 1.1, 1.0, 0.8]
-    seen, logs = log_ratio_limits(a, b), mean_limits([log(x / y) for x, y in zip(a, b, strict=True)])
+    seen, logs = (
+        log_ratio_limits(a, b),
+        mean_limits([log(x / y) for x, y in zip(a, b, strict=True)]),
+    )
     assert (seen.low, seen.high) == pytest.approx((exp(logs.low), exp(logs.high)))
     turned = log_ratio_limits(b, a)
     assert (turned.low, turned.high) == pytest.approx((1 / seen.high, 1 / seen.low))
@@ -88,19 +93,27 @@ def test_log_ratio_limits_are_the_mean_limits_of_the_logarithm():
 def test_paired_limits_turn_where_scipy_does():
     b = [0.1, 0.9, 0.2, 1.0, 1.5, 0.0]
     low = paired_mean_limits(X, b).low
-    assert stats.ttest_rel(np.subtract(X, low), b, alternative="greater").pvalue == pytest.approx(0.05)
+    assert stats.ttest_rel(np.subtract(X, low), b, alternative="greater").pvalue == pytest.approx(
+        0.05
+    )
 
 
 def arms(gained: int, lost: int, n: int) -> tuple[list[float], list[float]]:
     same = n - gained - lost
-    return [1.0] * gained + [0.0] * lost + [1.0] * same, [0.0] * gained + [1.0] * lost + [1.0] * same
+    return [1.0] * gained + [0.0] * lost + [1.0] * same, [0.0] * gained + [1.0] * lost + [
+        1.0
+    ] * same
 
 
 def naive_score(gained: int, lost: int, n: int, delta: float) -> float:
     """Tango's statistic with the nuisance found by brute force."""
     q = np.linspace(max(0, -delta), (1 - delta) / 2, 400_001)[1:-1]
     with np.errstate(divide="ignore"):
-        logs = gained * np.log(q + delta) + lost * np.log(q) + (n - gained - lost) * np.log(1 - 2 * q - delta)
+        logs = (
+            gained * np.log(q + delta)
+            + lost * np.log(q)
+            + (n - gained - lost) * np.log(1 - 2 * q - delta)
+        )
     best = q[np.argmax(logs)]
     return (gained - lost - n * delta) / sqrt(n * (2 * best + delta * (1 - delta)))
 
@@ -132,7 +145,9 @@ def test_exact_size_of_tango_at_the_margin():
         gained_p, lost_p = (discordance - margin) / 2, (discordance + margin) / 2
         size = 0.0
         for gained, lost in product(range(26), range(36)):
-            chance = stats.multinomial.pmf([gained, lost, n - gained - lost], n, [gained_p, lost_p, 1 - discordance])
+            chance = stats.multinomial.pmf(
+                [gained, lost, n - gained - lost], n, [gained_p, lost_p, 1 - discordance]
+            )
             if chance > 1e-7 and tango_limits(*arms(gained, lost, n)).low > -margin:
                 size += chance
         assert size <= 0.06  # a score limit is exact only on average
@@ -149,10 +164,16 @@ def test_each_limit_misses_no_more_often_than_it_says(estimator, n):
     limits, truth = {
         "mean": ([mean_limits(row) for row in a], 0),
         "sd": ([sd_limits(row) for row in a], 1),
-        "ratio": ([log_ratio_limits(np.exp(row), np.exp(other)) for row, other in zip(a, b, strict=True)], 1),
+        "ratio": (
+            [log_ratio_limits(np.exp(row), np.exp(other)) for row, other in zip(a, b, strict=True)],
+            1,
+        ),
         "paired": ([paired_mean_limits(row, other) for row, other in zip(a, b, strict=True)], 0),
     }[estimator]
-    for missed in (np.mean([x.high < truth for x in limits]), np.mean([x.low > truth for x in limits])):
+    for missed in (
+        np.mean([x.high < truth for x in limits]),
+        np.mean([x.low > truth for x in limits]),
+    ):
         assert ALPHA - SLACK <= missed <= ALPHA + SLACK
 
 
@@ -172,7 +193,14 @@ def test_exact_coverage_of_the_exact_proportion(p):
     assert sum(c for c, x in zip(chances, limits, strict=True) if x.low > p) <= ALPHA
 
 
-CALLS = [mean_limits, lambda v: quantile_limits(v, 0.9), sd_limits, log_ratio_limits, lambda v: paired_mean_limits(v, v), lambda v: tango_limits(v, v)]
+CALLS = [
+    mean_limits,
+    lambda v: quantile_limits(v, 0.9),
+    sd_limits,
+    log_ratio_limits,
+    lambda v: paired_mean_limits(v, v),
+    lambda v: tango_limits(v, v),
+]
 
 
 @pytest.mark.parametrize("call", CALLS)
@@ -184,10 +212,17 @@ def test_nothing_is_estimated_from_nothing_or_from_what_is_no_number(call, value
 
 def test_bad_arguments_are_refused():
     for call in (
-        lambda: mean_limits(X, 0.5), lambda: mean_limits(X, sides=3), lambda: proportion_limits(3, 2), lambda: proportion_limits(0, 0),
-        lambda: quantile_limits(X, 1), lambda: log_ratio_limits(X), lambda: paired_mean_limits(X, X[1:]), lambda: tango_limits(X, X),
-        lambda: log_ratio_limits([1, 2], [1, 2, 3]), lambda: Interval(0, 1, -1, 3, 0.95, "t"),
-    ):  # fmt: skip
+        lambda: mean_limits(X, 0.5),
+        lambda: mean_limits(X, sides=3),
+        lambda: proportion_limits(3, 2),
+        lambda: proportion_limits(0, 0),
+        lambda: quantile_limits(X, 1),
+        lambda: log_ratio_limits(X),
+        lambda: paired_mean_limits(X, X[1:]),
+        lambda: tango_limits(X, X),
+        lambda: log_ratio_limits([1, 2], [1, 2, 3]),
+        lambda: Interval(0, 1, -1, 3, 0.95, "t"),
+    ):
         with pytest.raises(ValueError, match=r"[a-z]"):
             call()
 
@@ -195,7 +230,14 @@ def test_bad_arguments_are_refused():
 FINITE = st.floats(-10, 10)
 
 
-@given(low=FINITE, width=st.floats(0, 5), more=st.floats(0, 5), a=FINITE, span=st.floats(0, 5), open_ends=st.booleans())
+@given(
+    low=FINITE,
+    width=st.floats(0, 5),
+    more=st.floats(0, 5),
+    a=FINITE,
+    span=st.floats(0, 5),
+    open_ends=st.booleans(),
+)
 def test_widening_never_decides(low, width, more, a, span, open_ends):
     region = Region(a, a + span, open_ends)
     tight = decide(Interval(low, low, low + width, 9, 0.95, "t"), region)

@@ -12,9 +12,11 @@ from gonogo.harness.evidence.store import VIEWS
 
 HOSTILE = "'; DROP TABLE verdicts; -- \"</script>\u2028\u202e\U0001f680 \\ %s {0}\n\t"
 RECIPE = {
-    "subject": "embedded", "base": {"path": "/m", "digest": "b1"}, "data": {"path": "/d", "digest": "d1"},
+    "subject": "embedded",
+    "base": {"path": "/m", "digest": "b1"},
+    "data": {"path": "/d", "digest": "d1"},
     "method": {"name": "qlora"},
-}  # fmt: skip
+}
 
 
 def measured(*numbers):
@@ -35,7 +37,15 @@ def store(file, tmp_path):
 
 def judge(store, session, count, subject="embedded"):
     for at in range(count):
-        store.put_verdict(session, f"lora.drift{at}", subject, "e1", {"claim": "c"}, {"verdict": "GO", "at": at}, 0.1)
+        store.put_verdict(
+            session,
+            f"lora.drift{at}",
+            subject,
+            "e1",
+            {"claim": "c"},
+            {"verdict": "GO", "at": at},
+            0.1,
+        )
 
 
 def judge_in_child(url, count):
@@ -47,7 +57,9 @@ def judge_in_child(url, count):
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 def test_two_processes_keep_one_chain(file, start):
     context = multiprocessing.get_context(start)
-    children = [context.Process(target=judge_in_child, args=(f"sqlite:///{file}", 200)) for _ in range(2)]
+    children = [
+        context.Process(target=judge_in_child, args=(f"sqlite:///{file}", 200)) for _ in range(2)
+    ]
     for child in children:
         child.start()
     for child in children:
@@ -62,13 +74,17 @@ def test_two_processes_keep_one_chain(file, start):
 def test_a_fork_of_an_open_store_goes_on_with_its_own_connection(store):
     session = store.open_session({})
     judge(store, session, 3)
-    child = multiprocessing.get_context("fork").Process(target=judge, args=(store, session, 3, "child"))
+    child = multiprocessing.get_context("fork").Process(
+        target=judge, args=(store, session, 3, "child")
+    )
     child.start()
     child.join(60)
     assert child.exitcode == 0
     judge(store, session, 3)
     assert store.verify_chain() == []
-    assert [row["subject"] for row in store.verdicts(session)] == ["embedded"] * 3 + ["child"] * 3 + ["embedded"] * 3
+    assert [row["subject"] for row in store.verdicts(session)] == ["embedded"] * 3 + [
+        "child"
+    ] * 3 + ["embedded"] * 3
 
 
 @pytest.mark.parametrize(
@@ -107,7 +123,9 @@ def test_tampering_is_reported(store, file, tampering, complaint):
         "UPDATE runs SET seal = NULL",
     ],
 )
-def test_an_altered_measurement_or_run_is_reported_and_never_handed_out(store, file, tmp_path, tampering):
+def test_an_altered_measurement_or_run_is_reported_and_never_handed_out(
+    store, file, tmp_path, tampering
+):
     store.put_measurement("k", "parity", measured(1.0), {"run": "r"}, 2.0)
     store.put_run("k", "pilot", RECIPE, tmp_path, {"files": {"a": "0"}})
     assert store.verify_chain() == []
@@ -117,7 +135,9 @@ def test_an_altered_measurement_or_run_is_reported_and_never_handed_out(store, f
     raw.close()
     table = tampering.split()[1]
     asked = store.get_run if table == "runs" else store.get_measurement
-    with pytest.raises(StoreError, match=rf"{table} .*UPDATE {table} SET invalid_reason = 'altered'"):
+    with pytest.raises(
+        StoreError, match=rf"{table} .*UPDATE {table} SET invalid_reason = 'altered'"
+    ):
         asked("other" if "other" in tampering else "k")
     assert [problem.startswith(table) for problem in store.verify_chain()] == [True]
 
@@ -129,7 +149,9 @@ def test_a_shortened_chain_with_a_forged_head_contradicts_the_closed_session(sto
     store.close()
     with sqlite3.connect(file) as raw:
         raw.execute("DELETE FROM verdicts WHERE seq = 2")
-        raw.execute("UPDATE meta SET value = (SELECT '1:' || hash FROM verdicts) WHERE name = 'chain'")
+        raw.execute(
+            "UPDATE meta SET value = (SELECT '1:' || hash FROM verdicts) WHERE name = 'chain'"
+        )
     raw.close()
     assert [session in problem for problem in store.verify_chain()] == [True]
 
@@ -163,7 +185,9 @@ def test_a_strange_database_is_refused(store, file):
     assert file.read_bytes() == before
 
 
-@pytest.mark.parametrize("content", [b"not a database at all" * 400, b"SQLite format 3\x00" + b"\xff" * 9000])
+@pytest.mark.parametrize(
+    "content", [b"not a database at all" * 400, b"SQLite format 3\x00" + b"\xff" * 9000]
+)
 def test_a_corrupt_file_is_refused_and_left_as_it_was(store, file, content):
     file.write_bytes(content)
     with pytest.raises(StoreError, match="left as it is"):
@@ -226,14 +250,22 @@ def test_a_run_brings_its_model_data_and_curve(store, tmp_path):
     folder = tmp_path / "artifacts" / "runs" / "r1"
     folder.mkdir(parents=True)
     store.put_run("r1", "pilot", RECIPE, folder, {"wall_s": 3.5, "steps": 2})
-    rows = [{"step": 1, "lr": [0.1, 0.2], "loss": 2.0}, {"step": 2, "lr": [0.1, 0.2], "loss": math.nan}]
+    rows = [
+        {"step": 1, "lr": [0.1, 0.2], "loss": 2.0},
+        {"step": 2, "lr": [0.1, 0.2], "loss": math.nan},
+    ]
     store.put_curve("r1", rows)
     store.put_curve("r1", rows)
     run = store.get_run("r1")
     assert (run["folder"], run["recipe"], run["kind"]) == (folder, RECIPE, "pilot")
     assert run["summary"] == {"wall_s": 3.5, "steps": 2}
     assert store.curve("r1") == [rows[0], {**rows[1], "loss": "nan"}]
-    assert {name: n for name, n in store.counts().items() if n} == {"runs": 1, "curves": 2, "models": 1, "datasets": 1}
+    assert {name: n for name, n in store.counts().items() if n} == {
+        "runs": 1,
+        "curves": 2,
+        "models": 1,
+        "datasets": 1,
+    }
     assert store.history("pilot") == 3.5
     with pytest.raises(StoreError, match="put_run first"):
         store.put_curve("r2", rows)
@@ -250,7 +282,15 @@ def test_a_run_whose_folder_is_gone_gives_way(store, tmp_path):
 
 def test_hostile_text_comes_back_as_it_was(store):
     session = store.open_session({"note": HOSTILE})
-    store.put_verdict(session, HOSTILE, HOSTILE, HOSTILE, {HOSTILE: HOSTILE}, {"why": [HOSTILE, "\x00", math.inf]}, 0)
+    store.put_verdict(
+        session,
+        HOSTILE,
+        HOSTILE,
+        HOSTILE,
+        {HOSTILE: HOSTILE},
+        {"why": [HOSTILE, "\x00", math.inf]},
+        0,
+    )
     store.put_sabotage(HOSTILE, "c", HOSTILE, "NO-GO", "NO-GO", 1, HOSTILE, "k")
     row = store.verdicts(session)[0]
     assert (row["criterion_id"], row["criterion"]) == (HOSTILE, {HOSTILE: HOSTILE})
@@ -277,7 +317,10 @@ def test_the_sabotage_table_shows_the_newest_per_defect_and_criterion(store):
     store.put_sabotage("shift", "c2", "s", "GO", "GO", 1.0, "", "k")
     store.put_sabotage("shift", "c1", "elsewhere", "GO", "NO-GO", 1.0, "", "k")
     table = store.sabotage_table("s")
-    assert [(row["criterion_id"], row["outcome"]) for row in table] == [("c1", "NO-GO"), ("c2", "GO")]
+    assert [(row["criterion_id"], row["outcome"]) for row in table] == [
+        ("c1", "NO-GO"),
+        ("c2", "GO"),
+    ]
     assert all(0 <= row["age_s"] < 60 for row in table)
 
 
@@ -289,15 +332,22 @@ def test_the_views_of_seed_001_answer(store, file, tmp_path):
     raw = sqlite3.connect(file)
     found = {name: len(raw.execute(f"SELECT * FROM {name}").fetchall()) for name in VIEWS}
     raw.close()
-    wanted = {"experiments": 1, "training_metrics_qlora": 1, "model_artifacts": 1, "statistical_tests": 2}
+    wanted = {
+        "experiments": 1,
+        "training_metrics_qlora": 1,
+        "model_artifacts": 1,
+        "statistical_tests": 2,
+    }
     wanted |= {"cost_analysis": 1, "recommendations": 2}
     assert {name: n for name, n in found.items() if n} == wanted
 
 
 def test_settings_and_speed(store):
     session = store.open_session({})
-    assert [store._database.connection.value(f"PRAGMA {p}") for p in
-            ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")] == ["wal", 1, 1, 30000]  # fmt: skip
+    assert [
+        store._database.connection.value(f"PRAGMA {p}")
+        for p in ("journal_mode", "foreign_keys", "synchronous", "busy_timeout")
+    ] == ["wal", 1, 1, 30000]
     store.close()
     started = time.perf_counter()
     judge(store, session, 200)

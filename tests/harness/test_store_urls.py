@@ -14,8 +14,15 @@ from pathlib import Path
 import pytest
 from gonogo.harness.evidence import Measurement, Store, StoreError
 
-MEASURED = Measurement.from_mapping({"values": {"drift": [0.1, float("nan")]}, "unit": {"drift": "nats"}})
-RECIPE = {"subject": "s", "base": {"path": "/m", "digest": "b1"}, "data": {"path": "/d", "digest": "d1"}, "method": {"name": "qlora"}}
+MEASURED = Measurement.from_mapping(
+    {"values": {"drift": [0.1, float("nan")]}, "unit": {"drift": "nats"}}
+)
+RECIPE = {
+    "subject": "s",
+    "base": {"path": "/m", "digest": "b1"},
+    "data": {"path": "/d", "digest": "d1"},
+    "method": {"name": "qlora"},
+}
 
 
 def use(url: str, folder: Path) -> dict[str, int]:
@@ -23,7 +30,14 @@ def use(url: str, folder: Path) -> dict[str, int]:
     store = Store(url, folder)
     session = store.open_session({})
     store.put_measurement("k", "parity", MEASURED, {"x": 1}, 0.1)
-    store.put_run("r", "pilot", RECIPE, folder, {"wall_s": 1.25}, [{"step": 1, "loss": float("nan"), "lr": [0.1]}])
+    store.put_run(
+        "r",
+        "pilot",
+        RECIPE,
+        folder,
+        {"wall_s": 1.25},
+        [{"step": 1, "loss": float("nan"), "lr": [0.1]}],
+    )
     store.put_verdict(session, "c", "s", "k", {"claim": "ä"}, {"verdict": "GO"}, 0.5)
     store.put_sabotage("shift", "c", "s", "caught", "NO-GO", 1.0, "", "k")
     store.close_session(session, {})
@@ -39,14 +53,31 @@ def use(url: str, folder: Path) -> dict[str, int]:
     return counts
 
 
-ONE_OF_EACH = {"sessions": 1, "runs": 1, "curves": 1, "measurements": 1, "verdicts": 1, "sabotage": 1, "models": 1, "datasets": 1}
+ONE_OF_EACH = {
+    "sessions": 1,
+    "runs": 1,
+    "curves": 1,
+    "measurements": 1,
+    "verdicts": 1,
+    "sabotage": 1,
+    "models": 1,
+    "datasets": 1,
+}
 
 
 @pytest.mark.parametrize(
     "url",
-    ["sqlite:///{}/a.db", "sqlite+pysqlite:///{}/a.db", "{}/a.db", "a.db", "sqlite:///a.db", "deep/er/a.db", "{}/a:b c%20.db",
-     "sqlite:///{}/a.db?timeout=5"],
-)  # fmt: skip
+    [
+        "sqlite:///{}/a.db",
+        "sqlite+pysqlite:///{}/a.db",
+        "{}/a.db",
+        "a.db",
+        "sqlite:///a.db",
+        "deep/er/a.db",
+        "{}/a:b c%20.db",
+        "sqlite:///{}/a.db?timeout=5",
+    ],
+)
 def test_a_sqlite_file_by_path_or_url(url, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert use(url.format(tmp_path), tmp_path) == ONE_OF_EACH
@@ -100,11 +131,18 @@ def test_records_of_schema_1_stay_but_are_measured_anew(tmp_path):
     store = Store(str(tmp_path / "a.db"), tmp_path)
     use(str(tmp_path / "a.db"), tmp_path)
     with sqlite3.connect(tmp_path / "a.db") as raw:
-        for statement in ("ALTER TABLE runs DROP COLUMN seal", "ALTER TABLE measurements DROP COLUMN seal",
-                          "UPDATE meta SET value = '1' WHERE name = 'schema'"):  # fmt: skip
+        for statement in (
+            "ALTER TABLE runs DROP COLUMN seal",
+            "ALTER TABLE measurements DROP COLUMN seal",
+            "UPDATE meta SET value = '1' WHERE name = 'schema'",
+        ):
             raw.execute(statement)
     raw.close()
-    assert (store.get_measurement("k"), store.get_run("r"), store.verify_chain()) == (None, None, [])
+    assert (store.get_measurement("k"), store.get_run("r"), store.verify_chain()) == (
+        None,
+        None,
+        [],
+    )
     assert store.counts() == ONE_OF_EACH
     store.put_measurement("k", "parity", MEASURED, {}, 0.1)
     assert store.get_measurement("k")[1] == 0.1
@@ -114,20 +152,34 @@ def test_records_of_schema_1_stay_but_are_measured_anew(tmp_path):
 @pytest.fixture(scope="module")
 def postgres():
     """A throw-away PostgreSQL server on a socket; its folder is short because a socket's path must be."""
-    user = pwd.getpwnam("postgres") if os.getuid() == 0 and "postgres" in [u.pw_name for u in pwd.getpwall()] else None
+    user = (
+        pwd.getpwnam("postgres")
+        if os.getuid() == 0 and "postgres" in [u.pw_name for u in pwd.getpwall()]
+        else None
+    )
     missing = [name for name in ("initdb", "pg_ctl") if not shutil.which(name)]
     missing += [] if importlib.util.find_spec("psycopg") else ["psycopg"]
     if missing or (os.getuid() == 0 and user is None):
-        pytest.skip(f"no PostgreSQL server can be started here: {', '.join(missing) or 'it refuses to run as root'}")
+        pytest.skip(
+            f"no PostgreSQL server can be started here: {', '.join(missing) or 'it refuses to run as root'}"
+        )
     folder = Path("/tmp") / f"gonogo-pg-{os.getpid()}"
     folder.mkdir()
     more = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
     if user:
         os.chown(folder, user.pw_uid, user.pw_gid)
-    run = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": folder, **more}
+    run = {
+        "check": True,
+        "stdout": subprocess.DEVNULL,
+        "stderr": subprocess.DEVNULL,
+        "cwd": folder,
+        **more,
+    }
     subprocess.run(["initdb", "-D", folder / "db", "-A", "trust", "--no-sync"], **run)
     options = f"-k {folder} -c listen_addresses= -c fsync=off"
-    subprocess.run(["pg_ctl", "-D", folder / "db", "-o", options, "-l", folder / "log", "-w", "start"], **run)
+    subprocess.run(
+        ["pg_ctl", "-D", folder / "db", "-o", options, "-l", folder / "log", "-w", "start"], **run
+    )
     who = user.pw_name if user else getpass.getuser()
     yield f"postgresql+psycopg://{who}@/postgres?host={folder}"
     subprocess.run(["pg_ctl", "-D", folder / "db", "-m", "immediate", "stop"], **run)
@@ -175,8 +227,12 @@ def test_postgresql_shared_by_processes_keeps_one_chain_and_each_key_once(databa
     store = Store(database, tmp_path)
     assert store.verify_chain() == []
     assert store.counts() | {"sabotage": 1} == ONE_OF_EACH | {
-        "sessions": 4, "verdicts": 100, "measurements": 25, "runs": 25, "curves": 25,
-    }  # fmt: skip
+        "sessions": 4,
+        "verdicts": 100,
+        "measurements": 25,
+        "runs": 25,
+        "curves": 25,
+    }
     store.close()
 
 

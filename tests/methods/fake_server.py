@@ -18,13 +18,18 @@ BUSY_S = 0.05
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        names = {"/v1/models": {"data": [{"id": name} for name in NAMES]}, "/api/tags": {"models": [{"name": f"{name}:latest"} for name in NAMES]}}
+        names = {
+            "/v1/models": {"data": [{"id": name} for name in NAMES]},
+            "/api/tags": {"models": [{"name": f"{name}:latest"} for name in NAMES]},
+        }
         self.json(names[self.path])
 
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         if self.path == "/extras/tokenize":
-            return self.json({"tokens": [*self.ids(body["input"]), *([1] if "w13" in body["input"] else [])]})
+            return self.json(
+                {"tokens": [*self.ids(body["input"]), *([1] if "w13" in body["input"] else [])]}
+            )
         prompt = body["prompt"] if isinstance(body["prompt"], list) else self.ids(body["prompt"])
         if len(prompt) == 1:
             return self.json({"error": "prompt too short"}, 400)
@@ -36,9 +41,18 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(BUSY_S / count)
             self.event(body, token)
         if "options" in body:
-            self.line({"done": True, "response": "", "prompt_eval_count": len(prompt) + ("w13" in body["prompt"]), "eval_count": count + 1})
+            self.line(
+                {
+                    "done": True,
+                    "response": "",
+                    "prompt_eval_count": len(prompt) + ("w13" in body["prompt"]),
+                    "eval_count": count + 1,
+                }
+            )
         elif "return_token_ids" not in body:
-            self.wfile.write(b'data: {"choices": [{"text": "", "finish_reason": "length"}]}\n\ndata: [DONE]\n\n')
+            self.wfile.write(
+                b'data: {"choices": [{"text": "", "finish_reason": "length"}]}\n\ndata: [DONE]\n\n'
+            )
         else:
             self.wfile.write(b"data: [DONE]\n\n")
         return None
@@ -46,7 +60,11 @@ class Handler(BaseHTTPRequestHandler):
     def event(self, body, token):
         if "options" in body:
             return self.line({"response": f" w{token}"})
-        choice = {"token_ids": [FIRST_WORD + token]} if body.get("return_token_ids") else {"text": f" w{token}", "finish_reason": None}
+        choice = (
+            {"token_ids": [FIRST_WORD + token]}
+            if body.get("return_token_ids")
+            else {"text": f" w{token}", "finish_reason": None}
+        )
         self.wfile.write(b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n")
         return self.wfile.flush()
 

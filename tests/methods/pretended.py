@@ -53,7 +53,11 @@ class Pretended(TorchFunctionMode):
             return self.moved(func, args, kwargs, name)
         wanted = kwargs.get("device")
         given = tensors((args, kwargs))
-        there = torch.device(wanted).type == "cuda" if wanted is not None else self.agreed(name, args, given)
+        there = (
+            torch.device(wanted).type == "cuda"
+            if wanted is not None
+            else self.agreed(name, args, given)
+        )
         if wanted is not None:
             kwargs["device"] = CPU
         made = func(*args, **kwargs)
@@ -61,13 +65,21 @@ class Pretended(TorchFunctionMode):
 
     def moved(self, func, args, kwargs, name):
         source, words = args[0], list(args[1:])
-        asked = [CPU] if name == "cpu" else [w for w in (*words, *kwargs.values()) if isinstance(w, torch.device | str)]
+        asked = (
+            [CPU]
+            if name == "cpu"
+            else [w for w in (*words, *kwargs.values()) if isinstance(w, torch.device | str)]
+        )
         asked += [GPU if self.on(w) else CPU for w in words if isinstance(w, torch.Tensor)]
         there = torch.device(asked[0]).type == "cuda" if asked else self.on(source)
         back = lambda w: CPU if isinstance(w, torch.device | str) else w  # noqa: E731
         made = func(source, *map(back, words), **{k: back(v) for k, v in kwargs.items()})
         if made is source and there != self.on(source):
-            made = source.clone() if not isinstance(source, torch.nn.Parameter) else source.detach().clone()
+            made = (
+                source.clone()
+                if not isinstance(source, torch.nn.Parameter)
+                else source.detach().clone()
+            )
         return self.mark(made, there)
 
     def agreed(self, name, args, given):
@@ -78,15 +90,21 @@ class Pretended(TorchFunctionMode):
         if name in INDEXED:
             there, inside = self.on(args[0]), tensors(args[1])
             if not there and any(self.on(index) for index in inside):
-                raise Refused(f"{name}: indices should be either on cpu or on the same device as the indexed tensor (cpu)")
+                raise Refused(
+                    f"{name}: indices should be either on cpu or on the same device as the indexed tensor (cpu)"
+                )
             values = [value for value in tensors(args[2:]) if value.ndim]
             if any(self.on(value) != there for value in values):
                 raise Refused(f"{name}: expected all tensors to be on the same device")
             return there
         places = {self.on(tensor) for tensor in given if tensor.ndim or self.on(tensor)}
         if len(places) == 2:
-            seen = [f"{'cuda' if self.on(tensor) else 'cpu'} {tuple(tensor.shape)}" for tensor in given]
-            raise Refused(f"{name}: expected all tensors to be on the same device, but found {', '.join(seen)}")
+            seen = [
+                f"{'cuda' if self.on(tensor) else 'cpu'} {tuple(tensor.shape)}" for tensor in given
+            ]
+            raise Refused(
+                f"{name}: expected all tensors to be on the same device, but found {', '.join(seen)}"
+            )
         return True in places
 
 

@@ -17,7 +17,9 @@ def adapters(folder, base, data, count, config):
         run = folder / f"run{number}"
         run.mkdir()
         (run / "recipe.json").write_text(json.dumps(recipe))
-        model = lora.wrap(models.load_base(recipe, head_seed=1), recipe["method"]["config"], seed=number)
+        model = lora.wrap(
+            models.load_base(recipe, head_seed=1), recipe["method"]["config"], seed=number
+        )
         for name, parameter in model.named_parameters():
             if "lora_B" in name or "modules_to_save" in name:
                 torch.nn.init.normal_(parameter, std=0.5)

@@ -7,9 +7,25 @@ from pathlib import Path
 import torch
 from gonogo.methods.run import Run
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    BertConfig,
+    BertModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
-WORDS = ["<pad>", "<unk>", "<s>", "</s>", "user", "assistant", "yes", "no", *[f"w{n}" for n in range(40)]]
+WORDS = [
+    "<pad>",
+    "<unk>",
+    "<s>",
+    "</s>",
+    "user",
+    "assistant",
+    "yes",
+    "no",
+    *[f"w{n}" for n in range(40)],
+]
 TEMPLATE = (
     "<s> {% for m in messages %}{{ m['role'] }} {{ m['content'] }} </s> {% endfor %}"
     "{% if add_generation_prompt %}assistant {% endif %}"
@@ -17,25 +33,43 @@ TEMPLATE = (
 
 
 def write_tokenizer(folder: Path) -> None:
-    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="<unk>"))
+    words = Tokenizer(
+        models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="<unk>")
+    )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    words.post_processor = processors.TemplateProcessing(single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)])
+    words.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[("<s>", 2), ("</s>", 3)]
+    )
     names = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-    PreTrainedTokenizerFast(tokenizer_object=words, chat_template=TEMPLATE, **names).save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=words, chat_template=TEMPLATE, **names
+    ).save_pretrained(folder)
 
 
 def write_bert(folder: Path, dropout: float = 0.1) -> Path:
     torch.manual_seed(1)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+    }
     drop = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
-    BertModel(BertConfig(vocab_size=len(WORDS), initializer_range=0.2, **sizes, **drop)).save_pretrained(folder)
+    BertModel(
+        BertConfig(vocab_size=len(WORDS), initializer_range=0.2, **sizes, **drop)
+    ).save_pretrained(folder)
     write_tokenizer(folder)
     return folder
 
 
 def write_llama(folder: Path) -> Path:
     torch.manual_seed(1)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
+    sizes = {
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 48,
+    }
     config = LlamaConfig(
         vocab_size=len(WORDS),
         initializer_range=0.2,
@@ -65,12 +99,17 @@ def row(name: str, draw: random.Random) -> dict:
     words = [f"w{draw.randrange(40)}" for _ in range(draw.randrange(2, 14))]
     label = draw.randrange(2)
     answer = " ".join([("no", "yes")[label], *words[: draw.randrange(6)]])
-    messages = [{"role": "user", "content": " ".join(words)}, {"role": "assistant", "content": answer}]
+    messages = [
+        {"role": "user", "content": " ".join(words)},
+        {"role": "assistant", "content": answer},
+    ]
     text = " ".join([*words, ("no", "yes")[label]])
     return {"id": name, "group": name, "text": text, "label": label, "messages": messages}
 
 
-def recipe(base: Path, data: Path, method: str = "lora", config: dict | None = None, **training) -> dict:
+def recipe(
+    base: Path, data: Path, method: str = "lora", config: dict | None = None, **training
+) -> dict:
     task = "causal-lm" if "llama" in base.name else "classification"
     if method == "lora":
         targets = ["q_proj", "v_proj"] if task == "causal-lm" else ["query", "value"]
@@ -109,5 +148,9 @@ def run(folder: Path, given: dict, **options) -> Run:
     """A run whose folder already holds its recipe, as the child process leaves it."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "recipe.json").write_text(json.dumps(given), "utf-8")
-    places = {"output": folder / "artifact", "base": given["base"]["path"], "data": given["data"]["path"]}
+    places = {
+        "output": folder / "artifact",
+        "base": given["base"]["path"],
+        "data": given["data"]["path"],
+    }
     return Run(seed=given["training"]["seed"], recipe=given, **places, **options)

@@ -23,7 +23,13 @@ from transformers import (
 from transformers.pytorch_utils import Conv1D
 
 VOCABULARY = 40
-WIDE = {"initializer_range": 0.2, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+WIDE = {
+    "initializer_range": 0.2,
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
 
 
 @dataclass
@@ -44,19 +50,39 @@ def bert() -> Subject:
 
 def llama() -> Subject:
     """Its norms compute in fp32 whatever the model's precision."""
-    config = LlamaConfig(vocab_size=VOCABULARY, num_key_value_heads=2, max_position_embeddings=32, pad_token_id=0, **WIDE)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+        pad_token_id=0,
+        **WIDE,
+    )
     return Subject(seeded(LlamaForCausalLM, config), texts(5, "causal"), [], exact=2e-6)
 
 
 def gpt2() -> Subject:
-    config = GPT2Config(vocab_size=VOCABULARY, n_positions=32, n_embd=32, n_layer=2, n_head=4, initializer_range=0.2, tie_word_embeddings=False)
+    config = GPT2Config(
+        vocab_size=VOCABULARY,
+        n_positions=32,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        initializer_range=0.2,
+        tie_word_embeddings=False,
+    )
     return Subject(seeded(GPT2LMHeadModel, config), texts(5, "causal"), [])
 
 
 def vit() -> Subject:
     config = ViTConfig(image_size=8, patch_size=4, num_channels=1, num_labels=3, **WIDE)
     draw = torch.Generator().manual_seed(0)
-    rows = [{"pixel_values": torch.randn(1, 1, 8, 8, generator=draw, dtype=torch.float64), "labels": torch.tensor([n % 3])} for n in range(6)]
+    rows = [
+        {
+            "pixel_values": torch.randn(1, 1, 8, 8, generator=draw, dtype=torch.float64),
+            "labels": torch.tensor([n % 3]),
+        }
+        for n in range(6)
+    ]
     return Subject(seeded(ViTForImageClassification, config), rows, [])
 
 
@@ -65,7 +91,13 @@ def spans() -> Subject:
     torch.manual_seed(1)
     config = BertConfig(vocab_size=VOCABULARY, max_position_embeddings=32, **WIDE)
     model = SpanModel(BertModel(config, add_pooling_layer=False)).double()
-    return Subject(model, texts(5, "span"), [name for name in linears(model) if "span_head" not in name], "span", exact=2e-5)
+    return Subject(
+        model,
+        texts(5, "span"),
+        [name for name in linears(model) if "span_head" not in name],
+        "span",
+        exact=2e-5,
+    )
 
 
 MODELS = {made.__name__: made for made in (bert, llama, gpt2, vit, spans)}
@@ -89,7 +121,9 @@ def seeded(kind: type, config: object) -> nn.Module:
 
 
 def linears(model: nn.Module) -> list[str]:
-    return [name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)]
+    return [
+        name for name, module in model.named_modules() if isinstance(module, nn.Linear | Conv1D)
+    ]
 
 
 def texts(count: int, kind: str) -> list[dict[str, torch.Tensor]]:
@@ -102,7 +136,9 @@ def texts(count: int, kind: str) -> list[dict[str, torch.Tensor]]:
             labels = ids.clone()
             labels[:, : 1 + n % 3] = -100
         else:
-            labels = torch.tensor([n % 3] if kind == "class" else [0 if n == 2 else int(packed(1, 1 + n % 3))])
+            labels = torch.tensor(
+                [n % 3] if kind == "class" else [0 if n == 2 else int(packed(1, 1 + n % 3))]
+            )
         found.append({"input_ids": ids, "attention_mask": torch.ones_like(ids), "labels": labels})
     return found
 
@@ -115,7 +151,10 @@ def joined(rows: list[dict[str, torch.Tensor]], extra: int = 0) -> dict[str, tor
         parts = [row[name] for row in rows]
         if parts[0].dim() == 2:
             width = max(part.shape[1] for part in parts) + extra
-            parts = [nn.functional.pad(part, (0, width - part.shape[1]), value=fills[name]) for part in parts]
+            parts = [
+                nn.functional.pad(part, (0, width - part.shape[1]), value=fills[name])
+                for part in parts
+            ]
         batch[name] = torch.cat(parts)
     return batch
 
@@ -141,7 +180,9 @@ def gradients(made: Subject, labels: list[torch.Tensor] | None = None) -> dict[s
     found: dict[str, list[torch.Tensor]] = {name: [] for name in made.sites}
     for n, row in enumerate(made.rows):
         inputs = {name: tensor for name, tensor in row.items() if name != "labels"}
-        loss = row_loss(model(**inputs).logits, row["labels"] if labels is None else labels[n], made.task)
+        loss = row_loss(
+            model(**inputs).logits, row["labels"] if labels is None else labels[n], made.task
+        )
         own = torch.autograd.grad(loss, [module.weight for module in modules.values()])
         for (name, module), gradient in zip(modules.items(), own, strict=True):
             found[name].append(gradient.T if isinstance(module, Conv1D) else gradient)
@@ -150,7 +191,9 @@ def gradients(made: Subject, labels: list[torch.Tensor] | None = None) -> dict[s
 
 def energies(made: Subject) -> dict[str, torch.Tensor]:
     """site → (n,): mean over the row's tokens of ‖W a‖²; of an output layer over the scored ones."""
-    scored = [row["labels"][0, 1:] != -100 if row["labels"].dim() == 2 else None for row in made.rows]
+    scored = [
+        row["labels"][0, 1:] != -100 if row["labels"].dim() == 2 else None for row in made.rows
+    ]
     found: dict[str, list[float]] = {name: [] for name in made.sites}
     handles = []
     for name in made.sites:
@@ -159,7 +202,13 @@ def energies(made: Subject) -> dict[str, torch.Tensor]:
         def note(module: nn.Module, inputs: tuple, _output: object, name: str = name) -> None:
             matrix = module.weight.T if isinstance(module, Conv1D) else module.weight
             each = (inputs[0] @ matrix.T).square().sum(-1)
-            found[name].append(float((each[:, :-1][:, scored[len(found[name])]] if name == "lm_head" else each).mean()))
+            found[name].append(
+                float(
+                    (
+                        each[:, :-1][:, scored[len(found[name])]] if name == "lm_head" else each
+                    ).mean()
+                )
+            )
 
         handles.append(module.register_forward_hook(note))
     with torch.no_grad():
@@ -190,11 +239,18 @@ class Branches(nn.Module):
         torch.manual_seed(4)
         self.gates, self.d = gates, d
         self.layers = nn.ModuleList(nn.Linear(d, 5, bias=False, dtype=torch.float64) for _ in gates)
-        self.heads = nn.ModuleList(nn.Linear(5, classes, bias=False, dtype=torch.float64) for _ in gates)
+        self.heads = nn.ModuleList(
+            nn.Linear(5, classes, bias=False, dtype=torch.float64) for _ in gates
+        )
         with torch.no_grad():
             for one in [*self.layers, *self.heads]:
                 one.weight.copy_((self.layers if one.in_features == d else self.heads)[0].weight)
 
     def forward(self, x: torch.Tensor) -> SimpleNamespace:
         parts = x.split(self.d, -1)
-        return SimpleNamespace(logits=sum(g * v(w(p)) for g, v, w, p in zip(self.gates, self.heads, self.layers, parts, strict=True)))
+        return SimpleNamespace(
+            logits=sum(
+                g * v(w(p))
+                for g, v, w, p in zip(self.gates, self.heads, self.layers, parts, strict=True)
+            )
+        )

@@ -18,8 +18,7 @@ from gonogo.methods.run import NotObservable
 from gonogo.methods.safe import captions, distillation, vqa
 
 TOKENS = {
-    "A man's dog doesn't bark, but it (loudly) growls; 3.5 times - well-known \"noise\"!":
-        "a man 's dog does n't bark but it -lrb- loudly -rrb- growls 3.5 times well-known noise",
+    "A man's dog doesn't bark, but it (loudly) growls; 3.5 times - well-known \"noise\"!": "a man 's dog does n't bark but it -lrb- loudly -rrb- growls 3.5 times well-known noise",
     "Water is running... then a door closes.": "water is running then a door closes",
     "The engine's idling: it can't start.": "the engine 's idling it ca n't start",
     "People talk & laugh, 1,000 voices at 5:30 p.m.": "people talk & laugh 1,000 voices at 5:30 p.m.",
@@ -35,14 +34,28 @@ TOKENS = {
     "it's the 1990s. The end.": "it 's the 1990s the end",
     "X.25 had a simpler what?": "x. 25 had a simpler what",
     "What was D'olier's first name?": "what was d'olier 's first name",
-}  # fmt: skip
+}
 
 CIDER = [
-    (["a dog barks", "a dog", "", "rain falls hard on a tin roof while thunder rolls in the distance", "wind"],
-     [["a dog barks loudly", "dog barking"], ["a dog"], ["silence"], ["rain on a roof", "rain falls on a tin roof"], ["wind blows in the trees"]],
-     [3.0380627658723185, 5.0, 0.0, 1.317209042782648, 0.8952516325243105]),
+    (
+        [
+            "a dog barks",
+            "a dog",
+            "",
+            "rain falls hard on a tin roof while thunder rolls in the distance",
+            "wind",
+        ],
+        [
+            ["a dog barks loudly", "dog barking"],
+            ["a dog"],
+            ["silence"],
+            ["rain on a roof", "rain falls on a tin roof"],
+            ["wind blows in the trees"],
+        ],
+        [3.0380627658723185, 5.0, 0.0, 1.317209042782648, 0.8952516325243105],
+    ),
     (["a bell", "a bell"], [["a bell", "bell a"], ["the bell rings"]], None),
-]  # fmt: skip
+]
 """Of the second the naive reference below is the judge."""
 
 published = {"name": "SAFE table", "cider": 88.5, "spice": 16.5, "spider": 52.5}
@@ -55,20 +68,25 @@ def naive(candidates, references):
         total = 0.0
         for reference in held:
             for n in (1, 2, 3, 4):
+
                 def counts(text, n=n):
                     words = text.split()
-                    return Counter(tuple(words[i:i + n]) for i in range(len(words) - n + 1))
+                    return Counter(tuple(words[i : i + n]) for i in range(len(words) - n + 1))
 
                 def weight(gram, text, counts=counts):
                     holders = sum(any(gram in counts(t) for t in texts) for texts in references)
-                    return counts(text)[gram] * (math.log(len(references)) - math.log(max(1, holders)))
+                    return counts(text)[gram] * (
+                        math.log(len(references)) - math.log(max(1, holders))
+                    )
 
                 every = set(counts(candidate)) | set(counts(reference))
                 a, b = ([weight(gram, text) for gram in every] for text in (candidate, reference))
                 size = math.sqrt(sum(x * x for x in a)) * math.sqrt(sum(x * x for x in b))
                 dot = sum(min(x, y) * y for x, y in zip(a, b, strict=True))
                 words = [len(text.split()) for text in (candidate, reference)]
-                total += (dot / size if size else 0) * math.exp(-((words[0] - words[1]) ** 2) / 72) / 4
+                total += (
+                    (dot / size if size else 0) * math.exp(-((words[0] - words[1]) ** 2) / 72) / 4
+                )
         scores.append(10 * total / len(held))
     return scores
 
@@ -79,15 +97,22 @@ def test_words_are_parted_as_by_ptbtokenizer(text, wanted):
 
 
 def test_cider_is_the_library_s():
-    assert captions.cider(safe_metrics.CANDIDATES, safe_metrics.REFERENCES) == pytest.approx(safe_metrics.CIDER, abs=1e-12)
+    assert captions.cider(safe_metrics.CANDIDATES, safe_metrics.REFERENCES) == pytest.approx(
+        safe_metrics.CIDER, abs=1e-12
+    )
     assert sum(safe_metrics.CIDER) / 5 == pytest.approx(1.8108236382004779, abs=1e-12)
     candidates, references, wanted = CIDER[0]
     assert captions.cider(candidates, references) == pytest.approx(wanted, abs=1e-12)
 
 
-@pytest.mark.parametrize(("candidates", "references", "_"), [*CIDER, (safe_metrics.CANDIDATES, safe_metrics.REFERENCES, None)])
+@pytest.mark.parametrize(
+    ("candidates", "references", "_"),
+    [*CIDER, (safe_metrics.CANDIDATES, safe_metrics.REFERENCES, None)],
+)
 def test_cider_is_the_naive_formula(candidates, references, _):
-    assert captions.cider(candidates, references) == pytest.approx(naive(candidates, references), abs=1e-12)
+    assert captions.cider(candidates, references) == pytest.approx(
+        naive(candidates, references), abs=1e-12
+    )
 
 
 def test_document_frequencies_come_from_the_references_given():
@@ -102,26 +127,49 @@ def test_a_perfect_caption_scores_ten_and_a_longer_one_less():
     assert captions.cider(["a b c d e a b c d e", "f g h i j"], references)[0] < 5
 
 
-@pytest.mark.parametrize(("candidates", "references", "said"), [
-    (["a"], [["a"]], "2 items or more"), (["a", "b"], [["a"]], "one list each"), (["a", "b"], [["a"], []], "item 1 has no reference"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("candidates", "references", "said"),
+    [
+        (["a"], [["a"]], "2 items or more"),
+        (["a", "b"], [["a"]], "one list each"),
+        (["a", "b"], [["a"], []], "item 1 has no reference"),
+    ],
+)
 def test_what_has_no_cider_is_refused(candidates, references, said):
     with pytest.raises(ValueError, match=said):
         captions.cider(candidates, references)
 
 
-@pytest.mark.parametrize("row", [
-    published, {"cider": 80.3, "spice": 18.8, "spider": 49.5}, {"cider": 84.1, "spice": 19.4, "spider": 51.8}, {"cider": 84.1},
-    {"cider": 80.1, "spice": 18.0, "spider": 49.1, "split": "test", "titled": "test", "bleu_4": 28.0},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "row",
+    [
+        published,
+        {"cider": 80.3, "spice": 18.8, "spider": 49.5},
+        {"cider": 84.1, "spice": 19.4, "spider": 51.8},
+        {"cider": 84.1},
+        {
+            "cider": 80.1,
+            "spice": 18.0,
+            "spider": 49.1,
+            "split": "test",
+            "titled": "test",
+            "bleu_4": 28.0,
+        },
+    ],
+)
 def test_published_rows_that_fit_are_passed(row):
     assert captions.contradictions([row]) == []
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"spider": 52.7}, "SPIDEr 52.7 is not the mean of CIDEr 88.5 and SPICE 16.5, 52.50"), ({"spider": math.nan}, "not the mean"),
-    ({"split": "validation", "titled": "test"}, "shown as test, measured on validation"), ({"bleu_4": -4.0}, "outside 0 to 100"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"spider": 52.7}, "SPIDEr 52.7 is not the mean of CIDEr 88.5 and SPICE 16.5, 52.50"),
+        ({"spider": math.nan}, "not the mean"),
+        ({"split": "validation", "titled": "test"}, "shown as test, measured on validation"),
+        ({"bleu_4": -4.0}, "outside 0 to 100"),
+    ],
+)
 def test_published_rows_that_contradict_themselves_are_told(change, said):
     found = captions.contradictions([{"cider": 1.0}, published | change])
     assert len(found) == 1
@@ -144,7 +192,11 @@ def library_folder(monkeypatch, tmp_path):
     """pycocoevalcap as far as SPICE looks at it, installed in a folder without the CoreNLP jars."""
     home = tmp_path / "pycocoevalcap"
     (home / "spice" / "lib").mkdir(parents=True)
-    monkeypatch.setattr(captions.importlib.util, "find_spec", lambda name: types.SimpleNamespace(submodule_search_locations=[str(home)]))
+    monkeypatch.setattr(
+        captions.importlib.util,
+        "find_spec",
+        lambda name: types.SimpleNamespace(submodule_search_locations=[str(home)]),
+    )
     monkeypatch.setattr(captions.shutil, "which", lambda name: "/usr/bin/java")
     return home
 
@@ -158,7 +210,9 @@ def test_spice_asks_for_java_and_for_the_jars_and_fetches_nothing(library_folder
 
 
 @pytest.mark.parametrize("dies", [False, True])
-def test_spice_reads_the_library_s_answer_or_tells_of_its_failure(library_folder, monkeypatch, dies):
+def test_spice_reads_the_library_s_answer_or_tells_of_its_failure(
+    library_folder, monkeypatch, dies
+):
     class Spice:
         def compute_score(self, truths, said):
             assert (truths, said) == ({0: ["a x"], 1: ["b"]}, {0: ["a"], 1: ["b"]})
@@ -197,18 +251,33 @@ def without_square(teacher, student, mask, temperature=1.0):
 
 
 BROKEN = {
-    "the plain rule": (vqa, "accuracy", lambda truths, answer: min(sum(t == answer for t in truths) / 3, 1)),
+    "the plain rule": (
+        vqa,
+        "accuracy",
+        lambda truths, answer: min(sum(t == answer for t in truths) / 3, 1),
+    ),
     "no normalisation": (vqa, "normalise", str.lower),
-    "all punctuation dropped": (vqa, "normalise", lambda text: "".join(c for c in text.lower() if c.isalnum() or c == " ")),
+    "all punctuation dropped": (
+        vqa,
+        "normalise",
+        lambda text: "".join(c for c in text.lower() if c.isalnum() or c == " "),
+    ),
     "CIDEr without its factor": (captions, "SCALE", 1.0),
     "another width": (captions, "SIGMA", 3.0),
     "trigrams": (captions, "N", 3),
-    "no clipping": (captions, "_clipped_cosine", lambda a, b: sum(x * b.get(g, 0) for g, x in a.items()) / (math.hypot(*a.values()) * math.hypot(*b.values()) or 1)),
+    "no clipping": (
+        captions,
+        "_clipped_cosine",
+        lambda a, b: (
+            sum(x * b.get(g, 0) for g, x in a.items())
+            / (math.hypot(*a.values()) * math.hypot(*b.values()) or 1)
+        ),
+    ),
     "SPIDEr a sum": (captions, "spider", lambda a, b: a + b),
     "KL over the batch": (safe_metrics, "kl", of_sum),
     "KL turned round": (safe_metrics, "kl", lambda t, s, m, T=1.0: distillation.kl(s, t, m, T)),
     "KL without τ²": (safe_metrics, "kl", without_square),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("defect", BROKEN)
@@ -216,4 +285,8 @@ def test_a_broken_metric_fails_a_check(monkeypatch, no_library, defect):
     monkeypatch.setattr(*BROKEN[defect])
     report = safe_metrics.captioning()
     assert report["counts"]["failed"] >= 1
-    assert sum(report["values"]["failed_checks"]) == report["counts"]["failed"] == len(report["findings"])
+    assert (
+        sum(report["values"]["failed_checks"])
+        == report["counts"]["failed"]
+        == len(report["findings"])
+    )

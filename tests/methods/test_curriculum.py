@@ -7,12 +7,28 @@ import pytest
 from gonogo.methods.safe import curriculum
 from gonogo.methods.safe.curriculum import Curriculum, Sampler, problems
 
-ROWS = [{"id": f"{need}-{n}", "need": need, "snr": None if need == "none" and n % 2 else float(n % 20)}
-        for need in curriculum.STRATA for n in range(60)]
-FIRST = {"name": "easy", "steps": 3, "mix": {"audio": 1.0}, "min_snr": 10, "until": {"audio": 0.8}, "extend": 2, "extensions": 2}
+ROWS = [
+    {"id": f"{need}-{n}", "need": need, "snr": None if need == "none" and n % 2 else float(n % 20)}
+    for need in curriculum.STRATA
+    for n in range(60)
+]
+FIRST = {
+    "name": "easy",
+    "steps": 3,
+    "mix": {"audio": 1.0},
+    "min_snr": 10,
+    "until": {"audio": 0.8},
+    "extend": 2,
+    "extensions": 2,
+}
 SECOND = {"name": "all", "steps": 4, "mix": {"audio": 0.4, "both": 0.35, "none": 0.25}}
-MIXES = [{"audio": 1 / 3, "both": 1 / 3, "none": 1 / 3}, {"audio": 0.5, "both": 0.3, "none": 0.2}, {"audio": 0.9, "none": 0.1}, {"both": 0.07, "none": 0.93},
-         {"audio": 0.41, "both": 0.37, "none": 0.22}]  # fmt: skip
+MIXES = [
+    {"audio": 1 / 3, "both": 1 / 3, "none": 1 / 3},
+    {"audio": 0.5, "both": 0.3, "none": 0.2},
+    {"audio": 0.9, "none": 0.1},
+    {"both": 0.07, "none": 0.93},
+    {"audio": 0.41, "both": 0.37, "none": 0.22},
+]
 
 
 def run(course, scores, size=4):
@@ -32,8 +48,11 @@ def told(events):
 def test_every_window_of_two_hundred_rows_keeps_the_mix_to_one_percent(mix):
     needs = [row["need"] for row in Sampler(ROWS, {"name": "a", "mix": mix}, 0).take(3000)]
     for start in range(0, 2800):
-        counts = Counter(needs[start:start + 200])
-        assert all(abs(counts[stratum] / 200 - mix.get(stratum, 0)) <= 0.01 + 1e-12 for stratum in curriculum.STRATA)
+        counts = Counter(needs[start : start + 200])
+        assert all(
+            abs(counts[stratum] / 200 - mix.get(stratum, 0)) <= 0.01 + 1e-12
+            for stratum in curriculum.STRATA
+        )
 
 
 @pytest.mark.parametrize("mix", MIXES)
@@ -46,13 +65,17 @@ def test_after_every_row_each_stratum_has_its_share_to_within_a_row(mix):
 
 def test_a_stratum_is_gone_through_before_any_row_of_it_comes_again():
     drawn = [row["id"] for row in Sampler(ROWS, {"name": "a", "mix": {"both": 1.0}}, 3).take(180)]
-    assert [sorted(drawn[n:n + 60]) for n in (0, 60, 120)] == [sorted(f"both-{n}" for n in range(60))] * 3
+    assert [sorted(drawn[n : n + 60]) for n in (0, 60, 120)] == [
+        sorted(f"both-{n}" for n in range(60))
+    ] * 3
     assert drawn[:60] != drawn[60:120]
 
 
 def test_the_order_depends_on_seed_and_stage_and_nothing_else():
     def draw(seed, name):
-        return [row["id"] for row in Sampler(ROWS, {"name": name, "mix": {"both": 1.0}}, seed).take(30)]
+        return [
+            row["id"] for row in Sampler(ROWS, {"name": name, "mix": {"both": 1.0}}, seed).take(30)
+        ]
 
     assert draw(0, "a") == draw(0, "a")
     assert draw(0, "a") != draw(1, "a")
@@ -66,12 +89,19 @@ def test_the_filter_keeps_faint_events_out_and_noise_in():
 
 def test_a_stratum_without_rows_is_refused_before_the_first_step():
     with pytest.raises(ValueError, match="stage 'late': no rows of need audio at min_snr 25"):
-        Curriculum([SECOND, {"name": "late", "steps": 1, "mix": {"audio": 1.0}, "min_snr": 25}], ROWS, 0)
+        Curriculum(
+            [SECOND, {"name": "late", "steps": 1, "mix": {"audio": 1.0}, "min_snr": 25}], ROWS, 0
+        )
 
 
 def test_a_stage_passes_on_when_its_bounds_hold():
     _, events = run(Curriculum([FIRST, SECOND], ROWS, 0), [0.8])
-    assert told(events) == [(0, "easy", "begin"), (3, "easy", "transition"), (3, "all", "begin"), (7, "all", "end")]
+    assert told(events) == [
+        (0, "easy", "begin"),
+        (3, "easy", "transition"),
+        (3, "all", "begin"),
+        (7, "all", "end"),
+    ]
     assert events[1]["metrics"] == {"audio": 0.8}
     assert events[1]["reason"] == "bounds met"
 
@@ -85,13 +115,26 @@ def test_a_stage_is_extended_until_its_bounds_hold():
 @pytest.mark.parametrize("score", [0.79, float("nan")])
 def test_a_stage_passes_on_all_the_same_when_its_extensions_are_used_up(score):
     _, events = run(Curriculum([FIRST, SECOND], ROWS, 0), [score] * 3)
-    assert told(events)[1:4] == [(3, "easy", "extend"), (5, "easy", "extend"), (7, "easy", "transition")]
+    assert told(events)[1:4] == [
+        (3, "easy", "extend"),
+        (5, "easy", "extend"),
+        (7, "easy", "transition"),
+    ]
     assert events[3]["reason"] == "extensions used up"
 
 
 def test_extensions_are_counted_for_each_stage_anew():
     _, events = run(Curriculum([FIRST, {**FIRST, "name": "again"}], ROWS, 0), [0.0] * 6)
-    assert [event["event"] for event in events] == ["begin", "extend", "extend", "transition", "begin", "extend", "extend", "end"]
+    assert [event["event"] for event in events] == [
+        "begin",
+        "extend",
+        "extend",
+        "transition",
+        "begin",
+        "extend",
+        "extend",
+        "end",
+    ]
 
 
 def test_metrics_are_measured_only_where_a_stage_with_bounds_ends():
@@ -141,12 +184,24 @@ def test_sound_stages_have_no_problems():
     assert problems([FIRST, SECOND]) == []
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"mix": {"audio": 0.5, "both": 0.4}}, "mix adds up to 0.9"), ({"mix": {"video": 1.0}}, "wanted shares of"), ({"mix": {"audio": 1.5, "none": -0.5}}, "wanted shares of"),
-    ({"steps": 0}, "steps = 0"), ({"steps": True}, "steps = True"), ({"min_snr": "loud"}, "min_snr"), ({"until": {"audio": "high"}}, "until"),
-    ({"extend": 0}, "extend = 0 steps"), ({"until": {}}, "nothing would call for them"), ({"extensions": -1}, "extensions = -1"),
-    ({"epochs": 3}, "unknown epochs"), ({"name": ""}, "name is no text"), ({"name": "all"}, "2 stages are called 'all'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"mix": {"audio": 0.5, "both": 0.4}}, "mix adds up to 0.9"),
+        ({"mix": {"video": 1.0}}, "wanted shares of"),
+        ({"mix": {"audio": 1.5, "none": -0.5}}, "wanted shares of"),
+        ({"steps": 0}, "steps = 0"),
+        ({"steps": True}, "steps = True"),
+        ({"min_snr": "loud"}, "min_snr"),
+        ({"until": {"audio": "high"}}, "until"),
+        ({"extend": 0}, "extend = 0 steps"),
+        ({"until": {}}, "nothing would call for them"),
+        ({"extensions": -1}, "extensions = -1"),
+        ({"epochs": 3}, "unknown epochs"),
+        ({"name": ""}, "name is no text"),
+        ({"name": "all"}, "2 stages are called 'all'"),
+    ],
+)
 def test_each_problem_is_named(change, said):
     assert any(said in problem for problem in problems([{**FIRST, **change}, SECOND]))
 

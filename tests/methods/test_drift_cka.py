@@ -14,7 +14,9 @@ def matrix(n: int, d: int, seed: int = 0) -> torch.Tensor:
     """Rows with a spectrum that falls and a mean far from 0, as hidden states have them."""
     draw = torch.Generator().manual_seed(seed)
     scale = torch.linspace(2.0, 0.1, d, dtype=torch.float64)
-    return torch.randn(n, d, generator=draw, dtype=torch.float64) * scale + 5 * torch.randn(d, generator=draw, dtype=torch.float64)
+    return torch.randn(n, d, generator=draw, dtype=torch.float64) * scale + 5 * torch.randn(
+        d, generator=draw, dtype=torch.float64
+    )
 
 
 def rotation(d: int) -> torch.Tensor:
@@ -25,7 +27,11 @@ def naive_hsic1(k: torch.Tensor, other: torch.Tensor) -> float:
     """Song et al. (2012), eq. 5, letter by letter."""
     n, one = len(k), torch.ones(len(k), dtype=torch.float64)
     k, other = k.clone().fill_diagonal_(0), other.clone().fill_diagonal_(0)
-    total = torch.trace(k @ other) + (one @ k @ one) * (one @ other @ one) / ((n - 1) * (n - 2)) - 2 / (n - 2) * (one @ k @ other @ one)
+    total = (
+        torch.trace(k @ other)
+        + (one @ k @ one) * (one @ other @ one) / ((n - 1) * (n - 2))
+        - 2 / (n - 2) * (one @ k @ other @ one)
+    )
     return float(total / (n * (n - 3)))
 
 
@@ -100,7 +106,9 @@ def test_hsic_is_a_u_statistic_the_mean_over_all_subsets_of_rows():
     whole = cka.hsic1(x, y, cka.side(x), cka.side(y))
     for size in (4, 5, 7):
         parts = [
-            cka.hsic1(x[list(rows)], y[list(rows)], cka.side(x[list(rows)]), cka.side(y[list(rows)]))
+            cka.hsic1(
+                x[list(rows)], y[list(rows)], cka.side(x[list(rows)]), cka.side(y[list(rows)])
+            )
             for rows in combinations(range(8), size)
         ]
         assert sum(parts) / len(parts) == pytest.approx(whole, rel=1e-10)
@@ -135,7 +143,9 @@ def test_rows_that_are_not_centred_fail_the_identity(monkeypatch):
 def test_blocks_of_any_size_give_the_same(pair):
     x, y = pair
     of_x, of_y = cka.side(x, block=7), cka.side(y, block=7)
-    assert cka.normalised(cka.hsic1(x, y, of_x, of_y, block=7), of_x.hsic, of_y.hsic) == pytest.approx(cka.cka(x, y), abs=1e-13)
+    assert cka.normalised(
+        cka.hsic1(x, y, of_x, of_y, block=7), of_x.hsic, of_y.hsic
+    ) == pytest.approx(cka.cka(x, y), abs=1e-13)
 
 
 def test_a_known_side_gives_the_same_also_without_its_gram_matrix(pair):
@@ -150,7 +160,9 @@ def test_fp32_is_within_1e_5_also_beside_massive_means_and_dimensions(pair):
     for z in (x, y):
         z[:, 3] = 30 * z[:, 3] + 800
     x, y = x.float(), y.float()
-    assert cka.cka(x, y, precision="fp32") == pytest.approx(naive_cka(x.double(), y.double()), abs=1e-5)
+    assert cka.cka(x, y, precision="fp32") == pytest.approx(
+        naive_cka(x.double(), y.double()), abs=1e-5
+    )
 
 
 def test_the_form_with_fewer_multiplications_is_taken():
@@ -164,7 +176,8 @@ def test_minibatch_averages_the_three_hsic_before_the_ratio(pair):
     x, y = pair
     chunks = [(x[start : start + 10], y[start : start + 10]) for start in range(0, len(x) - 9, 10)]
     means = [
-        sum(naive_hsic1(a @ a.T, b @ b.T) for a, b in ((c[i], c[j]) for c in chunks)) for i, j in ((0, 1), (0, 0), (1, 1))
+        sum(naive_hsic1(a @ a.T, b @ b.T) for a, b in ((c[i], c[j]) for c in chunks))
+        for i, j in ((0, 1), (0, 0), (1, 1))
     ]
     wanted = means[0] / sqrt(means[1] * means[2])
     assert cka.minibatch_cka(x, y, cka.side(x), cka.side(y), 10) == pytest.approx(wanted, abs=1e-9)
@@ -174,7 +187,9 @@ def test_minibatch_averages_the_three_hsic_before_the_ratio(pair):
 
 def test_a_shorter_last_batch_is_left_out():
     x, y = matrix(43, 8), matrix(43, 8, 1)
-    whole = [cka.minibatch_cka(a, b, cka.side(a), cka.side(b), 20) for a, b in ((x, y), (x[:40], y[:40]))]
+    whole = [
+        cka.minibatch_cka(a, b, cka.side(a), cka.side(b), 20) for a, b in ((x, y), (x[:40], y[:40]))
+    ]
     assert whole[0] == pytest.approx(whole[1], abs=1e-12)
 
 
@@ -190,7 +205,9 @@ def test_permuted_rows_collapse_to_about_zero(pair):
 def shared_direction(n: int = 300, d: int = 40) -> tuple[torch.Tensor, torch.Tensor]:
     """Unrelated rows that share one massive direction."""
     x, y = (matrix(n, d, seed) for seed in (1, 2))
-    common = 200 * torch.randn(n, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    common = 200 * torch.randn(
+        n, 1, generator=torch.Generator().manual_seed(3), dtype=torch.float64
+    )
     axis = torch.zeros(1, d, dtype=torch.float64)
     axis[0, 7] = 1
     return x + common * axis, y + common * axis
@@ -232,7 +249,11 @@ def test_a_mean_far_above_the_spread_costs_no_digits():
 @pytest.mark.parametrize("broken", ["few", "nan", "rows"])
 def test_refuses_what_has_no_answer(broken):
     x = matrix(20, 8)
-    wrong = {"few": x[:3], "nan": x.clone().index_fill_(0, torch.tensor([4]), float("nan")), "rows": x[:19]}[broken]
+    wrong = {
+        "few": x[:3],
+        "nan": x.clone().index_fill_(0, torch.tensor([4]), float("nan")),
+        "rows": x[:19],
+    }[broken]
     with pytest.raises(ValueError, match=r"cka: .*(n >= 4|nan|19)"):
         cka.cka(x, wrong)
 
@@ -240,7 +261,9 @@ def test_refuses_what_has_no_answer(broken):
 def test_procrustes_is_zero_for_a_rotated_copy_and_the_closed_form_otherwise(pair):
     x, y = pair
     d = x.shape[1]
-    assert procrustes.procrustes(x, 4 * x @ rotation(d) + 1, cka.side(x), cka.side(4 * x @ rotation(d) + 1)) == pytest.approx(0, abs=1e-12)
+    assert procrustes.procrustes(
+        x, 4 * x @ rotation(d) + 1, cka.side(x), cka.side(4 * x @ rotation(d) + 1)
+    ) == pytest.approx(0, abs=1e-12)
     a, b = (z - z.mean(0) for z in (x, y))
     a, b = a / a.norm(), b / b.norm()
     u, _, v = torch.linalg.svd(a.T @ b, full_matrices=False)

@@ -22,7 +22,9 @@ def test_both_ways_equal_two_whole_decompositions(shape):
     weight, b, a = drawn(*shape), 2 * drawn(shape[0], 3, seed=1), drawn(3, shape[1], seed=2)
     wanted, known = naive(weight, weight + b @ a, 8), intruders.spectrum(weight)
     torch.testing.assert_close(intruders.of_low_rank(known, b, a, 8), wanted, atol=1e-8, rtol=0)
-    torch.testing.assert_close(intruders.of_full(known, weight + b @ a, 8), wanted, atol=1e-8, rtol=0)
+    torch.testing.assert_close(
+        intruders.of_full(known, weight + b @ a, 8), wanted, atol=1e-8, rtol=0
+    )
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -51,15 +51,27 @@ def one_by_one(model: nn.Module, items: list[dict]) -> list[tuple[torch.Tensor, 
     """Hidden states (layers of (1, T, d)) of each row alone, by the model's own call."""
     root = model.get_base_model()
     with torch.no_grad():
-        return [root(input_ids=torch.tensor([item["input_ids"]]), output_hidden_states=True).hidden_states for item in items]
+        return [
+            root(
+                input_ids=torch.tensor([item["input_ids"]]), output_hidden_states=True
+            ).hidden_states
+            for item in items
+        ]
 
 
-@pytest.mark.parametrize(("position", "pick"), [("first", lambda s: s[0]), ("last", lambda s: s[-1]), ("mean", lambda s: s.mean(0))])
+@pytest.mark.parametrize(
+    ("position", "pick"),
+    [("first", lambda s: s[0]), ("last", lambda s: s[-1]), ("mean", lambda s: s.mean(0))],
+)
 @pytest.mark.parametrize("base", ["bert", "llama"])
-def test_rows_are_the_declared_tokens_in_file_order(base, position, pick, bert, llama, data, tmp_path):
+def test_rows_are_the_declared_tokens_in_file_order(
+    base, position, pick, bert, llama, data, tmp_path
+):
     recipe = small_models.recipe({"bert": bert, "llama": llama}[base], data)
     tokenizer = models.load_tokenizer(recipe)
-    items = rows.encode(rows.read(data, "test")[:12], tokenizer, {**recipe, "task": "classification"})
+    items = rows.encode(
+        rows.read(data, "test")[:12], tokenizer, {**recipe, "task": "classification"}
+    )
     model = stirred(build(recipe))
     found = extract(model, batched(items, tokenizer, position), tmp_path / "kept.safetensors")
     alone = one_by_one(model, items)
@@ -71,14 +83,20 @@ def test_rows_are_the_declared_tokens_in_file_order(base, position, pick, bert, 
 def test_padding_on_the_left_picks_the_same_tokens(llama, data):
     recipe = small_models.recipe(llama, data)
     tokenizer = models.load_tokenizer(recipe)
-    items = rows.encode(rows.read(data, "test")[:6], tokenizer, {**recipe, "task": "classification"})
+    items = rows.encode(
+        rows.read(data, "test")[:6], tokenizer, {**recipe, "task": "classification"}
+    )
     right = rows.collate(items, tokenizer)
     left = rows.collate(items, tokenizer, side="left")
     states = torch.randn(6, right["input_ids"].shape[1], 4)
     masks = right["attention_mask"]
-    moved = torch.stack([row.roll(int((mask == 0).sum()), 0) for row, mask in zip(states, masks, strict=True)])
+    moved = torch.stack(
+        [row.roll(int((mask == 0).sum()), 0) for row, mask in zip(states, masks, strict=True)]
+    )
     for position in ("first", "last", "mean"):
-        torch.testing.assert_close(picked(states, masks, position), picked(moved, left["attention_mask"], position))
+        torch.testing.assert_close(
+            picked(states, masks, position), picked(moved, left["attention_mask"], position)
+        )
 
 
 def test_a_conversation_is_read_without_its_answer(llama, data):
@@ -87,12 +105,16 @@ def test_a_conversation_is_read_without_its_answer(llama, data):
     chosen = sample(recipe, tokenizer, "last", 5)
     assert chosen.count == 5
     for batch in chosen.batches:
-        for place, tokens, mask in zip(batch.places, batch.inputs["input_ids"], batch.inputs["attention_mask"], strict=True):
+        for place, tokens, mask in zip(
+            batch.places, batch.inputs["input_ids"], batch.inputs["attention_mask"], strict=True
+        ):
             row = rows.read(data, "test")[place]
             assert tokens[mask.bool()].tolist() == rows.split_answer(row, tokenizer)[0]
 
 
-@pytest.mark.parametrize("given", [(b, m) for b in ("bert", "llama") for m in METHODS], indirect=True)
+@pytest.mark.parametrize(
+    "given", [(b, m) for b in ("bert", "llama") for m in METHODS], indirect=True
+)
 def test_a_method_that_starts_as_its_base_has_no_drift_and_a_moved_one_has(given, tmp_path):
     recipe, of = given
     base = trajectory.base_statistics(recipe, of, tmp_path)
@@ -119,12 +141,16 @@ def test_the_transformer_under_a_span_head_is_found(given, tmp_path):
     base = trajectory.base_statistics(recipe, of, tmp_path)
     model = SpanModel(models.load_base(recipe, head_seed=1).base_model)
     assert backbone(model) is model.backbone
-    assert compare.drift(trajectory.trajectory_point(model, base, of)) == pytest.approx(0, abs=1e-12)
+    assert compare.drift(trajectory.trajectory_point(model, base, of)) == pytest.approx(
+        0, abs=1e-12
+    )
     with pytest.raises(ValueError, match="holds no transformers model"):
         backbone(nn.Linear(2, 2))
 
 
-@pytest.mark.parametrize("given", [("bert", "lora"), ("bert", "full"), ("llama", "lora")], indirect=True)
+@pytest.mark.parametrize(
+    "given", [("bert", "lora"), ("bert", "full"), ("llama", "lora")], indirect=True
+)
 def test_a_look_between_steps_leaves_the_training_as_it_would_have_been(given, tmp_path):
     recipe, of = given
     base = trajectory.base_statistics(recipe, of, tmp_path)
@@ -137,7 +163,9 @@ def test_a_look_between_steps_leaves_the_training_as_it_would_have_been(given, t
 def test_dropout_is_off_while_a_training_model_is_looked_at(given, tmp_path):
     recipe, of = given
     base = trajectory.base_statistics(recipe, of, tmp_path)
-    assert compare.drift(trajectory.trajectory_point(build(recipe).train(), base, of)) == pytest.approx(0, abs=1e-12)
+    assert compare.drift(
+        trajectory.trajectory_point(build(recipe).train(), base, of)
+    ) == pytest.approx(0, abs=1e-12)
 
 
 def trained(recipe: dict, of: Sample, base: compare.Reference | None) -> dict[str, torch.Tensor]:
@@ -190,12 +218,23 @@ def test_a_question_over_a_long_context_is_one_row_its_first_window(bert, data):
     recipe = {**small_models.recipe(bert, data), "task": "span"}
     tokenizer = models.load_tokenizer(recipe)
     context = " ".join(f"w{n}" for n in range(40))
-    asked = [{"id": str(n), "question": f"w{n} w1", "context": context, "answers": [], "answerable": False} for n in range(3)]
+    asked = [
+        {
+            "id": str(n),
+            "question": f"w{n} w1",
+            "context": context,
+            "answers": [],
+            "answerable": False,
+        }
+        for n in range(3)
+    ]
     windows = rows.encode(asked, tokenizer, recipe)
     assert len(windows) > 3
     items = encoded(asked, tokenizer, recipe, 3)
     assert [item["id"] for item in items] == ["0", "1", "2"]
-    assert [item["input_ids"] for item in items] == [next(w for w in windows if w["id"] == n)["input_ids"] for n in "012"]
+    assert [item["input_ids"] for item in items] == [
+        next(w for w in windows if w["id"] == n)["input_ids"] for n in "012"
+    ]
 
 
 def test_the_digest_of_the_rows_knows_their_order_and_their_tokens(given):
@@ -209,7 +248,10 @@ def test_the_digest_of_the_rows_knows_their_order_and_their_tokens(given):
 
 
 def test_a_row_that_no_batch_covers_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="1 rows were never read"), Writer(tmp_path / "x", 1, 2, 3, {}) as writer:
+    with (
+        pytest.raises(ValueError, match="1 rows were never read"),
+        Writer(tmp_path / "x", 1, 2, 3, {}) as writer,
+    ):
         writer.put((0,), torch.zeros(1, 1, 3).numpy())
 
 
@@ -235,7 +277,12 @@ def test_rows_filed_under_other_numbers_stand_out(given, tmp_path):
     model = build(recipe)
     right = extract(model, of, tmp_path / "right.safetensors")
     assert disagreement(model, of, right) < 1e-4
-    turned = Sample(tuple(type(b)(b.places[::-1], b.inputs) for b in of.batches), of.count, of.digest, of.position)
+    turned = Sample(
+        tuple(type(b)(b.places[::-1], b.inputs) for b in of.batches),
+        of.count,
+        of.digest,
+        of.position,
+    )
     wrong = extract(model, turned, tmp_path / "wrong.safetensors")
     assert disagreement(model, of, wrong) > 0.1
 
@@ -243,7 +290,11 @@ def test_rows_filed_under_other_numbers_stand_out(given, tmp_path):
 def test_a_line_is_strict_json_with_null_for_what_is_not_finite():
     layers = {1: {"cka_debiased": 0.5}, 0: {"cka_debiased": float("nan")}}
     told = json.loads(trajectory.line(7, 0.25, layers))
-    assert told == {"step": 7, "dev_score": 0.25, "layers": [{"cka_debiased": None}, {"cka_debiased": 0.5}]}
+    assert told == {
+        "step": 7,
+        "dev_score": 0.25,
+        "layers": [{"cka_debiased": None}, {"cka_debiased": 0.5}],
+    }
 
 
 def test_drift_is_read_before_the_first_step_after_the_last_and_every_twelfth_between():
@@ -262,7 +313,9 @@ def test_a_broken_model_has_no_drift_that_is_a_number(given, tmp_path):
     recipe, of = given
     base, model = trajectory.base_statistics(recipe, of, tmp_path), build(recipe)
     with torch.no_grad():
-        next(p for name, p in model.named_parameters() if "layer.1" in name and p.dim() == 2).fill_(float("nan"))
+        next(p for name, p in model.named_parameters() if "layer.1" in name and p.dim() == 2).fill_(
+            float("nan")
+        )
     point = trajectory.trajectory_point(model, base, of)
     assert compare.drift(point) != compare.drift(point)
     assert point[1]["cka_debiased"] == pytest.approx(1)
@@ -270,4 +323,8 @@ def test_a_broken_model_has_no_drift_that_is_a_number(given, tmp_path):
 
 def test_states_of_one_batch_are_layers_rows_width(given):
     recipe, of = given
-    assert at_position(build(recipe), of.batches[0], "mean").shape == (3, len(of.batches[0].places), 32)
+    assert at_position(build(recipe), of.batches[0], "mean").shape == (
+        3,
+        len(of.batches[0].places),
+        32,
+    )

@@ -61,8 +61,12 @@ def test_attention_without_drop_is_torchs_own(monkeypatch):
     allowed = torch.tensor([True] * 4 + [False] * 2).expand(2, 1, 6, 6)
     wanted = functional.scaled_dot_product_attention(query, key, value, attn_mask=allowed)
     assert torch.equal(attention(query, key, value, attn_mask=allowed), wanted)
-    monkeypatch.setattr("gonogo.methods.dropout.mask", lambda weights, _rate: torch.ones_like(weights))
-    assert torch.allclose(attention(query, key, value, attn_mask=allowed, dropout_p=0.1), wanted, atol=1e-6)
+    monkeypatch.setattr(
+        "gonogo.methods.dropout.mask", lambda weights, _rate: torch.ones_like(weights)
+    )
+    assert torch.allclose(
+        attention(query, key, value, attn_mask=allowed, dropout_p=0.1), wanted, atol=1e-6
+    )
     wanted = functional.scaled_dot_product_attention(query, key, value, scale=0.3)
     assert torch.allclose(attention(query, key, value, dropout_p=0.1, scale=0.3), wanted, atol=1e-6)
 
@@ -71,7 +75,9 @@ def test_attention_keeps_its_expectation_under_dropout():
     torch.manual_seed(0)
     query, key, value = (torch.randn(1, 1, 5, 4) for _ in range(3))
     mean = sum(attention(query, key, value, dropout_p=0.3) for _ in range(3000)) / 3000
-    assert torch.allclose(mean, functional.scaled_dot_product_attention(query, key, value), atol=0.08)
+    assert torch.allclose(
+        mean, functional.scaled_dot_product_attention(query, key, value), atol=0.08
+    )
 
 
 def test_a_query_that_may_see_nothing_is_left_to_torch():

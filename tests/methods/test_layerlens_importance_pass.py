@@ -22,7 +22,10 @@ def state(model: nn.Module) -> dict:
         "grads": [None if p.grad is None else p.grad.clone() for p in model.parameters()],
         "modes": [m.training for m in model.modules()],
         "own": [sorted(m.__dict__) for m in model.modules()],
-        "hooks": [len(m._forward_hooks) + len(m._backward_hooks) + len(m._forward_pre_hooks) for m in model.modules()],
+        "hooks": [
+            len(m._forward_hooks) + len(m._backward_hooks) + len(m._forward_pre_hooks)
+            for m in model.modules()
+        ],
         "generator": torch.get_rng_state(),
     }
 
@@ -30,8 +33,13 @@ def state(model: nn.Module) -> dict:
 def same(before: dict, after: dict) -> bool:
     tensors = ("weights", "grads", "generator")
     plain = all(before[key] == after[key] for key in before if key not in tensors)
-    weights = all(torch.equal(tensor, after["weights"][name]) for name, tensor in before["weights"].items())
-    grads = all((a is None and b is None) or torch.equal(a, b) for a, b in zip(before["grads"], after["grads"], strict=True))
+    weights = all(
+        torch.equal(tensor, after["weights"][name]) for name, tensor in before["weights"].items()
+    )
+    grads = all(
+        (a is None and b is None) or torch.equal(a, b)
+        for a, b in zip(before["grads"], after["grads"], strict=True)
+    )
     return plain and weights and grads and torch.equal(before["generator"], after["generator"])
 
 
@@ -50,9 +58,14 @@ def unusual(name: str) -> small_sites.Subject:
 def test_the_model_is_handed_back_as_it_was(name):
     made = unusual(name)
     before = state(made.model)
-    first = importance(made.model, batched(made.rows, 3), made.sites, SCORES, outputs=made.sites[:1])
+    first = importance(
+        made.model, batched(made.rows, 3), made.sites, SCORES, outputs=made.sites[:1]
+    )
     assert same(before, state(made.model))
-    assert importance(made.model, batched(made.rows, 3), made.sites, SCORES, outputs=made.sites[:1]) == first
+    assert (
+        importance(made.model, batched(made.rows, 3), made.sites, SCORES, outputs=made.sites[:1])
+        == first
+    )
 
 
 @pytest.mark.parametrize("where", ["batches", "forward", "backward"])
@@ -150,9 +163,20 @@ def operations(call) -> int:
 def square():
     """Encoder wider than its rows are long, so that what is left out shows; in fp64 as all here."""
     torch.manual_seed(0)
-    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 128, "vocab_size": 40}
-    model = small_sites.BertForSequenceClassification(small_sites.BertConfig(**sizes)).double().eval()
-    return model, {"input_ids": torch.randint(1, 40, (4, 12)), "labels": torch.zeros(4, dtype=torch.long)}
+    sizes = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "intermediate_size": 128,
+        "vocab_size": 40,
+    }
+    model = (
+        small_sites.BertForSequenceClassification(small_sites.BertConfig(**sizes)).double().eval()
+    )
+    return model, {
+        "input_ids": torch.randint(1, 40, (4, 12)),
+        "labels": torch.zeros(4, dtype=torch.long),
+    }
 
 
 def test_fisher_alone_computes_no_gradient_of_a_weight(square):
@@ -160,7 +184,11 @@ def test_fisher_alone_computes_no_gradient_of_a_weight(square):
     sites = [name for name in small_sites.linears(model) if "encoder" in name]
     with torch.no_grad():
         forward = operations(lambda: model(input_ids=batch["input_ids"]))
-    whole = operations(lambda: nn.functional.cross_entropy(model(input_ids=batch["input_ids"]).logits, batch["labels"]).backward())
+    whole = operations(
+        lambda: nn.functional.cross_entropy(
+            model(input_ids=batch["input_ids"]).logits, batch["labels"]
+        ).backward()
+    )
     fisher = operations(lambda: importance(model, [batch], sites, ("fisher",)))
     energy = operations(lambda: importance(model, [batch], sites, ("energy",)))
     assert forward <= energy < 1.01 * forward
@@ -170,7 +198,10 @@ def test_fisher_alone_computes_no_gradient_of_a_weight(square):
 def test_sites_that_read_one_tensor_share_its_gram_matrix(square):
     model, batch = square
     names = [f"bert.encoder.layer.1.attention.self.{part}" for part in ("query", "key", "value")]
-    one, three = (operations(lambda sites=sites: importance(model, [batch], sites, ("fisher",))) for sites in (names[:1], names))
+    one, three = (
+        operations(lambda sites=sites: importance(model, [batch], sites, ("fisher",)))
+        for sites in (names[:1], names)
+    )
     product = 2 * 4 * 12 * 12 * 64  # (B, T, o) times its transpose
     assert 2 <= (three - one) / product < 2.01
 
@@ -180,7 +211,13 @@ def test_half_precision_is_named_and_near_the_fp32_values():
     model = made.model.float()
     wanted = importance(model, batched(made.rows, 3), made.sites)
     assert wanted.findings == ()
-    assert wanted.of("fisher") == pytest.approx({site: float(g.square().sum((1, 2)).mean()) for site, g in small_sites.gradients(made).items()}, rel=1e-5)
+    assert wanted.of("fisher") == pytest.approx(
+        {
+            site: float(g.square().sum((1, 2)).mean())
+            for site, g in small_sites.gradients(made).items()
+        },
+        rel=1e-5,
+    )
     got = importance(model.bfloat16(), batched(made.rows, 3), made.sites)
     assert len(got.findings) == 1
     assert "14 sites are in half precision" in got.findings[0]
@@ -195,8 +232,20 @@ def test_a_4bit_model_scores_as_its_dequantised_twin(nested):
     inner = [site for site in made.sites if "encoder" in site]
     for site in inner:
         old = model.get_submodule(site)
-        new = bnb.nn.Linear4bit(old.in_features, old.out_features, compute_dtype=torch.float32, quant_type="nf4", compress_statistics=nested)
-        new.weight = bnb.nn.Params4bit(old.weight.data, requires_grad=False, quant_type="nf4", compress_statistics=nested, module=new)
+        new = bnb.nn.Linear4bit(
+            old.in_features,
+            old.out_features,
+            compute_dtype=torch.float32,
+            quant_type="nf4",
+            compress_statistics=nested,
+        )
+        new.weight = bnb.nn.Params4bit(
+            old.weight.data,
+            requires_grad=False,
+            quant_type="nf4",
+            compress_statistics=nested,
+            module=new,
+        )
         new.bias = old.bias
         model.set_submodule(site, new.to("cpu"))
     before = state(model)
@@ -235,18 +284,48 @@ BATCH = {"x": torch.ones(3, 4), "labels": torch.zeros(3, dtype=torch.long)}
 REFUSED = {
     "calls a site twice": (lambda m, x: m.head(m.head(x)), ["head"], {}, "head is called twice"),
     "does not call a site": (lambda m, x: m.head(x), ["head", "spare"], {}, "does not call spare"),
-    "mixes the rows": (lambda m, x: m.head(x.reshape(1, 3, 4))[0], ["head"], {}, r"head reads \(1, 3, 4\) in a batch of 3 rows"),
+    "mixes the rows": (
+        lambda m, x: m.head(x.reshape(1, 3, 4))[0],
+        ["head"],
+        {},
+        r"head reads \(1, 3, 4\) in a batch of 3 rows",
+    ),
     "unknown site": (lambda m, x: m.head(x), ["haed"], {}, "no module `haed`; did you mean `head`"),
-    "no linear map": (lambda m, x: m.norm(m.head(x)), ["norm"], {}, "norm is LayerNorm; wanted nn.Linear"),
-    "the same twice": (lambda m, x: m.head(x), ["head", "head"], {}, "head and head are one module"),
+    "no linear map": (
+        lambda m, x: m.norm(m.head(x)),
+        ["norm"],
+        {},
+        "norm is LayerNorm; wanted nn.Linear",
+    ),
+    "the same twice": (
+        lambda m, x: m.head(x),
+        ["head", "head"],
+        {},
+        "head and head are one module",
+    ),
     "no site": (lambda m, x: m.head(x), [], {}, "at least one of each"),
-    "unknown score": (lambda m, x: m.head(x), ["head"], {"scores": ("fischer",)}, "unknown score `fischer`; did you mean `fisher`"),
+    "unknown score": (
+        lambda m, x: m.head(x),
+        ["head"],
+        {"scores": ("fischer",)},
+        "unknown score `fischer`; did you mean `fisher`",
+    ),
     "not finite": (lambda m, x: m.head(x) * float("inf"), ["head"], {}, "score the model in fp32"),
-    "a spectrum that is not finite": (lambda m, x: m.head(x) * float("inf"), ["head"], {"scores": ("spectrum",)}, "gradient is not finite"),
+    "a spectrum that is not finite": (
+        lambda m, x: m.head(x) * float("inf"),
+        ["head"],
+        {"scores": ("spectrum",)},
+        "gradient is not finite",
+    ),
     "more folds than rows": (lambda m, x: m.head(x), ["head"], {"folds": 4}, "3 rows in 4 folds"),
     "draws": (lambda m, x: m.head(x), ["head"], {"draws": -1}, "draws = -1"),
-    "labels of spans drawn": (lambda m, x: m.head(x), ["head"], {"scores": ("true_fisher",), "task": "span"}, "leave out true_fisher"),
-}  # fmt: skip
+    "labels of spans drawn": (
+        lambda m, x: m.head(x),
+        ["head"],
+        {"scores": ("true_fisher",), "task": "span"},
+        "leave out true_fisher",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -267,7 +346,10 @@ def test_refuses_autocast_and_every_class_of_many_labels():
 @pytest.mark.parametrize("name", ["bert", "llama"])
 def test_a_batch_without_an_attention_mask_is_attended_everywhere(name):
     made = subject(name)
-    rows = [{key: tensor[:, :4] if tensor.dim() == 2 else tensor for key, tensor in row.items()} for row in made.rows]
+    rows = [
+        {key: tensor[:, :4] if tensor.dim() == 2 else tensor for key, tensor in row.items()}
+        for row in made.rows
+    ]
     bare = [{key: tensor for key, tensor in row.items() if key != "attention_mask"} for row in rows]
     wanted = importance(made.model, [joined(rows)], made.sites)
     got = importance(made.model, [joined(bare)], made.sites)
@@ -276,7 +358,12 @@ def test_a_batch_without_an_attention_mask_is_attended_everywhere(name):
 
 
 def test_a_score_that_was_not_asked_for_is_named():
-    got = importance(Softmax(4, 4), [{"x": BATCH["x"].double(), "labels": BATCH["labels"]}], ["head"], ("fisher",))
+    got = importance(
+        Softmax(4, 4),
+        [{"x": BATCH["x"].double(), "labels": BATCH["labels"]}],
+        ["head"],
+        ("fisher",),
+    )
     with pytest.raises(ValueError, match=r"no `taylor` in this pass, only fisher"):
         got.of("taylor")
 

@@ -18,22 +18,46 @@ from transformers import (
     ViTForImageClassification,
 )
 
-SMALL = {"hidden_size": 32, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 48}
+SMALL = {
+    "hidden_size": 32,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "intermediate_size": 48,
+}
 
 
 def bert():
     torch.manual_seed(0)
-    return BertForSequenceClassification(BertConfig(**SMALL, vocab_size=50, num_labels=2, attn_implementation="sdpa")).eval()
+    return BertForSequenceClassification(
+        BertConfig(**SMALL, vocab_size=50, num_labels=2, attn_implementation="sdpa")
+    ).eval()
 
 
 def llama():
     torch.manual_seed(0)
-    return LlamaForCausalLM(LlamaConfig(**SMALL, num_key_value_heads=2, vocab_size=50, pad_token_id=0, attn_implementation="sdpa")).eval()
+    return LlamaForCausalLM(
+        LlamaConfig(
+            **SMALL,
+            num_key_value_heads=2,
+            vocab_size=50,
+            pad_token_id=0,
+            attn_implementation="sdpa",
+        )
+    ).eval()
 
 
 def vit():
     torch.manual_seed(0)
-    return ViTForImageClassification(ViTConfig(**SMALL, image_size=8, patch_size=4, num_channels=1, num_labels=3, attn_implementation="sdpa")).eval()
+    return ViTForImageClassification(
+        ViTConfig(
+            **SMALL,
+            image_size=8,
+            patch_size=4,
+            num_channels=1,
+            num_labels=3,
+            attn_implementation="sdpa",
+        )
+    ).eval()
 
 
 MODELS = {"bert": bert, "llama": llama, "vit": vit}
@@ -55,9 +79,15 @@ def drawn(layout: Layout, draw: random.Random) -> Plan:
         names = list(layout.at(layer).linear)
         kind = draw.choice(["none", "lora", "lora-each", "adapter", "prefix"])
         if kind == "lora":
-            sites.append(Given(layer, "lora", draw.randint(1, 8), tuple(draw.sample(names, draw.randint(2, 3)))))
+            sites.append(
+                Given(
+                    layer, "lora", draw.randint(1, 8), tuple(draw.sample(names, draw.randint(2, 3)))
+                )
+            )
         elif kind == "lora-each":
-            sites += [Given(layer, "lora", draw.randint(1, 8), (name,)) for name in draw.sample(names, 2)]
+            sites += [
+                Given(layer, "lora", draw.randint(1, 8), (name,)) for name in draw.sample(names, 2)
+            ]
         else:
             sites.append(Given(layer, kind, 0 if kind == "none" else draw.randint(1, 8)))
     return Plan.of(sites)
@@ -104,7 +134,9 @@ def test_planned_parameters_are_those_that_train_and_those_that_are_stored(name,
         folder = tmp_path / str(number)
         folder.mkdir()
         method.save(model, folder)
-        stored = sum(t.numel() for file in folder.rglob("*.safetensors") for t in load_file(file).values())
+        stored = sum(
+            t.numel() for file in folder.rglob("*.safetensors") for t in load_file(file).values()
+        )
         assert stored == trained
 
 
@@ -135,8 +167,17 @@ def test_what_is_saved_is_what_is_loaded(name, tmp_path):
 def test_a_plan_of_lora_alone_is_a_peft_adapter_that_anyone_can_load(tmp_path):
     from peft import PeftModel
 
-    sites = [{"layer": 0, "method": "lora", "rank": 3, "modules": ["attention.self.query"]}, {"layer": 0, "method": "lora", "rank": 5, "modules": ["attention.self.value"]},
-             {"layer": 1, "method": "none"}, {"layer": 2, "method": "lora", "rank": 2, "modules": ["output.dense", "intermediate.dense"]}]
+    sites = [
+        {"layer": 0, "method": "lora", "rank": 3, "modules": ["attention.self.query"]},
+        {"layer": 0, "method": "lora", "rank": 5, "modules": ["attention.self.value"]},
+        {"layer": 1, "method": "none"},
+        {
+            "layer": 2,
+            "method": "lora",
+            "rank": 2,
+            "modules": ["output.dense", "intermediate.dense"],
+        },
+    ]
     model = method.wrap(bert(), {"sites": sites, "modules_to_save": ["classifier"]}, seed=1)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -147,7 +188,11 @@ def test_a_plan_of_lora_alone_is_a_peft_adapter_that_anyone_can_load(tmp_path):
     assert torch.equal(theirs(**batch_of("bert")).logits, model(**batch_of("bert")).logits)
     ranks = {n: p.shape[0] for n, p in theirs.named_parameters() if "lora_A" in n}
     assert sorted(ranks.values()) == [2, 2, 3, 5]
-    scalings = {m.scaling["default"] for m in theirs.modules() if isinstance(getattr(m, "scaling", None), dict) and "default" in m.scaling}
+    scalings = {
+        m.scaling["default"]
+        for m in theirs.modules()
+        if isinstance(getattr(m, "scaling", None), dict) and "default" in m.scaling
+    }
     assert scalings == {2.0}
 
 
@@ -159,7 +204,9 @@ def test_without_a_prefix_the_start_is_the_base_itself(name):
     assert method.promises(config_of(chosen, name))["identity_at_init"]
     with torch.no_grad():
         base = MODELS[name]()(**batch).logits
-        assert torch.equal(method.wrap(MODELS[name](), config_of(chosen, name), seed=0)(**batch).logits, base)
+        assert torch.equal(
+            method.wrap(MODELS[name](), config_of(chosen, name), seed=0)(**batch).logits, base
+        )
 
 
 # ── a prefix in one layer ────────────────────────────────────────────────────────────────────────────────────────────
@@ -174,14 +221,29 @@ def test_a_prefix_on_every_layer_is_pefts_prefix(name, padded):
         batch["attention_mask"] = torch.ones_like(batch["attention_mask"])
     plain = [{"layer": layer, "method": "prefix", "tokens": 4} for layer in range(3)]
     ours = method.wrap(MODELS[name](), {"sites": plain}, seed=0)
-    theirs = get_peft_model(MODELS[name](), PrefixTuningConfig(num_virtual_tokens=4, task_type="SEQ_CLS" if name == "bert" else "CAUSAL_LM")).eval()
-    found = [module.prefix for module in ours.modules() if hasattr(module, "prefix") and isinstance(module.prefix, method.prefixes.Prefix)]
-    flat = torch.stack([torch.stack([p.key, p.value]) for p in found]).detach()  # layer, 2, heads, tokens, width
+    theirs = get_peft_model(
+        MODELS[name](),
+        PrefixTuningConfig(
+            num_virtual_tokens=4, task_type="SEQ_CLS" if name == "bert" else "CAUSAL_LM"
+        ),
+    ).eval()
+    found = [
+        module.prefix
+        for module in ours.modules()
+        if hasattr(module, "prefix") and isinstance(module.prefix, method.prefixes.Prefix)
+    ]
+    flat = torch.stack(
+        [torch.stack([p.key, p.value]) for p in found]
+    ).detach()  # layer, 2, heads, tokens, width
     flat = flat.permute(3, 0, 1, 2, 4).reshape(4, -1)
     with torch.no_grad():
         next(theirs.prompt_encoder["default"].parameters()).copy_(flat)
-        moved = torch.arange(4, 4 + batch["input_ids"].shape[1])[None].expand(3, -1)  # as peft numbers what follows a prefix
-        assert torch.allclose(ours(**batch, position_ids=moved).logits, theirs(**batch).logits, atol=1e-5)
+        moved = torch.arange(4, 4 + batch["input_ids"].shape[1])[None].expand(
+            3, -1
+        )  # as peft numbers what follows a prefix
+        assert torch.allclose(
+            ours(**batch, position_ids=moved).logits, theirs(**batch).logits, atol=1e-5
+        )
 
 
 def test_a_prefix_sees_no_padding_and_no_future():
@@ -189,11 +251,17 @@ def test_a_prefix_sees_no_padding_and_no_future():
     batch = batch_of("llama")
     with torch.no_grad():
         whole = model(**batch).logits
-        alone = model(input_ids=batch["input_ids"][1:2, :4], attention_mask=batch["attention_mask"][1:2, :4]).logits
+        alone = model(
+            input_ids=batch["input_ids"][1:2, :4], attention_mask=batch["attention_mask"][1:2, :4]
+        ).logits
         assert torch.allclose(whole[1, :4], alone[0], atol=1e-5)
         changed = batch["input_ids"].clone()
         changed[:, -1] = 4
-        assert torch.allclose(model(input_ids=changed, attention_mask=batch["attention_mask"]).logits[0, :-1], whole[0, :-1], atol=1e-6)
+        assert torch.allclose(
+            model(input_ids=changed, attention_mask=batch["attention_mask"]).logits[0, :-1],
+            whole[0, :-1],
+            atol=1e-6,
+        )
 
 
 def test_a_prefix_generates_with_a_cache_as_without():
@@ -218,11 +286,19 @@ def test_the_seeds_rule_is_told_and_does_not_decide():
     where = method.layout(bert())
     chosen = Plan.of([Given(0, "prefix", 2), Given(1, "none"), Given(2, "none")])
     assert not any(rules.violations(chosen, where).values())
-    assert rules.violations(chosen, where, decides=False) == {"seed-attention": ["layer 0: a prefix on an attention layer"]}
+    assert rules.violations(chosen, where, decides=False) == {
+        "seed-attention": ["layer 0: a prefix on an attention layer"]
+    }
 
 
 def test_a_model_refuses_a_site_that_it_does_not_have():
-    for site, said in [({"layer": 7, "method": "adapter", "width": 2}, "the model has 3"), ({"layer": 0, "method": "lora", "rank": 2, "modules": ["c_attn"]}, "no linear map `c_attn`")]:
+    for site, said in [
+        ({"layer": 7, "method": "adapter", "width": 2}, "the model has 3"),
+        (
+            {"layer": 0, "method": "lora", "rank": 2, "modules": ["c_attn"]},
+            "no linear map `c_attn`",
+        ),
+    ]:
         with pytest.raises(ValueError, match=said):
             method.wrap(bert(), {"sites": [site]})
 
@@ -236,16 +312,33 @@ def test_a_plan_is_read_as_it_was_written(tmp_path):
         assert plan.read(path) == chosen
 
 
-@pytest.mark.parametrize(("written", "said"), [
-    ("schema = 2", "wanted schema = 1"), ("schema = 1\nsite = 3", "wanted schema = 1|sites"), ("schema = ", "is not TOML"),
-    ('schema = 1\n[[site]]\nlayer = 0\nmethod = "lorra"', "wanted one of none, lora, adapter, prefix"),
-    ('schema = 1\n[[site]]\nlayer = -1\nmethod = "none"', "wanted a whole number from 0"),
-    ('schema = 1\n[[site]]\nlayer = 0\nmethod = "lora"\nrank = 0\nmodules = ["query"]', "wanted a whole number from 1"),
-    ('schema = 1\n[[site]]\nlayer = 0\nmethod = "lora"\nrank = 2', "wanted the names of linear maps"),
-    ('schema = 1\n[[site]]\nlayer = 0\nmethod = "prefix"\nrank = 2', "rank: unknown for prefix"),
-    ('schema = 1\n[[site]]\nlayer = 0\nmethod = "none"\nwidth = 2', "width: unknown for none"),
-    ('schema = 1\n[[site]]\nlayer = true\nmethod = "none"', "wanted a whole number from 0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("schema = 2", "wanted schema = 1"),
+        ("schema = 1\nsite = 3", "wanted schema = 1|sites"),
+        ("schema = ", "is not TOML"),
+        (
+            'schema = 1\n[[site]]\nlayer = 0\nmethod = "lorra"',
+            "wanted one of none, lora, adapter, prefix",
+        ),
+        ('schema = 1\n[[site]]\nlayer = -1\nmethod = "none"', "wanted a whole number from 0"),
+        (
+            'schema = 1\n[[site]]\nlayer = 0\nmethod = "lora"\nrank = 0\nmodules = ["query"]',
+            "wanted a whole number from 1",
+        ),
+        (
+            'schema = 1\n[[site]]\nlayer = 0\nmethod = "lora"\nrank = 2',
+            "wanted the names of linear maps",
+        ),
+        (
+            'schema = 1\n[[site]]\nlayer = 0\nmethod = "prefix"\nrank = 2',
+            "rank: unknown for prefix",
+        ),
+        ('schema = 1\n[[site]]\nlayer = 0\nmethod = "none"\nwidth = 2', "width: unknown for none"),
+        ('schema = 1\n[[site]]\nlayer = true\nmethod = "none"', "wanted a whole number from 0"),
+    ],
+)
 def test_a_bad_plan_says_where_and_what(tmp_path, written, said):
     path = tmp_path / "plan.toml"
     path.write_text(written)
@@ -259,17 +352,32 @@ def test_a_plan_that_is_not_there_is_no_traceback(tmp_path):
         plan.read(tmp_path / "none.toml")
 
 
-@pytest.mark.parametrize("kinds", [("lora",), ("adapter",), ("prefix",), ("lora", "adapter", "prefix")])
+@pytest.mark.parametrize(
+    "kinds", [("lora",), ("adapter",), ("prefix",), ("lora", "adapter", "prefix")]
+)
 def test_a_head_of_two_parts_trains_whole_and_is_counted_as_head(kinds):
     """DistilBERT: peft's modules_to_save = ["classifier"] takes pre_classifier along, by the end of its name."""
     torch.manual_seed(0)
-    model = DistilBertForSequenceClassification(DistilBertConfig(dim=32, n_layers=3, n_heads=4, hidden_dim=48, vocab_size=50)).eval()
+    model = DistilBertForSequenceClassification(
+        DistilBertConfig(dim=32, n_layers=3, n_heads=4, hidden_dim=48, vocab_size=50)
+    ).eval()
     where = method.layout(model)
-    assert where.head == sum(p.numel() for part in (model.pre_classifier, model.classifier) for p in part.parameters())
-    given = {"lora": {"rank": 2, "modules": ["attention.q_lin"]}, "adapter": {"width": 3}, "prefix": {"tokens": 2}}
-    sites = [{"layer": layer, "method": kinds[layer % len(kinds)], **given[kinds[layer % len(kinds)]]} for layer in range(3)]
+    assert where.head == sum(
+        p.numel() for part in (model.pre_classifier, model.classifier) for p in part.parameters()
+    )
+    given = {
+        "lora": {"rank": 2, "modules": ["attention.q_lin"]},
+        "adapter": {"width": 3},
+        "prefix": {"tokens": 2},
+    }
+    sites = [
+        {"layer": layer, "method": kinds[layer % len(kinds)], **given[kinds[layer % len(kinds)]]}
+        for layer in range(3)
+    ]
     planned = Plan.of(sites).parameters(where)
     made = method.wrap(model, {"sites": sites, "modules_to_save": ["classifier"]}, seed=0)
     assert sum(p.numel() for p in made.parameters() if p.requires_grad) == planned + where.head
     trained = {name for name, p in made.named_parameters() if p.requires_grad}
-    assert all(any(f"{part}." in name for name in trained) for part in ("pre_classifier", "classifier"))
+    assert all(
+        any(f"{part}." in name for name in trained) for part in ("pre_classifier", "classifier")
+    )

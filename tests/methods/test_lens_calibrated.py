@@ -28,7 +28,9 @@ def test_honest(head):
 
 def test_the_smallest_singular_values(head, monkeypatch):
     monkeypatch.setattr(
-        module, "singular_values", lambda m, top: tuple(reversed(moments.singular_values(m, 10**6)))[:top]
+        module,
+        "singular_values",
+        lambda m, top: tuple(reversed(moments.singular_values(m, 10**6)))[:top],
     )
     assert not told(head)
 
@@ -40,11 +42,15 @@ def test_at_a_head_that_was_never_trained(head, monkeypatch):
 
 def test_labels_that_are_not_the_datas(head, monkeypatch):
     own = layerlens.calibration_rows
-    monkeypatch.setattr(layerlens, "calibration_rows", lambda *a: [{**r, "label": 1 - r["label"]} for r in own(*a)])
+    monkeypatch.setattr(
+        layerlens, "calibration_rows", lambda *a: [{**r, "label": 1 - r["label"]} for r in own(*a)]
+    )
     assert not told(head)
 
 
 def test_one_row_many_times(head, monkeypatch):
     own = layerlens.calibration_rows
-    monkeypatch.setattr(layerlens, "calibration_rows", lambda run, count, seed: own(run, count, seed)[:1] * count)
+    monkeypatch.setattr(
+        layerlens, "calibration_rows", lambda run, count, seed: own(run, count, seed)[:1] * count
+    )
     assert not told(head)

@@ -21,7 +21,9 @@ def plan(tiny):
 @pytest.fixture(autouse=True)
 def plausible(monkeypatch):
     """Tiny runs of one process have no peak of their own."""
-    monkeypatch.setattr(layerlens, "told_of", lambda run, own=layerlens.told_of: {**own(run), "peak_bytes": 1e9})
+    monkeypatch.setattr(
+        layerlens, "told_of", lambda run, own=layerlens.told_of: {**own(run), "peak_bytes": 1e9}
+    )
 
 
 def test_an_honest_run_is_not_vetoed(plan, tiny):
@@ -55,7 +57,9 @@ def test_trained_on_test_rows(monkeypatch, tiny):
     with monkeypatch.context() as planted:
         planted.setattr(training.rows, "read", other(training, "train", "test"))
         run = tiny.train("leak", tiny.recipe())
-    assert any("rows of test entered the training" in one for one in layerlens.trained(run)["vetoes"])
+    assert any(
+        "rows of test entered the training" in one for one in layerlens.trained(run)["vetoes"]
+    )
 
 
 def test_a_users_own_files_can_be_scored(plan, tiny):

@@ -3,11 +3,17 @@
 import pytest
 from gonogo.methods import matched
 
-UP = [{"dev_score": 0.5, "drift": 0.0}, {"dev_score": 0.7, "drift": 0.1}, {"dev_score": 0.9, "drift": 0.3}]
+UP = [
+    {"dev_score": 0.5, "drift": 0.0},
+    {"dev_score": 0.7, "drift": 0.1},
+    {"dev_score": 0.9, "drift": 0.3},
+]
 
 
 def test_the_level_is_a_share_of_the_lower_arm():
-    assert matched.level_of({"lora": [0.8, 0.84], "full": [0.9, 0.9]}, 0.98) == pytest.approx(0.98 * 0.82)
+    assert matched.level_of({"lora": [0.8, 0.84], "full": [0.9, 0.9]}, 0.98) == pytest.approx(
+        0.98 * 0.82
+    )
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,12 @@ from types import SimpleNamespace
 import pytest
 from gonogo.methods.measures import data
 
-WORDS = [a + b + c for a in ("ba", "ko", "mi", "tu", "re") for b in ("l", "n", "s", "v") for c in ("a", "e", "o", "um")]
+WORDS = [
+    a + b + c
+    for a in ("ba", "ko", "mi", "tu", "re")
+    for b in ("l", "n", "s", "v")
+    for c in ("a", "e", "o", "um")
+]
 
 
 def rows(sizes=(60, 20, 40), words=30):
@@ -19,7 +24,9 @@ def rows(sizes=(60, 20, 40), words=30):
         for _ in range(size):
             number += 1
             text = " ".join(draw.choices(WORDS, k=words))
-            splits[split].append({"id": str(number), "group": f"g{number}", "text": text, "label": number % 2})
+            splits[split].append(
+                {"id": str(number), "group": f"g{number}", "text": text, "label": number % 2}
+            )
     return splits
 
 
@@ -27,7 +34,11 @@ def folder(path, splits, **meta):
     for split, held in splits.items():
         lines = [row if isinstance(row, str) else json.dumps(row) for row in held]
         (path / f"{split}.jsonl").write_text("".join(line + "\n" for line in lines))
-    known = {"labels": ["no", "yes"], "label_fields": ["Recommended IND", "Rating"], "dropped": {"no text": 2}}
+    known = {
+        "labels": ["no", "yes"],
+        "label_fields": ["Recommended IND", "Rating"],
+        "dropped": {"no text": 2},
+    }
     (path / "meta.json").write_text(json.dumps(known | meta))
     return SimpleNamespace(data=path, path=path, base=path, recipe={})
 
@@ -124,19 +135,44 @@ def test_a_group_in_two_splits_is_one_hit(tmp_path):
 
 
 RENDERED = [
-    "Recommended IND: {n}", "recommended_ind={n}", "Rating: 5", '"label": "{y}"', "label: {y}", "[{y}]",
-    "__label__{n}", "target -> {n}", "<label>{y}</label>", "**Rating**: 4", "la\u200bbel: {y}",
-    "Recommended: {n}", "recommended = {y}", "RECOMMEND: {Y}", "Recommends ({y})", "recommendedInd: true", "rec: {n}",
-    "{{'recommended_ind': {n}}}", "Recommended | {y}", "Recommended -> two", "Rated: five", "rating=4/5", "Rating: 4 out of 5",
-    "Ratings [3.0]", "Rating: *****", "\u2605\u2605\u2605\u2605\u2606", "Recommended IND was no", "<rating>5</rating>",
-]  # fmt: skip
+    "Recommended IND: {n}",
+    "recommended_ind={n}",
+    "Rating: 5",
+    '"label": "{y}"',
+    "label: {y}",
+    "[{y}]",
+    "__label__{n}",
+    "target -> {n}",
+    "<label>{y}</label>",
+    "**Rating**: 4",
+    "la\u200bbel: {y}",
+    "Recommended: {n}",
+    "recommended = {y}",
+    "RECOMMEND: {Y}",
+    "Recommends ({y})",
+    "recommendedInd: true",
+    "rec: {n}",
+    "{{'recommended_ind': {n}}}",
+    "Recommended | {y}",
+    "Recommended -> two",
+    "Rated: five",
+    "rating=4/5",
+    "Rating: 4 out of 5",
+    "Ratings [3.0]",
+    "Rating: *****",
+    "\u2605\u2605\u2605\u2605\u2606",
+    "Recommended IND was no",
+    "<rating>5</rating>",
+]
 
 
 @pytest.mark.parametrize("form", RENDERED)
 def test_a_rendered_label_is_seen_in_a_single_row(tmp_path, form):
     splits = rows()
     row = splits["test"][0]
-    row["text"] += " " + form.format(n=row["label"], y=("no", "yes")[row["label"]], Y="NY"[row["label"]])
+    row["text"] += " " + form.format(
+        n=row["label"], y=("no", "yes")[row["label"]], Y="NY"[row["label"]]
+    )
     assert leaks(tmp_path, splits) == {"label_in_input": 1}
 
 
@@ -149,7 +185,9 @@ def test_a_mark_that_tells_the_class_is_seen_in_every_marked_row(tmp_path, mark)
     assert leaks(tmp_path, splits) == {"label_in_input": 30}
 
 
-@pytest.mark.parametrize("form", ["{n} ~", "verdict {w}", "so the final verdict {w} in all", "#{n}"])
+@pytest.mark.parametrize(
+    "form", ["{n} ~", "verdict {w}", "so the final verdict {w} in all", "#{n}"]
+)
 def test_a_class_told_in_one_row_of_eight_is_seen_whatever_the_words(tmp_path, form):
     splits = rows((240, 80, 160))
     marked = [row for held in splits.values() for row in held if int(row["id"]) % 16 < 2]
@@ -163,7 +201,11 @@ def test_words_that_one_class_prefers_are_no_leak(tmp_path):
     for held in splits.values():
         for row in held:
             row["text"] += " many compliments!" if row["label"] and int(row["id"]) % 16 == 1 else ""
-            row["text"] += " going back" if not row["label"] and int(row["id"]) % 16 == 0 else " fits size 8: fine"
+            row["text"] += (
+                " going back"
+                if not row["label"] and int(row["id"]) % 16 == 0
+                else " fits size 8: fine"
+            )
     assert leaks(tmp_path, splits) == {}
 
 
@@ -175,8 +217,12 @@ def test_a_label_in_the_prompt_of_a_dialogue_is_seen_and_its_wording_is_not(tmp_
 
 def test_plain_words_about_ratings_are_no_label(tmp_path):
     splits = rows()
-    splits["train"][1]["text"] += " i recommended it. 1 of my friends rated this highly; recommended size: medium, rate no higher"
-    splits["train"][0]["text"] += " i would rate it 5 stars, yes! no label inside, size 4 (yes), class of its own"
+    splits["train"][1]["text"] += (
+        " i recommended it. 1 of my friends rated this highly; recommended size: medium, rate no higher"
+    )
+    splits["train"][0]["text"] += (
+        " i would rate it 5 stars, yes! no label inside, size 4 (yes), class of its own"
+    )
     assert leaks(tmp_path, splits) == {}
 
 
@@ -204,7 +250,9 @@ def test_sound_rows_all_load(tmp_path):
     seen = data.schema(folder(tmp_path, rows(), rows_read=200, bad_rows=[]))
     assert seen["values"] == {"rows_loaded_fraction": [1.0, 1.0], "schema_violations": [0.0]}
     assert seen["not_scored"] == {"dropped by the reader: no text": 2}
-    assert data.schema(folder(tmp_path, as_dialogues(rows())))["values"]["schema_violations"] == [0.0]
+    assert data.schema(folder(tmp_path, as_dialogues(rows())))["values"]["schema_violations"] == [
+        0.0
+    ]
 
 
 @pytest.mark.parametrize("fault", BROKEN)
@@ -227,7 +275,10 @@ def test_refused_rows_are_counted_in_full_although_only_some_are_kept(tmp_path):
         "bad_rows": [{"split": "train", "row": 3, "why": "label"}],
         "dropped": {"label": 40, "twin": 9},
     }
-    assert data.schema(folder(tmp_path, rows(), **meta))["values"]["rows_loaded_fraction"] == [1.0, 0.8]
+    assert data.schema(folder(tmp_path, rows(), **meta))["values"]["rows_loaded_fraction"] == [
+        1.0,
+        0.8,
+    ]
 
 
 def test_rows_without_a_group_share_none(tmp_path):
@@ -241,7 +292,10 @@ def test_a_missing_split_is_a_violation(tmp_path):
     splits = rows()
     del splits["dev"]
     seen = data.schema(folder(tmp_path, splits))
-    assert (seen["values"]["schema_violations"], seen["findings"]) == ([1.0], ["dev.jsonl: missing or empty"])
+    assert (seen["values"]["schema_violations"], seen["findings"]) == (
+        [1.0],
+        ["dev.jsonl: missing or empty"],
+    )
 
 
 def test_class_ratio_is_exact_per_split(tmp_path):
@@ -259,7 +313,11 @@ def test_a_split_without_a_class_has_an_infinite_ratio(tmp_path):
 
 
 def test_answers_of_dialogues_are_classes_only_while_they_are_few(tmp_path):
-    assert data.balance(folder(tmp_path, as_dialogues(rows())))["values"]["class_ratio"] == [1.0, 1.0, 1.0]
+    assert data.balance(folder(tmp_path, as_dialogues(rows())))["values"]["class_ratio"] == [
+        1.0,
+        1.0,
+        1.0,
+    ]
     free = as_dialogues(rows())
     for row in free["train"]:
         row["messages"][1]["content"] = row["id"]
@@ -273,7 +331,13 @@ def bare(text):
 
 @pytest.mark.parametrize(
     "change",
-    [bare("nan"), bare("N/A"), bare("caf\ufffd was closed"), bare("cut\x00off"), lambda row: {k: v for k, v in row.items() if k != "group"}],
+    [
+        bare("nan"),
+        bare("N/A"),
+        bare("caf\ufffd was closed"),
+        bare("cut\x00off"),
+        lambda row: {k: v for k, v in row.items() if k != "group"},
+    ],
 )
 def test_a_row_that_lost_its_content_on_the_way_is_a_violation(tmp_path, change):
     splits = rows()
@@ -288,9 +352,13 @@ def test_data_without_any_group_is_no_violation(tmp_path):
 
 def test_rows_that_the_reader_wrote_must_still_be_there(tmp_path):
     splits, wrote = rows(), {"train": 60, "dev": 20, "test": 40}
-    assert data.schema(folder(tmp_path, splits, rows=wrote, rows_read=122))["values"]["schema_violations"] == [0.0]
+    assert data.schema(folder(tmp_path, splits, rows=wrote, rows_read=122))["values"][
+        "schema_violations"
+    ] == [0.0]
     splits["train"] = splits["train"][:30]
-    assert data.schema(folder(tmp_path, splits, rows=wrote, rows_read=122))["values"]["schema_violations"] == [1.0]
+    assert data.schema(folder(tmp_path, splits, rows=wrote, rows_read=122))["values"][
+        "schema_violations"
+    ] == [1.0]
 
 
 @pytest.mark.parametrize(
@@ -299,7 +367,9 @@ def test_rows_that_the_reader_wrote_must_still_be_there(tmp_path):
         lambda text: text.replace(" ", ""),
         lambda text: text.replace(" ", "&nbsp;"),
         lambda text: text.translate(str.maketrans("aeo", "аео")),
-        lambda text: " ".join(w[0] + w[2] + w[1] + w[3:] if n % 6 == 0 else w for n, w in enumerate(text.split())),
+        lambda text: " ".join(
+            w[0] + w[2] + w[1] + w[3:] if n % 6 == 0 else w for n, w in enumerate(text.split())
+        ),
     ],
 )
 def test_a_copy_is_found_whatever_became_of_its_letters(tmp_path, edit):
@@ -322,7 +392,17 @@ def test_rows_without_a_group_beside_others_cannot_be_go(tmp_path):
 
 def paired(splits):
     """The same rows as pairs: the first words beside the rest."""
-    return {split: [{**r, "text": " ".join(r["text"].split()[:15]), "pair": " ".join(r["text"].split()[15:])} for r in held] for split, held in splits.items()}
+    return {
+        split: [
+            {
+                **r,
+                "text": " ".join(r["text"].split()[:15]),
+                "pair": " ".join(r["text"].split()[15:]),
+            }
+            for r in held
+        ]
+        for split, held in splits.items()
+    }
 
 
 def test_a_pair_is_copied_only_with_both_its_texts(tmp_path):
@@ -334,9 +414,20 @@ def test_a_pair_is_copied_only_with_both_its_texts(tmp_path):
 
 
 def questions():
-    return {split: [{"id": r["id"], "group": r["group"], "question": f"where {r['id']}", "context": r["text"], "answerable": bool(r["label"]),
-                     "answers": [{"text": r["text"].split()[0], "start": 0}] * r["label"]} for r in held]
-            for split, held in rows().items()}  # fmt: skip
+    return {
+        split: [
+            {
+                "id": r["id"],
+                "group": r["group"],
+                "question": f"where {r['id']}",
+                "context": r["text"],
+                "answerable": bool(r["label"]),
+                "answers": [{"text": r["text"].split()[0], "start": 0}] * r["label"],
+            }
+            for r in held
+        ]
+        for split, held in rows().items()
+    }
 
 
 def test_questions_over_texts_load_and_are_balanced_by_answerability(tmp_path):
@@ -345,7 +436,15 @@ def test_questions_over_texts_load_and_are_balanced_by_answerability(tmp_path):
     assert data.balance(told)["values"]["class_ratio"] == [1.0, 1.0, 1.0]
 
 
-@pytest.mark.parametrize("change", [{"answerable": False}, {"context": ""}, {"answers": []}, {"answers": [{"text": "elsewhere", "start": 0}]}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"answerable": False},
+        {"context": ""},
+        {"answers": []},
+        {"answers": [{"text": "elsewhere", "start": 0}]},
+    ],
+)
 def test_a_question_that_does_not_fit_its_text_is_a_violation(tmp_path, change):
     splits = questions()
     splits["train"][0] |= change

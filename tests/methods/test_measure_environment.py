@@ -17,7 +17,9 @@ def same_process(monkeypatch):
 
 def measure(path, recorded=HERE, threads=None):
     if recorded is not None:
-        (path / "environment.json").write_text(recorded if isinstance(recorded, str) else json.dumps(recorded))
+        (path / "environment.json").write_text(
+            recorded if isinstance(recorded, str) else json.dumps(recorded)
+        )
     recipe = {"training": {"threads": threads}} if threads else {}
     return environment.check(SimpleNamespace(path=path, base=path, data=path, recipe=recipe))
 

@@ -40,25 +40,45 @@ class Bert(Toy):
 def right(row):
     ids = Toy().apply_chat_template(row["messages"])["input_ids"]
     start = ids.index(ASSISTANT) + 1
-    return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": [-100] * start + ids[start:]}
+    return {
+        "input_ids": ids,
+        "attention_mask": [1] * len(ids),
+        "labels": [-100] * start + ids[start:],
+    }
 
 
 ROWS = [
     {
         "id": str(n),
-        "messages": [{"role": "user", "content": "a bb " + "c" * n}, {"role": "assistant", "content": "dd eee"}],
+        "messages": [
+            {"role": "user", "content": "a bb " + "c" * n},
+            {"role": "assistant", "content": "dd eee"},
+        ],
     }
     for n in range(1, 6)
 ]
 
 
-def measure(monkeypatch, folder, encode, rows=ROWS, tokenizer=None, task="causal-lm", observed=None, length=99):
+def measure(
+    monkeypatch,
+    folder,
+    encode,
+    rows=ROWS,
+    tokenizer=None,
+    task="causal-lm",
+    observed=None,
+    length=99,
+):
     """The measure over `rows`, encoded by `encode(row)`, with `observed` rows as one batch that entered forward."""
     (folder / "train.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    fake = SimpleNamespace(encode=lambda rs, t, recipe: [encode(r) for r in rs], read=lambda d, s: rows)
+    fake = SimpleNamespace(
+        encode=lambda rs, t, recipe: [encode(r) for r in rs], read=lambda d, s: rows
+    )
     monkeypatch.setitem(sys.modules, "gonogo.methods.rows", fake)
     monkeypatch.setitem(
-        sys.modules, "gonogo.methods.models", SimpleNamespace(load_tokenizer=lambda recipe: tokenizer or Toy())
+        sys.modules,
+        "gonogo.methods.models",
+        SimpleNamespace(load_tokenizer=lambda recipe: tokenizer or Toy()),
     )
     if observed:
         save_file(
@@ -66,7 +86,12 @@ def measure(monkeypatch, folder, encode, rows=ROWS, tokenizer=None, task="causal
             folder / "batches.safetensors",
         )
     return tokens.template(
-        SimpleNamespace(recipe={"task": task, "training": {"length": length}}, data=folder, base=folder, path=folder)
+        SimpleNamespace(
+            recipe={"task": task, "training": {"length": length}},
+            data=folder,
+            base=folder,
+            path=folder,
+        )
     )
 
 
@@ -140,7 +165,10 @@ def test_what_entered_forward_outweighs_what_the_encoder_promises(monkeypatch, t
         }
         for i, m, y in double
     ]
-    assert offences(measure(monkeypatch, tmp_path, right, observed=batch)) == {"bos_wrong": 2, "observed_unknown": 2}
+    assert offences(measure(monkeypatch, tmp_path, right, observed=batch)) == {
+        "bos_wrong": 2,
+        "observed_unknown": 2,
+    }
 
 
 def test_a_masked_eos_is_seen_in_forward(monkeypatch, tmp_path):
@@ -184,7 +212,13 @@ def bert(row):
 )
 def test_classification_rows(monkeypatch, tmp_path, change, faults):
     result = measure(
-        monkeypatch, tmp_path, lambda r: change(bert(r)), CLASSES, Bert(), "classification", [bert(CLASSES[0])]
+        monkeypatch,
+        tmp_path,
+        lambda r: change(bert(r)),
+        CLASSES,
+        Bert(),
+        "classification",
+        [bert(CLASSES[0])],
     )
     found = offences(result)
     found.pop("observed_unknown", None)
@@ -199,7 +233,9 @@ def test_no_rows_of_the_task_is_not_run(monkeypatch, tmp_path):
 class BertOfPairs(Bert):
     def __call__(self, text, pair=None, truncation=False, max_length=None):
         ids = super().__call__(text)["input_ids"]
-        return {"input_ids": ids if pair is None else [*ids, *(10 + len(w) for w in pair.split()), 6]}
+        return {
+            "input_ids": ids if pair is None else [*ids, *(10 + len(w) for w in pair.split()), 6]
+        }
 
     def num_special_tokens_to_add(self, pair):
         return 3 if pair else 2
@@ -208,11 +244,19 @@ class BertOfPairs(Bert):
 PAIRS = [{"id": str(n), "text": "a bb", "pair": "c" * n, "label": n % 2} for n in range(1, 6)]
 
 
-@pytest.mark.parametrize(("joined", "faults"), [([5, 11, 12, 6, 13, 6], {}), ([5, 11, 12, 13, 6], {"bos_wrong": 5.0, "prefix_violations": 5.0})])
+@pytest.mark.parametrize(
+    ("joined", "faults"),
+    [
+        ([5, 11, 12, 6, 13, 6], {}),
+        ([5, 11, 12, 13, 6], {"bos_wrong": 5.0, "prefix_violations": 5.0}),
+    ],
+)
 def test_a_pair_has_one_separator_behind_each_of_its_texts(monkeypatch, tmp_path, joined, faults):
     def encode(row):
         ids = [10 + len(row["pair"]) if i == 13 else i for i in joined]
         return {"input_ids": ids, "attention_mask": [1] * len(ids), "labels": row["label"]}
 
-    report = measure(monkeypatch, tmp_path, encode, rows=PAIRS, tokenizer=BertOfPairs(), task="classification")
+    report = measure(
+        monkeypatch, tmp_path, encode, rows=PAIRS, tokenizer=BertOfPairs(), task="classification"
+    )
     assert {name: seen[0] for name, seen in report["values"].items() if seen[0]} == faults

@@ -25,11 +25,15 @@ def test_a_stored_tensor_too_many_is_counted(clean, tmp_path):
 def test_memory_is_the_rise_above_the_start(clean, tmp_path):
     runs = [copied(clean, tmp_path / name) for name in ("lora", "full")]
     for run, peak in zip(runs, (300, 500), strict=True):
-        (run.path / "memory.json").write_text(json.dumps({"rss_before_model": 10**6, "peak_rss": (1 + peak) * 10**6, "cuda_peak": 0}))
+        (run.path / "memory.json").write_text(
+            json.dumps({"rss_before_model": 10**6, "peak_rss": (1 + peak) * 10**6, "cuda_peak": 0})
+        )
     assert value(cost.memory(*runs), "ratio_to_full") == 0.6
     assert cost.memory(*runs)["vetoes"] == []
     for peak in (10**6, 10**6 + 1000):
-        run = copied(runs[0], tmp_path / f"x{peak}", memory=lambda c, peak=peak: c.update(peak_rss=peak))
+        run = copied(
+            runs[0], tmp_path / f"x{peak}", memory=lambda c, peak=peak: c.update(peak_rss=peak)
+        )
         assert "not recorded" in cost.memory(runs[0], run)["vetoes"][0]
 
 
@@ -37,7 +41,9 @@ def test_memory_is_compared_at_one_size_of_micro_batch(clean, tmp_path):
     other = copied(clean, tmp_path / "other")
     (other.path / "memory.json").write_text(json.dumps({"rss_before_model": 0, "peak_rss": 10**9}))
     own = copied(other, tmp_path / "own")
-    lines = [line | {"micro_batches": 2 * line["micro_batches"]} for line in other.lines("trace.jsonl")]
+    lines = [
+        line | {"micro_batches": 2 * line["micro_batches"]} for line in other.lines("trace.jsonl")
+    ]
     (other.path / "trace.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert cost.memory(own, own)["vetoes"] == []
     assert "rows per micro-batch" in cost.memory(own, other)["vetoes"][0]
@@ -78,8 +84,12 @@ def test_two_copies_that_differ_veto_the_host(clean, monkeypatch):
     assert "host busy" in cost.latency(clean, blocks=6, most=8, warmup=1)["vetoes"][0]
 
 
-@pytest.mark.parametrize(("noise", "blocks", "quiet"), [(0, 6, True), (9, 21, True), (10**9, 36, False)])
-def test_a_restless_host_is_given_more_blocks_and_then_not_believed(clean, monkeypatch, noise, blocks, quiet):
+@pytest.mark.parametrize(
+    ("noise", "blocks", "quiet"), [(0, 6, True), (9, 21, True), (10**9, 36, False)]
+)
+def test_a_restless_host_is_given_more_blocks_and_then_not_believed(
+    clean, monkeypatch, noise, blocks, quiet
+):
     calls = [0]
 
     def clocked(_model, _batch):

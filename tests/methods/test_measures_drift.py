@@ -47,7 +47,11 @@ def test_every_layer_is_told_the_embedding_first(seen):
 
 
 def test_rows_and_position_of_the_recipe_count(clean, tmp_path):
-    other_token = copied(clean, tmp_path / "last", recipe=lambda r: r.update(study={"position": "last", "drift_rows": 30}))
+    other_token = copied(
+        clean,
+        tmp_path / "last",
+        recipe=lambda r: r.update(study={"position": "last", "drift_rows": 30}),
+    )
     found = drift.of_run(other_token)
     assert found["counts"]["rows"] == 30
     assert found["values"]["drift"] != drift.of_run(other_token, position="mean")["values"]["drift"]
@@ -69,7 +73,12 @@ def test_rows_out_of_step_are_vetoed_and_found_at_the_floor(clean, monkeypatch):
     base = forward.base(clean)
     of = sample(clean.recipe, models.load_tokenizer(clean.recipe), count=40)
     monkeypatch.setattr(representations.Writer, "put", shifted)
-    assert representations.disagreement(base, of, representations.extract(base, of, clean.path / "x.safetensors")) > 0.1
+    assert (
+        representations.disagreement(
+            base, of, representations.extract(base, of, clean.path / "x.safetensors")
+        )
+        > 0.1
+    )
     (clean.path / "x.safetensors").unlink()
     assert any("mixed up" in veto for veto in drift.of_run(clean, rows=40)["vetoes"])
 
@@ -106,7 +115,9 @@ def test_seeds_on_other_rows_are_not_compared(clean, other, tmp_path):
     shutil.copytree(other.data, moved)
     lines = (moved / "test.jsonl").read_text().splitlines()
     (moved / "test.jsonl").write_text("\n".join(lines[::-1]) + "\n")
-    elsewhere = copied(other, tmp_path / "elsewhere", recipe=lambda r: r["data"].update(path=str(moved)))
+    elsewhere = copied(
+        other, tmp_path / "elsewhere", recipe=lambda r: r["data"].update(path=str(moved))
+    )
     with pytest.raises(NotObservable, match="same rows"):
         drift.between(clean, elsewhere, rows=40)
 
@@ -126,7 +137,10 @@ def told(clean, tmp_path):
     points = [trajectory.trajectory_point(model, base, of) for model in (begin, half, end)]
     lines = [trajectory.line(20 * n, 0.5 + 0.1 * n, point) for n, point in enumerate(points)]
     dev = tasks.evaluation_digest(rows.read(run.data, "dev")[:5])
-    said = json.dumps({"rows": of.digest, "position": of.position, "scored": dev, "dev_rows": 5}) + "\n"
+    said = (
+        json.dumps({"rows": of.digest, "position": of.position, "scored": dev, "dev_rows": 5})
+        + "\n"
+    )
     (run.path / "drift.jsonl").write_text(said + "".join(lines))
     return run
 
@@ -139,14 +153,18 @@ def test_a_trajectory_is_told_point_by_point(told, seen):
     assert found["values"]["dev_score"] == pytest.approx([0.5, 0.6, 0.7])
     assert found["arrays"]["step"] == [0, 20, 40]
     assert [len(row) for row in found["arrays"]["cka_debiased"]] == [3, 3, 3]
-    assert found["arrays"]["cka_debiased"][2][2] == pytest.approx(seen["arrays"]["cka_debiased"][2], abs=1e-6)
+    assert found["arrays"]["cka_debiased"][2][2] == pytest.approx(
+        seen["arrays"]["cka_debiased"][2], abs=1e-6
+    )
     assert found["vetoes"] == []
 
 
 def rewritten(run: RunFolder, edit) -> RunFolder:
     said, *points = run.lines("drift.jsonl")
     edit(points)
-    (run.path / "drift.jsonl").write_text("".join(json.dumps(line) + "\n" for line in (said, *points)))
+    (run.path / "drift.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in (said, *points))
+    )
     return run
 
 
@@ -162,10 +180,14 @@ def test_a_trajectory_that_does_not_hold_together_is_vetoed(told, edit, word):
     assert any(word in veto for veto in drift.trajectory(rewritten(told, edit))["vetoes"])
 
 
-@pytest.mark.parametrize("said", [{"dev_rows": 4}, {"scored": "digest of test rows"}, {"scored": None}])
+@pytest.mark.parametrize(
+    "said", [{"dev_rows": 4}, {"scored": "digest of test rows"}, {"scored": None}]
+)
 def test_looks_that_were_not_scored_on_dev_are_vetoed(told, said):
     first, *points = told.lines("drift.jsonl")
-    (told.path / "drift.jsonl").write_text("".join(json.dumps(line) + "\n" for line in ({**first, **said}, *points)))
+    (told.path / "drift.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in ({**first, **said}, *points))
+    )
     assert any("selection must see dev alone" in veto for veto in drift.trajectory(told)["vetoes"])
 
 
@@ -191,17 +213,26 @@ def test_intruders_of_low_rank_equal_those_of_the_merged_matrix(clean):
     merged, base = models.merged(forward.trained(clean)), forward.base(clean)
     names = sorted(expected.target_modules(clean.recipe, base))
     for name, row in zip(names, found["arrays"]["best match"], strict=True):
-        before, after = (dict(model.named_modules())[name].weight.detach().double() for model in (base, merged))
+        before, after = (
+            dict(model.named_modules())[name].weight.detach().double() for model in (base, merged)
+        )
         u0, u1 = (torch.linalg.svd(w)[0] for w in (before, after))
         assert row == pytest.approx((u0.T @ u1[:, :5]).abs().amax(0).tolist(), abs=1e-4)
-    assert drift.intruder_dimensions(clean, top=5, epsilon=1.1)["values"]["intruder_dimensions"] == [5.0] * 4
+    assert (
+        drift.intruder_dimensions(clean, top=5, epsilon=1.1)["values"]["intruder_dimensions"]
+        == [5.0] * 4
+    )
 
 
 def test_full_fine_tuning_is_compared_matrix_by_matrix(clean, tmp_path):
-    run = copied(clean, tmp_path / "full", recipe=lambda r: r.update(method={"name": "full", "config": {}}))
+    run = copied(
+        clean, tmp_path / "full", recipe=lambda r: r.update(method={"name": "full", "config": {}})
+    )
     shutil.rmtree(run.artifact)
     models.merged(forward.trained(clean)).save_pretrained(run.artifact)
     full = drift.intruder_dimensions(run, top=5)
     low = drift.intruder_dimensions(clean, top=5)
-    for wanted, found in zip(*(sorted(one["arrays"]["best match"]) for one in (low, full)), strict=True):
+    for wanted, found in zip(
+        *(sorted(one["arrays"]["best match"]) for one in (low, full)), strict=True
+    ):
         assert found == pytest.approx(wanted, abs=1e-4)

@@ -15,10 +15,27 @@ LINES = {"flops": (2.0, 1.0), "memory_bytes": (1.0, 3.0), "latency_s": (0.05, 0.
 
 
 def asked(**budgets):
-    layout = Layout(tuple(Layer(f"m.{n}", {"q": (HIDDEN, HIDDEN)}, ("", HIDDEN), None) for n in range(LAYERS)), HIDDEN, 5000, 10)
-    spectra = {"lora": [[n, "q", [4.0 - n, 2.0, 1.0, 0.5]] for n in range(LAYERS)], "adapter": [], "prefix": []}
+    layout = Layout(
+        tuple(Layer(f"m.{n}", {"q": (HIDDEN, HIDDEN)}, ("", HIDDEN), None) for n in range(LAYERS)),
+        HIDDEN,
+        5000,
+        10,
+    )
+    spectra = {
+        "lora": [[n, "q", [4.0 - n, 2.0, 1.0, 0.5]] for n in range(LAYERS)],
+        "adapter": [],
+        "prefix": [],
+    }
     model = CostModel(BASE, {"lora": LINES}).plain()
-    return json.dumps({"layout": layout.plain(), "spectra": spectra, "menu": asdict(Menu(("q",), (1, 2, 4), (), ())), "budgets": budgets, "model": model})
+    return json.dumps(
+        {
+            "layout": layout.plain(),
+            "spectra": spectra,
+            "menu": asdict(Menu(("q",), (1, 2, 4), (), ())),
+            "budgets": budgets,
+            "model": model,
+        }
+    )
 
 
 WIDE = {"parameters": 400.0, "flops": 900.0, "memory_bytes": 900.0, "latency_s": 0.9}
@@ -32,15 +49,31 @@ def test_every_budget_that_is_halved_is_heeded():
     assert all(0 <= share <= 1 for share in found["counts"].values())
 
 
-@pytest.mark.parametrize(("heeded", "ignored"), [(("parameters",), {"flops", "memory_bytes", "latency_s"}), (("parameters", "flops"), {"memory_bytes", "latency_s"}),
-                                                 ((), set(WIDE))])  # fmt: skip
+@pytest.mark.parametrize(
+    ("heeded", "ignored"),
+    [
+        (("parameters",), {"flops", "memory_bytes", "latency_s"}),
+        (("parameters", "flops"), {"memory_bytes", "latency_s"}),
+        ((), set(WIDE)),
+    ],
+)
 def test_a_planner_that_looks_at_some_budgets_alone_is_seen(monkeypatch, heeded, ignored):
     """None of the budgets binds at first: the plan itself is the same."""
     sound, real = layerlens_plan.plan(None, asked(**WIDE))["digests"], layerlens_plan.exact
-    monkeypatch.setattr(layerlens_plan, "exact", lambda some, budgets: real(some, {cost: limit if cost in heeded else WIDE[cost] for cost, limit in budgets.items()}))
+    monkeypatch.setattr(
+        layerlens_plan,
+        "exact",
+        lambda some, budgets: real(
+            some, {cost: limit if cost in heeded else WIDE[cost] for cost, limit in budgets.items()}
+        ),
+    )
     assert layerlens_plan.plan(None, asked(**WIDE))["digests"] == sound
     found = layerlens_plan.tightened(None, asked(**WIDE))
-    seen = {cost for cost in WIDE if any(f"half of the plan's {cost} was" in line for line in found["findings"])}
+    seen = {
+        cost
+        for cost in WIDE
+        if any(f"half of the plan's {cost} was" in line for line in found["findings"])
+    }
     assert seen <= ignored
     assert found["values"]["ignored"] == [float(len(seen))]
     assert seen

@@ -21,7 +21,12 @@ def retraced(run, folder, edit):
 def test_the_planned_schedule_is_met(clean):
     report = schedule.lr(clean)
     assert value(report, "lr_error") < 1e-12
-    assert value(report, "steps_off") == value(report, "rows_off") == value(report, "peak_lr_missing") == 0
+    assert (
+        value(report, "steps_off")
+        == value(report, "rows_off")
+        == value(report, "peak_lr_missing")
+        == 0
+    )
 
 
 def test_a_schedule_stepped_too_often_is_seen(clean, tmp_path):
@@ -48,7 +53,10 @@ def test_clipping_that_was_left_out_or_too_hard_is_counted_by_step(clean, tmp_pa
     assert value(schedule.lr(retraced(clean, tmp_path / "run", unclipped)), "clip_off") == 2
 
 
-@pytest.mark.parametrize(("seen", "declared", "off"), [([0.0], 0.0, 0), ([0.0, 0.1], 0.1, 0), ([0.1], 0.0, 1), ([0.0], 0.1, 1), ([0.05], 0.1, 2)])
+@pytest.mark.parametrize(
+    ("seen", "declared", "off"),
+    [([0.0], 0.0, 0), ([0.0, 0.1], 0.1, 0), ([0.1], 0.0, 1), ([0.0], 0.1, 1), ([0.05], 0.1, 2)],
+)
 def test_every_group_decays_as_declared_or_not_at_all(seen, declared, off):
     assert len(schedule.decay_off(seen, declared)) == off
 
@@ -56,16 +64,31 @@ def test_every_group_decays_as_declared_or_not_at_all(seen, declared, off):
 ADAMW = ["AdamW", [0.9, 0.999], 1e-8, None]
 
 
-@pytest.mark.parametrize(("seen", "declared", "told"), [
-    ([ADAMW], {}, []),
-    ([["AdamW", [0.999, 0.9], 1e-8, None]], {}, ["betas [0.999, 0.9], the recipe says [0.9, 0.999]"]),
-    ([ADAMW, ["AdamW", [0.9, 0.999], 1e-6, None]], {}, ["epsilon 1e-06, the recipe says 1e-08"]),
-    ([ADAMW], {"betas": [0.9, 0.95]}, ["betas [0.9, 0.999], the recipe says [0.9, 0.95]"]),
-    ([["Adafactor", None, [1e-30, 1e-3], None]], {}, ["the optimizer is Adafactor, the recipe says adamw"]),
-    ([["Adafactor", None, [1e-30, 1e-3], None]], {"optimizer": "adafactor"}, []),
-    ([["SGD", None, None, 0.9]], {"optimizer": "sgd"}, ["momentum 0.9, the recipe says 0.0"]),
-    ([["SGD", None, None, 0.9]], {"optimizer": "sgd", "momentum": 0.9}, []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("seen", "declared", "told"),
+    [
+        ([ADAMW], {}, []),
+        (
+            [["AdamW", [0.999, 0.9], 1e-8, None]],
+            {},
+            ["betas [0.999, 0.9], the recipe says [0.9, 0.999]"],
+        ),
+        (
+            [ADAMW, ["AdamW", [0.9, 0.999], 1e-6, None]],
+            {},
+            ["epsilon 1e-06, the recipe says 1e-08"],
+        ),
+        ([ADAMW], {"betas": [0.9, 0.95]}, ["betas [0.9, 0.999], the recipe says [0.9, 0.95]"]),
+        (
+            [["Adafactor", None, [1e-30, 1e-3], None]],
+            {},
+            ["the optimizer is Adafactor, the recipe says adamw"],
+        ),
+        ([["Adafactor", None, [1e-30, 1e-3], None]], {"optimizer": "adafactor"}, []),
+        ([["SGD", None, None, 0.9]], {"optimizer": "sgd"}, ["momentum 0.9, the recipe says 0.0"]),
+        ([["SGD", None, None, 0.9]], {"optimizer": "sgd", "momentum": 0.9}, []),
+    ],
+)
 def test_the_optimizer_is_the_declared_one_in_every_group(seen, declared, told):
     assert schedule.optimizer_off(seen, declared) == told
 
@@ -83,7 +106,11 @@ def test_a_row_seen_twice_in_one_epoch_is_counted(clean, tmp_path):
     assert value(schedule.lr(clean), "rows_repeated") == 0
     run = copied(clean, tmp_path / "run")
     batches = load_file(run.path / "batches.safetensors")
-    again = {name.replace("step1.", "step2."): tensor.clone() for name, tensor in batches.items() if name.startswith("step1.")}
+    again = {
+        name.replace("step1.", "step2."): tensor.clone()
+        for name, tensor in batches.items()
+        if name.startswith("step1.")
+    }
     kept = {name: tensor for name, tensor in batches.items() if not name.startswith("step2.")}
     save_file({**kept, **again}, run.path / "batches.safetensors")
     rows = sum(len(tensor) for name, tensor in again.items() if name.endswith("input_ids"))
@@ -101,7 +128,15 @@ def test_a_tensor_that_falls_silent_is_a_share_of_its_steps(clean, tmp_path):
 
 
 def test_accumulated_gradients_are_read(clean, tmp_path):
-    seen = {"norm_ratio": "8.0", "cosine": "1.0", "worst": "x", "max_rel_error": "7", "micro_batches": 8, "tensors": 3, "slopes": ["1.1", "1.0"]}
+    seen = {
+        "norm_ratio": "8.0",
+        "cosine": "1.0",
+        "worst": "x",
+        "max_rel_error": "7",
+        "micro_batches": 8,
+        "tensors": 3,
+        "slopes": ["1.1", "1.0"],
+    }
     run = copied(clean, tmp_path / "run")
     (run.path / "gradients.json").write_text(json.dumps(seen))
     assert value(learning.gradient_accumulation(run), "norm_ratio_error") == 7
@@ -127,7 +162,30 @@ def test_a_spike_a_nan_and_a_divergence_are_seen(clean, tmp_path):
 
 
 def test_a_run_that_is_wild_from_its_second_step_cannot_hide_in_its_own_noise(clean, tmp_path):
-    wild = [0.69, 0.71, 0.57, 5.99, 5.98, 11.7, 11.3, 14.4, 23.8, 14.5, 28.4, 21.1, 30.6, 14.3, 12.4, 6.2, 2.6, 4.4, 5.5, 4.8, 1.2, 11.2]
+    wild = [
+        0.69,
+        0.71,
+        0.57,
+        5.99,
+        5.98,
+        11.7,
+        11.3,
+        14.4,
+        23.8,
+        14.5,
+        28.4,
+        21.1,
+        30.6,
+        14.3,
+        12.4,
+        6.2,
+        2.6,
+        4.4,
+        5.5,
+        4.8,
+        1.2,
+        11.2,
+    ]
 
     def explode(lines):
         del lines[len(wild) :]
@@ -195,7 +253,9 @@ def test_a_resumed_run_is_compared_from_where_it_went_on(clean, tmp_path):
 
 
 def test_a_loss_of_nothing_and_a_negative_one_are_no_stable_curve(clean, tmp_path):
-    nothing = retraced(clean, tmp_path / "nothing", lambda lines: [line.update(loss=0.0) for line in lines])
+    nothing = retraced(
+        clean, tmp_path / "nothing", lambda lines: [line.update(loss=0.0) for line in lines]
+    )
     assert value(learning.curve(nothing), "late_over_early") == float("inf")
     negative = retraced(clean, tmp_path / "negative", lambda lines: lines[7].update(loss=-1.0))
     assert value(learning.curve(negative), "nonfinite") == 1
@@ -212,7 +272,11 @@ def test_scored_rows_that_were_trained_on_are_counted(clean, monkeypatch):
 
 
 def test_a_control_that_was_not_trained_does_not_fall(clean, tmp_path):
-    idle = retraced(clean, tmp_path / "idle", lambda lines: [line.update(loss=0.69 + 0.01 * (n % 3)) for n, line in enumerate(lines)])
+    idle = retraced(
+        clean,
+        tmp_path / "idle",
+        lambda lines: [line.update(loss=0.69 + 0.01 * (n % 3)) for n, line in enumerate(lines)],
+    )
     assert value(learning.overfit(clean, idle, heldout_rows=8), "control_fall") > 0.9
     assert value(learning.overfit(clean, clean, heldout_rows=8), "control_fall") < 0.9
 
@@ -228,7 +292,14 @@ def test_what_was_saved_is_compared_as_well(clean, tmp_path):
 
 
 def test_a_loop_that_ends_after_one_step_shows_nothing_of_zeroing(clean, tmp_path):
-    seen = {"norm_ratio": "1", "cosine": "1", "worst": "x", "max_rel_error": "0", "micro_batches": 4, "slopes": ["1", "1"]}
+    seen = {
+        "norm_ratio": "1",
+        "cosine": "1",
+        "worst": "x",
+        "max_rel_error": "0",
+        "micro_batches": 4,
+        "slopes": ["1", "1"],
+    }
     run = copied(clean, tmp_path / "run")
     (run.path / "gradients.json").write_text(json.dumps(seen))
     assert "second step" in learning.gradient_accumulation(run)["vetoes"][0]

@@ -40,20 +40,28 @@ def test_trained_biases_are_not_switched_off(folders, tmp_path):
 
 def test_a_random_start_is_seen(folders, tmp_path):
     _, base, data = folders
-    run = tiny_runs.train(tmp_path / "run", tiny_runs.recipe(base, data, steps=3, init_lora_weights=False))
+    run = tiny_runs.train(
+        tmp_path / "run", tiny_runs.recipe(base, data, steps=3, init_lora_weights=False)
+    )
     assert value(parity.fresh_init(run), "logit_difference") > 1e-2
 
 
 def test_an_unfrozen_backbone_is_lost_in_the_artefact(folders, tmp_path):
     _, base, data = folders
-    run = tiny_runs.train(tmp_path / "run", tiny_runs.recipe(base, data), lambda model: model.requires_grad_(True))
+    run = tiny_runs.train(
+        tmp_path / "run", tiny_runs.recipe(base, data), lambda model: model.requires_grad_(True)
+    )
     report = parity.save_reload(run)
     assert value(report, "artifact_missing") > 20
     assert value(report, "logit_difference_over_effect") > 1e-2
 
 
 def test_an_edited_strength_and_a_pickle_are_seen(clean, tmp_path):
-    run = copied(clean, tmp_path / "run", **{"artifact/adapter_config": lambda content: content.update(lora_alpha=16)})
+    run = copied(
+        clean,
+        tmp_path / "run",
+        **{"artifact/adapter_config": lambda content: content.update(lora_alpha=16)},
+    )
     (run.artifact / "training_args.bin").write_bytes(b"\x80\x04.")
     report = parity.save_reload(run)
     assert value(report, "logit_difference_over_effect") > 1e-2
@@ -69,7 +77,10 @@ def test_a_stored_tensor_that_was_not_trained_to_that_value_is_seen(clean, tmp_p
     assert value(parity.save_reload(run), "artifact_missing") == 1
 
 
-@pytest.mark.parametrize(("part", "metric", "seen"), [("query.weight", "delta_error", 0.005), ("pooler.dense.weight", "outside_changed", 0)])
+@pytest.mark.parametrize(
+    ("part", "metric", "seen"),
+    [("query.weight", "delta_error", 0.005), ("pooler.dense.weight", "outside_changed", 0)],
+)
 def test_a_wrong_merge_is_seen(clean, monkeypatch, part, metric, seen):
     honest = models.merged
 
@@ -90,7 +101,9 @@ def test_noise_in_evaluation_is_seen(clean, monkeypatch):
 
     def noisy(run, head_seed):
         model = honest(run, head_seed)
-        model.get_base_model().classifier.register_forward_hook(lambda _m, _i, out: out + torch.rand_like(out))
+        model.get_base_model().classifier.register_forward_hook(
+            lambda _m, _i, out: out + torch.rand_like(out)
+        )
         return model
 
     monkeypatch.setattr(models, "load_trained", noisy)
@@ -103,7 +116,9 @@ def test_a_model_that_sees_its_padding_is_caught(clean, monkeypatch):
     def wide(run, head_seed):
         model = honest(run, head_seed)
         inner = model.forward
-        model.forward = lambda **given: inner(**given | {"attention_mask": torch.ones_like(given["attention_mask"])})
+        model.forward = lambda **given: inner(
+            **given | {"attention_mask": torch.ones_like(given["attention_mask"])}
+        )
         return model
 
     monkeypatch.setattr(models, "load_trained", wide)

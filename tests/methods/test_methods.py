@@ -13,21 +13,33 @@ from gonogo.methods.run import NotObservable, Run, RunFolder
 from tests.methods import small_models
 
 CASES = [
-    ("lora", {}), ("lora", {"use_rslora": True}), ("lora", {"use_dora": True}), ("lora", {"init_lora_weights": False}),
-    ("lora", {"init_lora_weights": "pissa"}), ("lora", {"init_lora_weights": "olora"}),
-    ("bottleneck", {}), ("bottleneck", {"style": "pfeiffer"}), ("prefix", {}), ("head", {}), ("full", {}),
-]  # fmt: skip
+    ("lora", {}),
+    ("lora", {"use_rslora": True}),
+    ("lora", {"use_dora": True}),
+    ("lora", {"init_lora_weights": False}),
+    ("lora", {"init_lora_weights": "pissa"}),
+    ("lora", {"init_lora_weights": "olora"}),
+    ("bottleneck", {}),
+    ("bottleneck", {"style": "pfeiffer"}),
+    ("prefix", {}),
+    ("head", {}),
+    ("full", {}),
+]
 
 
 def batch_of(recipe: dict) -> dict[str, torch.Tensor]:
     tokenizer = models.load_tokenizer(recipe)
-    return rows.collate(rows.encode(rows.read(recipe["data"]["path"], "test")[:6], tokenizer, recipe), tokenizer)
+    return rows.collate(
+        rows.encode(rows.read(recipe["data"]["path"], "test")[:6], tokenizer, recipe), tokenizer
+    )
 
 
 @torch.no_grad()
 def logits(model, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     return (
-        model(**batch).logits[:, -batch["input_ids"].shape[1] :] if batch["labels"].dim() > 1 else model(**batch).logits
+        model(**batch).logits[:, -batch["input_ids"].shape[1] :]
+        if batch["labels"].dim() > 1
+        else model(**batch).logits
     )
 
 
@@ -100,10 +112,16 @@ def test_places_of_both_styles(bert, llama, data):
         assert (len(places(model, "houlsby")), len(places(model, "pfeiffer"))) == expected
 
 
-@pytest.mark.parametrize(("name", "field", "near"), [
-    ("lora", "lora_alhpa", "lora_alpha"), ("bottleneck", "sizes", "size"), ("prefix", "num_virtual_token",
-    "num_virtual_tokens"), ("head", "module", "modules"), ("full", "r", "known are"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "field", "near"),
+    [
+        ("lora", "lora_alhpa", "lora_alpha"),
+        ("bottleneck", "sizes", "size"),
+        ("prefix", "num_virtual_token", "num_virtual_tokens"),
+        ("head", "module", "modules"),
+        ("full", "r", "known are"),
+    ],
+)
 def test_an_unknown_field_is_refused_with_the_near_one(name, field, near):
     module = import_module(METHODS[name])
     with pytest.raises(ValueError, match=near):
@@ -130,7 +148,9 @@ def test_configs_are_frozen():
 def test_a_missing_head_is_drawn_from_its_own_seed(bert, data):
     recipe = small_models.recipe(bert, data)
     state = torch.get_rng_state()
-    one, same, other = (models.load_base(recipe, head_seed=seed).classifier.weight for seed in (1, 1, 2))
+    one, same, other = (
+        models.load_base(recipe, head_seed=seed).classifier.weight for seed in (1, 1, 2)
+    )
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
     assert torch.equal(torch.get_rng_state(), state)

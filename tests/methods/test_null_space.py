@@ -76,7 +76,9 @@ def test_the_projector_is_one(old):
 
 def test_an_exact_null_space_of_known_axes():
     found = null_space.null_space(torch.diag(torch.tensor([4.0, 1.0, 0.039, 0.0])), 0.01)
-    torch.testing.assert_close(found.projector, torch.diag(torch.tensor([0.0, 0, 1, 1], dtype=torch.float64)))
+    torch.testing.assert_close(
+        found.projector, torch.diag(torch.tensor([0.0, 0, 1, 1], dtype=torch.float64))
+    )
     assert found.leak == pytest.approx(0.039, rel=1e-6)
     assert found.leak_share == pytest.approx(0.039 / 5.039, rel=1e-6)
 
@@ -89,7 +91,9 @@ def test_an_approximate_null_space_leaks_no_more_than_it_says(draw, threshold):
     found = null_space.null_space(c, threshold)
     largest = float(torch.linalg.eigvalsh(c)[-1])
     assert float(torch.linalg.matrix_norm(c @ found.projector, ord=2)) <= threshold * largest
-    assert found.leak == pytest.approx(float((inputs @ found.projector).square().sum(1).mean()), rel=1e-9)
+    assert found.leak == pytest.approx(
+        float((inputs @ found.projector).square().sum(1).mean()), rel=1e-9
+    )
     change = torch.randn(OUT, D, generator=draw, dtype=torch.float64)
     leaked = float((inputs @ (change @ found.projector).T).square().sum(1).mean())
     assert 0 < leaked <= float(torch.linalg.matrix_norm(change, ord=2)) ** 2 * found.leak
@@ -114,7 +118,9 @@ def test_the_span_of_stored_gradients_is_not_the_span_of_inputs(old, fresh, draw
     """Steps kept out of the leading right singular vectors of old gradients still change the old answers, also after Adam."""
     layer = torch.randn(OUT, D, generator=draw, dtype=torch.float64)
     errors = torch.randn(200, OUT, generator=draw, dtype=torch.float64)
-    stored = torch.stack([(e[:, None] * x[None]).flatten() for e, x in zip(errors[:4], old[:4], strict=True)]).reshape(-1, D)
+    stored = torch.stack(
+        [(e[:, None] * x[None]).flatten() for e, x in zip(errors[:4], old[:4], strict=True)]
+    ).reshape(-1, D)
     leading = torch.linalg.svd(stored, full_matrices=False)[2][: RANK - 2]
     span = torch.eye(D, dtype=torch.float64) - leading.T @ leading
     change = torch.randn(OUT, D, generator=draw, dtype=torch.float64)
@@ -125,7 +131,10 @@ def test_the_span_of_stored_gradients_is_not_the_span_of_inputs(old, fresh, draw
 
 def test_a_projected_lora_factor_says_nothing_of_old_inputs(old, draw):
     p = null_space.null_space(covariance(old), 1e-10).projector
-    a, b = torch.randn(3, D, generator=draw, dtype=torch.float64), torch.randn(OUT, 3, generator=draw, dtype=torch.float64)
+    a, b = (
+        torch.randn(3, D, generator=draw, dtype=torch.float64),
+        torch.randn(OUT, 3, generator=draw, dtype=torch.float64),
+    )
     start = project_step(torch.zeros_like(a), a, p)
     later = project_step(start, start + torch.randn(3, D, generator=draw, dtype=torch.float64), p)
     assert float((old @ later.T @ b.T).abs().max()) < 1e-11
@@ -142,15 +151,18 @@ def test_a_single_precision_weight_stays_one(old, draw):
     assert torch.equal(project_step(before, after, torch.eye(D, dtype=torch.float64)), after)
 
 
-@pytest.mark.parametrize(("act", "said"), [
-    (lambda: InputCovariance(3).matrix, "no input was added"),
-    (lambda: InputCovariance(3).add(torch.zeros(2, 4)), "own inputs"),
-    (lambda: InputCovariance(2).add(torch.tensor([[1.0, torch.nan]])), "inf or nan"),
-    (lambda: null_space.null_space(torch.eye(2), 1.0), "share of the largest"),
-    (lambda: null_space.null_space(torch.zeros(2, 2), 0.1), "above 0"),
-    (lambda: null_space.null_space(torch.zeros(2, 3), 0.1), "square"),
-    (lambda: project_step(torch.zeros(3, 2), torch.zeros(3, 2), torch.eye(3)), "input side"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda: InputCovariance(3).matrix, "no input was added"),
+        (lambda: InputCovariance(3).add(torch.zeros(2, 4)), "own inputs"),
+        (lambda: InputCovariance(2).add(torch.tensor([[1.0, torch.nan]])), "inf or nan"),
+        (lambda: null_space.null_space(torch.eye(2), 1.0), "share of the largest"),
+        (lambda: null_space.null_space(torch.zeros(2, 2), 0.1), "above 0"),
+        (lambda: null_space.null_space(torch.zeros(2, 3), 0.1), "square"),
+        (lambda: project_step(torch.zeros(3, 2), torch.zeros(3, 2), torch.eye(3)), "input side"),
+    ],
+)
 def test_what_has_no_null_space_is_refused(act, said):
     with pytest.raises(ValueError, match=said):
         act()

@@ -50,7 +50,10 @@ def test_widen_pads_on_the_right():
 
 def test_the_seams_are_given_back(tmp_path):
     call, backward = nn.Module.__call__, torch.autograd.backward
-    with pytest.raises(NotObservable, match="never called a model"), Observer(tmp_path, {"task": "classification"}, {}):
+    with (
+        pytest.raises(NotObservable, match="never called a model"),
+        Observer(tmp_path, {"task": "classification"}, {}),
+    ):
         raise StopTraining
     assert nn.Module.__call__ is call
     assert torch.autograd.backward is backward

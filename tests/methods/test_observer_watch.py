@@ -24,7 +24,9 @@ def trained(folders, place, *, during: Callable | None = None, **more) -> RunFol
     place.mkdir()
     (place / "recipe.json").write_text(json.dumps(wanted))
     tokenizer, plan = models.load_tokenizer(wanted), wanted["training"]
-    model = tiny_runs.lora.wrap(models.load_base(wanted, head_seed=0), wanted["method"]["config"], 0)
+    model = tiny_runs.lora.wrap(
+        models.load_base(wanted, head_seed=0), wanted["method"]["config"], 0
+    )
     rows = tiny_runs.encode(tiny_runs.read(data, "train"), tokenizer, wanted)
     if during is not None:
         hook(model, during)
@@ -64,7 +66,11 @@ def average(model, step):
 def test_an_honest_loop_is_left_alone(folders, tmp_path):
     run = trained(folders, tmp_path / "run")
     facts = run.json("inventory.json")["watched"]
-    assert (facts["mode_changes"], facts["stale_gradients"], facts["written_elsewhere"]) == (0, 0, 0)
+    assert (facts["mode_changes"], facts["stale_gradients"], facts["written_elsewhere"]) == (
+        0,
+        0,
+        0,
+    )
     assert facts["threads"] == [torch.get_num_threads()]
     assert facts["autocast"] == ["none"]
     assert facts["optimizers"] == [["AdamW", [0.9, 0.999], 1e-8, None]]
@@ -73,12 +79,16 @@ def test_an_honest_loop_is_left_alone(folders, tmp_path):
 
 
 def test_a_gradient_that_is_never_zeroed_is_counted_by_step(folders, tmp_path):
-    run = trained(folders, tmp_path / "run", during=lambda _model, step: "keep" if step in (2, 3) else None)
+    run = trained(
+        folders, tmp_path / "run", during=lambda _model, step: "keep" if step in (2, 3) else None
+    )
     assert value(audit.gradient_flow(run), "stale_gradients") == 2
 
 
 def test_a_loop_that_stays_in_evaluation_mode_is_counted(folders, tmp_path):
-    run = trained(folders, tmp_path / "run", during=lambda model, step: model.eval() if step == 3 else None)
+    run = trained(
+        folders, tmp_path / "run", during=lambda model, step: model.eval() if step == 3 else None
+    )
     assert value(audit.config(run), "training_flags_mixed") == 1
     assert "in 6 forwards" in audit.config(run)["findings"][0]
 
@@ -88,11 +98,21 @@ def test_an_adapter_whose_scaling_changes_for_a_step_is_counted(folders, tmp_pat
         layer = next(m for m in model.modules() if isinstance(getattr(m, "scaling", None), dict))
         layer.scaling["default"] = 20.0 if step == 2 else 2.0
 
-    assert value(audit.config(trained(folders, tmp_path / "run", during=scale)), "training_flags_mixed") == 1
+    assert (
+        value(
+            audit.config(trained(folders, tmp_path / "run", during=scale)), "training_flags_mixed"
+        )
+        == 1
+    )
 
 
 def test_weights_written_beside_the_optimizer_are_counted(folders, tmp_path):
-    assert value(audit.optimizer(trained(folders, tmp_path / "run", during=average)), "written_elsewhere") == 1
+    assert (
+        value(
+            audit.optimizer(trained(folders, tmp_path / "run", during=average)), "written_elsewhere"
+        )
+        == 1
+    )
 
 
 def test_a_return_to_an_earlier_step_is_no_new_value():
@@ -113,23 +133,40 @@ def test_a_return_to_an_earlier_step_is_no_new_value():
     assert watch.written_elsewhere == 1
 
 
-def test_a_tensor_thawed_for_a_step_is_unexpected_and_one_frozen_for_a_step_is_missing(folders, tmp_path):
+def test_a_tensor_thawed_for_a_step_is_unexpected_and_one_frozen_for_a_step_is_missing(
+    folders, tmp_path
+):
     def thaw(model, step):
         weight(model, "LayerNorm").requires_grad_(step == 2)
 
     def freeze(model, step):
         weight(model, "lora_A").requires_grad_(step != 2)
 
-    assert value(audit.trainable_set(trained(folders, tmp_path / "thawed", during=thaw)), "trainable_unexpected") == 1
-    assert value(audit.trainable_set(trained(folders, tmp_path / "frozen", during=freeze)), "trainable_missing") == 1
+    assert (
+        value(
+            audit.trainable_set(trained(folders, tmp_path / "thawed", during=thaw)),
+            "trainable_unexpected",
+        )
+        == 1
+    )
+    assert (
+        value(
+            audit.trainable_set(trained(folders, tmp_path / "frozen", during=freeze)),
+            "trainable_missing",
+        )
+        == 1
+    )
 
 
-@pytest.mark.parametrize(("after", "seen"), [
-    ({"a": (1.5, 0.5), "b": (2.0, -1.0)}, False),
-    ({"a": (1.5, -0.5), "b": (2.0, -1.0)}, True),
-    ({"a": (1.0, 0.3), "b": (2.0, -1.0)}, True),
-    ({"a": (1.5, 0.5)}, True),
-])
+@pytest.mark.parametrize(
+    ("after", "seen"),
+    [
+        ({"a": (1.5, 0.5), "b": (2.0, -1.0)}, False),
+        ({"a": (1.5, -0.5), "b": (2.0, -1.0)}, True),
+        ({"a": (1.0, 0.3), "b": (2.0, -1.0)}, True),
+        ({"a": (1.5, 0.5)}, True),
+    ],
+)
 def test_only_a_common_factor_may_lie_between_backward_and_step(after, seen):
     before = {"a": (3.0, 1.0), "b": (4.0, -2.0)}
     size, total = bent(before, after)
@@ -176,7 +213,9 @@ def test_the_gradients_run_sees_the_slope_and_what_is_left_of_the_gradient(folde
     report = learning.gradient_accumulation(trained(folders, tmp_path / "clean", gradients=True))
     assert {m: v for m, (v,) in report["values"].items() if v > 1e-3} == {}, report
     assert report["vetoes"] == []
-    kept = learning.gradient_accumulation(trained(folders, tmp_path / "kept", gradients=True, during=lambda *_: "keep"))
+    kept = learning.gradient_accumulation(
+        trained(folders, tmp_path / "kept", gradients=True, during=lambda *_: "keep")
+    )
     assert value(kept, "left_behind") == 1
 
 
@@ -198,7 +237,9 @@ def test_a_gradient_scaled_inside_the_forward_is_no_slope(folders, tmp_path, mon
             output.register_hook(lambda gradient: 1.5 * gradient)
 
     def loop(model, *args):
-        next(m for n, m in model.named_modules() if n.endswith("layer.0")).register_forward_hook(lambda *a: scaled(*a[:2], a[2]))
+        next(m for n, m in model.named_modules() if n.endswith("layer.0")).register_forward_hook(
+            lambda *a: scaled(*a[:2], a[2])
+        )
         kept(model, *args)
 
     kept = tiny_runs.loop

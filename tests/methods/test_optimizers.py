@@ -13,13 +13,20 @@ def built(**training):
 
 
 def test_a_recipe_that_says_nothing_gets_adamw_as_torch_has_it():
-    group, plain = built().param_groups[0], torch.optim.AdamW(nn.Linear(2, 2).parameters(), lr=0.1, weight_decay=0.0, fused=True)
+    group, plain = (
+        built().param_groups[0],
+        torch.optim.AdamW(nn.Linear(2, 2).parameters(), lr=0.1, weight_decay=0.0, fused=True),
+    )
     assert type(built()) is torch.optim.AdamW
-    assert {k: v for k, v in group.items() if k != "params"} == {k: v for k, v in plain.param_groups[0].items() if k != "params"}
+    assert {k: v for k, v in group.items() if k != "params"} == {
+        k: v for k, v in plain.param_groups[0].items() if k != "params"
+    }
 
 
 def test_declared_settings_arrive():
-    group = built(optimizer="adam", betas=[0.8, 0.95], epsilon=1e-6, weight_decay=0.1).param_groups[0]
+    group = built(optimizer="adam", betas=[0.8, 0.95], epsilon=1e-6, weight_decay=0.1).param_groups[
+        0
+    ]
     assert (group["betas"], group["eps"], group["weight_decay"]) == ((0.8, 0.95), 1e-6, 0.1)
     assert built(optimizer="sgd", momentum=0.9).param_groups[0]["momentum"] == 0.9
 

@@ -25,9 +25,12 @@ def table(**change):
     held = {
         "need": ["audio", "audio", "both", "none", "none", "none"],
         "correct": [[0, 1, 1], [0, 1, 1], [0, 0, 1], [1, 0, 0], [1, 1, 1], [0, 0, 0]],
-        "log_p": np.zeros((6, 3)), "entropy": [0.9, 0.8, 0.7, 0.1, 0.2, 0.75], "confidence": [0.1, 0.2, 0.3, 0.9, 0.8, 0.25],
-        "features": np.eye(6), "latency": LATENCY,
-    }  # fmt: skip
+        "log_p": np.zeros((6, 3)),
+        "entropy": [0.9, 0.8, 0.7, 0.1, 0.2, 0.75],
+        "confidence": [0.1, 0.2, 0.3, 0.9, 0.8, 0.25],
+        "features": np.eye(6),
+        "latency": LATENCY,
+    }
     return Table(**held | change)
 
 
@@ -35,17 +38,36 @@ def drawn(n, seed=0, kinds=6):
     """Rows of six kinds (one-hot features), the outcome of each action certain within a kind: the best action is known."""
     kind = np.random.default_rng(seed).integers(0, kinds, n)
     six = table()
-    return Table(six.need[kind], six.correct[kind], six.log_p[kind], six.entropy[kind], six.confidence[kind], np.eye(kinds)[kind], LATENCY)
+    return Table(
+        six.need[kind],
+        six.correct[kind],
+        six.log_p[kind],
+        six.entropy[kind],
+        six.confidence[kind],
+        np.eye(kinds)[kind],
+        LATENCY,
+    )
 
 
 def test_scores_by_hand():
     seen = scores(table(), pure([2, 1, 0, 1, 0, 0], 3))
     wanted = {
-        "consultation": 3 / 6, "skip": 3 / 6, "accuracy": 3 / 6, "net_value": 3 / 6 - 2 / 6, "tokens": (8 + 4 + 4) / 6,
-        "latency_s": (0.014 + 2 * 0.012 + 3 * 0.010) / 6, "skip_audio": 0.0, "skip_both": 1.0, "skip_none": 2 / 3,
-        "accuracy_audio": 1.0, "accuracy_both": 0.0, "accuracy_none": 1 / 3, "accuracy_dependent": 2 / 3,
-        "false_consultation": 1 / 3, "missed_consultation": 1 / 3,
-    }  # fmt: skip
+        "consultation": 3 / 6,
+        "skip": 3 / 6,
+        "accuracy": 3 / 6,
+        "net_value": 3 / 6 - 2 / 6,
+        "tokens": (8 + 4 + 4) / 6,
+        "latency_s": (0.014 + 2 * 0.012 + 3 * 0.010) / 6,
+        "skip_audio": 0.0,
+        "skip_both": 1.0,
+        "skip_none": 2 / 3,
+        "accuracy_audio": 1.0,
+        "accuracy_both": 0.0,
+        "accuracy_none": 1 / 3,
+        "accuracy_dependent": 2 / 3,
+        "false_consultation": 1 / 3,
+        "missed_consultation": 1 / 3,
+    }
     assert seen == pytest.approx(wanted)
 
 
@@ -65,7 +87,9 @@ def test_a_random_gate_scores_as_a_sampled_one_does():
     consult = np.random.default_rng(1).random(rows.n) < rate
     sampled = scores(rows, pure(np.where(consult, 2, 0), 3))
     exact = scores(rows, policy.random_gate(rows, rate, 8))
-    assert all(abs(sampled[name] - exact[name]) < (0.2 if name == "tokens" else 0.02) for name in exact)
+    assert all(
+        abs(sampled[name] - exact[name]) < (0.2 if name == "tokens" else 0.02) for name in exact
+    )
 
 
 def test_consultation_and_skip_sum_to_one():
@@ -81,7 +105,9 @@ def test_the_matched_random_gate_has_the_same_rates_and_less_value():
     best = policy_scores.oracle(rows, 1.0)
     matched = policy.matched_random(best)
     assert scores(rows, matched)["tokens"] == pytest.approx(scores(rows, best)["tokens"])
-    assert scores(rows, matched)["consultation"] == pytest.approx(scores(rows, best)["consultation"])
+    assert scores(rows, matched)["consultation"] == pytest.approx(
+        scores(rows, best)["consultation"]
+    )
     assert scores(rows, matched)["net_value"] < scores(rows, best)["net_value"] - 0.1
 
 
@@ -94,12 +120,18 @@ def test_the_oracle_and_its_regret_by_hand():
     assert regret(six, policy_scores.oracle(six, 1.0), 1.0) == pytest.approx(np.zeros(6))
 
 
-@pytest.mark.parametrize(("allowance", "skipped", "value"), [(0.0, 2, 0.2), (0.34, 4, 0.75), (0.67, 5, 0.8), (1.0, 6, 0.9)])
+@pytest.mark.parametrize(
+    ("allowance", "skipped", "value"),
+    [(0.0, 2, 0.2), (0.34, 4, 0.75), (0.67, 5, 0.8), (1.0, 6, 0.9)],
+)
 def test_the_entropy_threshold_skips_as_much_as_the_allowance_lets_it(allowance, skipped, value):
     """By entropy the items come none, none, both, none, audio, audio: the drop on the three that need audio is 0, 0, 1/3, 1/3, …"""
     six = table()
     found = policy.choose_threshold(six, "entropy", allowance, 8)
-    assert (found.value, int((1 - per_item(six, found(six))["consulted"]).sum())) == (value, skipped)
+    assert (found.value, int((1 - per_item(six, found(six))["consulted"]).sum())) == (
+        value,
+        skipped,
+    )
 
 
 def test_the_confidence_threshold_is_its_mirror():
@@ -121,8 +153,15 @@ def test_a_threshold_never_parts_equal_items_and_may_consult_on_all():
 def test_the_threshold_is_the_best_of_all_by_enumeration():
     draw = np.random.default_rng(5)
     rows = drawn(80, seed=4)
-    rows = Table(rows.need, (draw.random((80, 3)) < [0.4, 0.6, 0.7]).astype(float), rows.log_p, draw.integers(0, 20, 80) / 20, rows.confidence,
-                 rows.features, LATENCY)  # fmt: skip
+    rows = Table(
+        rows.need,
+        (draw.random((80, 3)) < [0.4, 0.6, 0.7]).astype(float),
+        rows.log_p,
+        draw.integers(0, 20, 80) / 20,
+        rows.confidence,
+        rows.features,
+        LATENCY,
+    )
     on = scores(rows, policy.always(rows, 8))["accuracy_dependent"]
     skips = []
     for value in [-math.inf, *np.unique(rows.entropy)]:
@@ -145,7 +184,15 @@ def test_without_cost_it_is_always_on_where_audio_never_hurts():
     six = table()
     harmless = np.where(six.need[:, None] == "none", six.correct[:, :1], six.correct)
     kind = np.random.default_rng(0).integers(0, 6, 300)
-    rows = Table(six.need[kind], harmless[kind], six.log_p[kind], six.entropy[kind], six.confidence[kind], np.eye(6)[kind], LATENCY)
+    rows = Table(
+        six.need[kind],
+        harmless[kind],
+        six.log_p[kind],
+        six.entropy[kind],
+        six.confidence[kind],
+        np.eye(6)[kind],
+        LATENCY,
+    )
     assert scores(rows, policy.fit_bandit(rows, alpha=0.0, penalty=1e-12)(rows))["tokens"] == 8
     assert scores(rows, policy_scores.oracle(rows, 0.0))["tokens"] == 8
 
@@ -192,7 +239,10 @@ def test_the_first_multiplier_that_fails_ends_the_sequence(monkeypatch):
     """Else each further one would be a new chance to pass by luck."""
     limits, rows = iter([0.0, 0.005, 0.02, 0.0]), harmful(50, 0)
     monkeypatch.setattr(policy, "harm_limit", lambda *_: next(limits))
-    assert policy.constrain(policy.fit_bandit(rows, 0.0), rows, 0.01, 0.95, [1, 8, 4, 2]).multiplier == 4
+    assert (
+        policy.constrain(policy.fit_bandit(rows, 0.0), rows, 0.01, 0.95, [1, 8, 4, 2]).multiplier
+        == 4
+    )
 
 
 def test_a_constraint_that_cannot_be_shown_to_hold_turns_audio_off():
@@ -228,7 +278,9 @@ def test_linucb_updates_are_ridge_regressions():
     reward = policy_scores.rewards(rows, 1.0)
     for a in range(3):
         own = x[found.actions == a]
-        wanted = np.linalg.solve(own.T @ own + 0.5 * np.eye(7), own.T @ reward[found.actions == a, a])
+        wanted = np.linalg.solve(
+            own.T @ own + 0.5 * np.eye(7), own.T @ reward[found.actions == a, a]
+        )
         assert found.values.weights[:, a] == pytest.approx(wanted, abs=1e-9)
 
 
@@ -237,19 +289,36 @@ def test_the_front_rises_and_nothing_on_it_is_beaten():
     points = [(float(c), float(s), n) for n, (c, s) in enumerate(draw.integers(0, 12, (60, 2)))]
     front = pareto(points)
     assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(front))
-    beaten = {p[:2] for p in points if any(q[0] <= p[0] and q[1] >= p[1] and q[:2] != p[:2] for q in points)}
+    beaten = {
+        p[:2]
+        for p in points
+        if any(q[0] <= p[0] and q[1] >= p[1] and q[:2] != p[:2] for q in points)
+    }
     assert {p[:2] for p in front} == {p[:2] for p in points} - beaten
-    assert pareto([(1, 1, "a"), (2, 1, "b"), (0, 0, "c"), (1, 0.5, "d")]) == [(0, 0, "c"), (1, 1, "a")]
+    assert pareto([(1, 1, "a"), (2, 1, "b"), (0, 0, "c"), (1, 0.5, "d")]) == [
+        (0, 0, "c"),
+        (1, 1, "a"),
+    ]
 
 
 @pytest.mark.parametrize("mean", [0.5, 0.9])
 def test_the_lower_limit_covers_at_every_time(mean):
     """400 sequences of 300 coins: the limit may exceed the mean at ANY time in at most 10 % (Clopper-Pearson 99.9 %: 61 of 400)."""
     draw = np.random.default_rng(11)
-    missed = sum(bool((anytime_lower(draw.random(300) < mean, 0.1, 200) > mean).any()) for _ in range(400))
+    missed = sum(
+        bool((anytime_lower(draw.random(300) < mean, 0.1, 200) > mean).any()) for _ in range(400)
+    )
     assert missed <= 61
-    plain = sum(bool((np.cumsum(x) / np.arange(1, 301) - 1.2816 * math.sqrt(mean * (1 - mean)) / np.sqrt(np.arange(1, 301)) > mean).any())
-                for x in (draw.random((400, 300)) < mean))  # fmt: skip
+    plain = sum(
+        bool(
+            (
+                np.cumsum(x) / np.arange(1, 301)
+                - 1.2816 * math.sqrt(mean * (1 - mean)) / np.sqrt(np.arange(1, 301))
+                > mean
+            ).any()
+        )
+        for x in (draw.random((400, 300)) < mean)
+    )
     assert plain > 61, "a limit for one fixed time must be seen to fail here"
 
 
@@ -271,35 +340,63 @@ def test_the_lower_limit_is_ville_by_hand():
         means = [(0.5 + sum(seen[:i])) / (i + 1) for i in range(1, t)]
         spread = (0.25 + sum((x - m) ** 2 for x, m in zip(seen, means, strict=True))) / t
         stakes.append(math.sqrt(2 * math.log(1 / alpha) / (spread * t * math.log(t + 1))))
-        grid = [m for m in (k / 1000 for k in range(1, 1000)) if max(
-            math.prod(1 + min(s, 0.75 / m) * (x - m) for s, x in zip(stakes[:i], values[:i], strict=True)) for i in range(1, t + 1)) >= 1 / alpha]
+        grid = [
+            m
+            for m in (k / 1000 for k in range(1, 1000))
+            if max(
+                math.prod(
+                    1 + min(s, 0.75 / m) * (x - m)
+                    for s, x in zip(stakes[:i], values[:i], strict=True)
+                )
+                for i in range(1, t + 1)
+            )
+            >= 1 / alpha
+        ]
         wanted.append(max(grid, default=0))
     assert anytime_lower(values, alpha, 1000).tolist() == wanted
     assert wanted[-1] > 0.5
 
 
 def test_equal_values_take_the_most_tokens():
-    assert argmax(np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [2.0, 1.0, 2.0 - 1e-12]])).tolist() == [1, 2, 2]
+    assert argmax(
+        np.array([[1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [2.0, 1.0, 2.0 - 1e-12]])
+    ).tolist() == [1, 2, 2]
 
 
-@pytest.mark.parametrize(("change", "said"), [
-    ({"correct": np.zeros((5, 3))}, "one row an item"), ({"need": ["audio"] * 5 + ["image"]}, "wanted only"),
-    ({"entropy": [math.nan] * 6}, "inf or nan"), ({"correct": np.full((6, 3), 2.0)}, "outside"), ({"tokens": (4, 0, 8)}, "off"),
-    ({"features": np.zeros(6)}, "one row an item"), ({"log_p": np.full((6, 3), math.nan)}, "inf or nan"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"correct": np.zeros((5, 3))}, "one row an item"),
+        ({"need": ["audio"] * 5 + ["image"]}, "wanted only"),
+        ({"entropy": [math.nan] * 6}, "inf or nan"),
+        ({"correct": np.full((6, 3), 2.0)}, "outside"),
+        ({"tokens": (4, 0, 8)}, "off"),
+        ({"features": np.zeros(6)}, "one row an item"),
+        ({"log_p": np.full((6, 3), math.nan)}, "inf or nan"),
+    ],
+)
 def test_a_table_that_cannot_be_read_is_refused(change, said):
     with pytest.raises(ValueError, match=said):
         table(**change)
 
 
-@pytest.mark.parametrize(("act", "said"), [
-    (lambda: policy.always(table(), 12), "0, 4, 8"), (lambda: policy.random_gate(table(), 1.1, 8), "0 to 1"),
-    (lambda: policy.choose_threshold(table(), "mood", 0, 8), "entropy, confidence"), (lambda: anytime_lower([2.0], 0.1), "rescale"),
-    (lambda: policy.choose_threshold(table(need=["none"] * 6), "entropy", 0, 8), "needs audio"),
-    (lambda: policy.harm_limit(table(need=["audio"] * 6), np.eye(3)[[0] * 6], 0.95), "need none"),
-    (lambda: anytime_lower([0.5], 0), "chance of error"), (lambda: pareto([(0, math.nan)]), "not measured"),
-    (lambda: scores(table(), np.ones((6, 3))), "sum to 1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("act", "said"),
+    [
+        (lambda: policy.always(table(), 12), "0, 4, 8"),
+        (lambda: policy.random_gate(table(), 1.1, 8), "0 to 1"),
+        (lambda: policy.choose_threshold(table(), "mood", 0, 8), "entropy, confidence"),
+        (lambda: anytime_lower([2.0], 0.1), "rescale"),
+        (lambda: policy.choose_threshold(table(need=["none"] * 6), "entropy", 0, 8), "needs audio"),
+        (
+            lambda: policy.harm_limit(table(need=["audio"] * 6), np.eye(3)[[0] * 6], 0.95),
+            "need none",
+        ),
+        (lambda: anytime_lower([0.5], 0), "chance of error"),
+        (lambda: pareto([(0, math.nan)]), "not measured"),
+        (lambda: scores(table(), np.ones((6, 3))), "sum to 1"),
+    ],
+)
 def test_arguments_that_mean_nothing_are_refused(act, said):
     with pytest.raises(ValueError, match=said):
         act()

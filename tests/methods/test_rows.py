@@ -51,7 +51,9 @@ def test_a_template_without_eos_gets_one(recipe, tokenizer, data):
 
 
 def test_a_template_without_the_prefix_property_is_refused(recipe, tokenizer, data):
-    tokenizer.chat_template = tokenizer.chat_template.replace("assistant {% endif", "yes assistant {% endif")
+    tokenizer.chat_template = tokenizer.chat_template.replace(
+        "assistant {% endif", "yes assistant {% endif"
+    )
     with pytest.raises(ValueError, match="not a prefix of the whole conversation"):
         rows.encode(rows.read(data, "train"), tokenizer, recipe)
 
@@ -64,7 +66,9 @@ def test_a_missing_template_is_refused(recipe, tokenizer, data):
 
 @pytest.mark.parametrize(("prompt", "answer"), [(5, 5), (50, 4), (4, 50), (50, 50), (1, 100)])
 def test_truncation_never_takes_the_whole_answer(prompt, answer):
-    left, right = rows.shorten([BOS, *range(10, 9 + prompt)], list(range(100, 100 + answer)), 16, BOS)
+    left, right = rows.shorten(
+        [BOS, *range(10, 9 + prompt)], list(range(100, 100 + answer)), 16, BOS
+    )
     assert len(left) + len(right) <= 16
     assert left[0] == BOS
     assert right[0] == 100
@@ -86,7 +90,9 @@ def test_padding_is_masked_and_unlabelled(side, encoded, tokenizer):
     assert padding.any()
     assert (batch["labels"][padding] == rows.IGNORED).all()
     assert (batch["labels"] == EOS).sum() == 6, "pad == eos must not unlabel the answer's end"
-    assert torch.equal(padding.sum(1), torch.tensor([padding.shape[1] - len(i["input_ids"]) for i in encoded[:6]]))
+    assert torch.equal(
+        padding.sum(1), torch.tensor([padding.shape[1] - len(i["input_ids"]) for i in encoded[:6]])
+    )
 
 
 @pytest.mark.parametrize("window", [1, 32])
@@ -104,7 +110,9 @@ def test_buckets_pad_less_than_a_shuffle():
     lengths = [draw.randrange(5, 90) for _ in range(400)]
 
     def padded(window: int) -> int:
-        return sum(len(b) * max(lengths[row] for row in b) for b in rows.buckets(lengths, 4, 0, 0, window))
+        return sum(
+            len(b) * max(lengths[row] for row in b) for b in rows.buckets(lengths, 4, 0, 0, window)
+        )
 
     assert padded(32) < 1.1 * sum(lengths) < padded(1)
 

@@ -58,9 +58,17 @@ class Ear(nn.Module):
 
 def small():
     torch.manual_seed(3)
-    config = SafeConfig(layers=("layers.0", "layers.1"), hidden=12, audio_width=6, tokens=K, r=3, width=8, heads=2)
+    config = SafeConfig(
+        layers=("layers.0", "layers.1"), hidden=12, audio_width=6, tokens=K, r=3, width=8, heads=2
+    )
     inputs = {"input_ids": torch.randint(10, (N, 5))}
-    return SimpleNamespace(base=Base().eval(), encoder=Ear().eval(), config=config, inputs=inputs, sound={"input_features": torch.randn(N, 20)})
+    return SimpleNamespace(
+        base=Base().eval(),
+        encoder=Ear().eval(),
+        config=config,
+        inputs=inputs,
+        sound={"input_features": torch.randn(N, 20)},
+    )
 
 
 def embedded():
@@ -73,10 +81,26 @@ def loaded():
     layers = tuple(f"language_model.model.decoder.layers.{n}" for n in range(3))
     config = SafeConfig(layers=layers, hidden=64, audio_width=32, tokens=K, r=4, width=16)
     draw = np.random.default_rng(0)
-    asked = pair.questions(["is there a bell in the sound?", "what is the sound?", "does the sound fit the shape?", "is there a circle?"])
+    asked = pair.questions(
+        [
+            "is there a bell in the sound?",
+            "what is the sound?",
+            "does the sound fit the shape?",
+            "is there a circle?",
+        ]
+    )
     waves = [draw.normal(0, 0.1, size).astype(np.float32) for size in (3200, 8000, 5000, 6400)]
-    inputs = {**asked, "pixel_values": torch.from_numpy(draw.normal(size=(N, 3, 64, 64)).astype(np.float32))}
-    return SimpleNamespace(base=pair.base, encoder=pair.encoder, config=config, inputs=inputs, sound=pair.features(waves))
+    inputs = {
+        **asked,
+        "pixel_values": torch.from_numpy(draw.normal(size=(N, 3, 64, 64)).astype(np.float32)),
+    }
+    return SimpleNamespace(
+        base=pair.base,
+        encoder=pair.encoder,
+        config=config,
+        inputs=inputs,
+        sound=pair.features(waves),
+    )
 
 
 @pytest.fixture(params=[small, embedded], ids=["small", "embedded"])
@@ -118,9 +142,15 @@ def conditions(world):
     embedding = own(world)["embedding"]
     nan = {name: torch.full_like(value, float("nan")) for name, value in world.sound.items()}
     return {
-        "none": None, "own": {"embedding": embedding}, "sound": world.sound, "nan": {"embedding": embedding * float("nan")}, "nan sound": nan,
-        "other width": {"embedding": torch.randn(N, 3)}, "other length": {"embedding": torch.randn(1, 32)}, "odd name": {"spectrum": torch.zeros(N, 2)},
-    }  # fmt: skip
+        "none": None,
+        "own": {"embedding": embedding},
+        "sound": world.sound,
+        "nan": {"embedding": embedding * float("nan")},
+        "nan sound": nan,
+        "other width": {"embedding": torch.randn(N, 3)},
+        "other length": {"embedding": torch.randn(1, 32)},
+        "odd name": {"spectrum": torch.zeros(N, 2)},
+    }
 
 
 def digests(module):
@@ -130,7 +160,12 @@ def digests(module):
 def promised(config):
     """Names and sizes of what must train, written down by hand."""
     a, d, w, r, k = config.audio_width, config.hidden, config.width, config.r, config.tokens
-    sizes = {"projector.norm.weight": a, "projector.norm.bias": a, "projector.linear.weight": k * w * a, "projector.linear.bias": k * w}
+    sizes = {
+        "projector.norm.weight": a,
+        "projector.norm.bias": a,
+        "projector.linear.weight": k * w * a,
+        "projector.linear.bias": k * w,
+    }
     for at in range(len(config.layers)):
         sizes[f"fusion.{at}.alpha"] = 1
         for side, d_in, d_out in (("query", d, w), ("key", w, w), ("value", w, w), ("out", w, d)):
@@ -188,12 +223,20 @@ def test_a_forward_that_breaks_leaves_no_fusion_behind(world):
     with pytest.raises(RuntimeError):
         logits(safe, world, K, {"embedding": torch.randn(N, 3)})
     with pytest.raises(RuntimeError):
-        logits(safe, world, torch.tensor([K, 0, K, 0]), {"embedding": torch.randn(N, world.config.audio_width, 2)})
+        logits(
+            safe,
+            world,
+            torch.tensor([K, 0, K, 0]),
+            {"embedding": torch.randn(N, world.config.audio_width, 2)},
+        )
     assert torch.equal(plain(world), wanted)
 
 
 def test_no_hook_outlives_its_forward(world):
-    safe, layers = wild(world), [dict(world.base.named_modules())[name] for name in world.config.layers]
+    safe, layers = (
+        wild(world),
+        [dict(world.base.named_modules())[name] for name in world.config.layers],
+    )
     before = [len(layer._forward_hooks) for layer in layers]
     logits(safe, world, K, own(world))
     broken = world.base.register_forward_hook(lambda *_: 1 / 0)
@@ -206,7 +249,9 @@ def test_no_hook_outlives_its_forward(world):
 def test_the_backbones_stay_in_evaluation_mode_and_off_draws_no_random_number(world):
     safe = wild(world).train()
     assert all(module.training for module in (safe, safe.projector, *safe.fusion))
-    assert not any(module.training for part in (safe.base, safe.audio_encoder) for module in part.modules())
+    assert not any(
+        module.training for part in (safe.base, safe.audio_encoder) for module in part.modules()
+    )
     torch.manual_seed(5)
     before = torch.get_rng_state()
     logits(safe, world, 0, own(world))
@@ -215,19 +260,26 @@ def test_the_backbones_stay_in_evaluation_mode_and_off_draws_no_random_number(wo
 
 # ── the attention, by hand ───────────────────────────────────────────────────────────────────────────────────────────
 def normed(x, weight=1.0, bias=0.0):
-    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-5) * weight + bias
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(
+        x.var(-1, keepdims=True) + 1e-5
+    ) * weight + bias
 
 
 def naive_tokens(projector, embedding):
     p = {name: value.detach().double().numpy() for name, value in projector.named_parameters()}
-    flat = p["linear.weight"] @ normed(embedding, p["norm.weight"], p["norm.bias"]) + p["linear.bias"]
+    flat = (
+        p["linear.weight"] @ normed(embedding, p["norm.weight"], p["norm.bias"]) + p["linear.bias"]
+    )
     return flat.reshape(projector.tokens, -1)
 
 
 def naive_fusion(fusion, hidden, audio):
     """hidden (t, d), audio (tokens that may be looked at, width), one position and head after another."""
     p = {name: value.detach().double().numpy() for name, value in fusion.named_parameters()}
-    low = {side: lambda x, s=side: p[f"{s}.B"] @ (p[f"{s}.A"] @ x) for side in ("query", "key", "value", "out")}
+    low = {
+        side: lambda x, s=side: p[f"{s}.B"] @ (p[f"{s}.A"] @ x)
+        for side in ("query", "key", "value", "out")
+    }
     width = p["query.B"].shape[0] // fusion.heads
     keys, values = [low["key"](token) for token in audio], [low["value"](token) for token in audio]
     rows = []
@@ -237,7 +289,9 @@ def naive_fusion(fusion, hidden, audio):
             part = slice(head * width, (head + 1) * width)
             score = np.array([query[part] @ key[part] for key in keys]) / np.sqrt(width)
             share = np.exp(score - score.max())
-            mixed += list(sum(s * value[part] for s, value in zip(share / share.sum(), values, strict=True)))
+            mixed += list(
+                sum(s * value[part] for s, value in zip(share / share.sum(), values, strict=True))
+            )
         rows.append(np.tanh(p["alpha"]) * low["out"](np.array(mixed)))
     return np.array(rows)
 
@@ -255,22 +309,31 @@ def test_a_fusion_is_attention_over_the_first_tokens_computed_by_hand(seen):
     may = None if seen == K else (torch.arange(K) < seen).expand(2, 1, 1, K)
     told = fusion(hidden, projector(embedding), may).detach().numpy()
     for n in range(2):
-        wanted = naive_fusion(fusion, hidden[n].numpy(), naive_tokens(projector, embedding[n].numpy())[:seen])
+        wanted = naive_fusion(
+            fusion, hidden[n].numpy(), naive_tokens(projector, embedding[n].numpy())[:seen]
+        )
         np.testing.assert_allclose(told[n], wanted, atol=1e-12)
 
 
-@pytest.mark.parametrize("gates", [(0, 4, 0, 0), (0, K, 0, K), (4, 4, 4, 4), (K, K, K, K), (K, 4, 1, 0)], ids=str)
+@pytest.mark.parametrize(
+    "gates", [(0, 4, 0, 0), (0, K, 0, K), (4, 4, 4, 4), (K, K, K, K), (K, 4, 1, 0)], ids=str
+)
 def test_the_whole_model_adds_the_fusion_at_its_layers_and_nowhere_else(gates):
     world = small()
     safe, embedding, base = wild(world), own(world)["embedding"], deepcopy(world.base).double()
     told = logits(safe, world, torch.tensor(gates), {"embedding": embedding}).double()
     for n, tokens in enumerate(gates):
-        audio, state = naive_tokens(safe.projector, embedding[n].double().numpy())[:tokens], base.words(world.inputs["input_ids"][n])
+        audio, state = (
+            naive_tokens(safe.projector, embedding[n].double().numpy())[:tokens],
+            base.words(world.inputs["input_ids"][n]),
+        )
         for layer, fusion in zip(base.layers, safe.fusion, strict=True):
             answer = layer(state)
             state = answer[0] if isinstance(answer, tuple) else answer
             if tokens:
-                state = state + torch.from_numpy(naive_fusion(fusion, state.detach().numpy(), audio))
+                state = state + torch.from_numpy(
+                    naive_fusion(fusion, state.detach().numpy(), audio)
+                )
         torch.testing.assert_close(told[n], base.head(state).detach(), atol=1e-4, rtol=1e-4)
 
 
@@ -291,15 +354,22 @@ def test_after_one_step_only_the_alphas_have_moved_and_after_two_everything(worl
     optimizer = torch.optim.AdamW(safe.adapter().values(), lr=1e-2, weight_decay=0.0)
     step(safe, world, optimizer)
     alphas = {name for name in before if name.endswith("alpha")}
-    assert {name for name, p in safe.adapter().items() if not torch.equal(p, before[name])} == alphas
+    assert {
+        name for name, p in safe.adapter().items() if not torch.equal(p, before[name])
+    } == alphas
     assert len(alphas) == len(world.config.layers)
     step(safe, world, optimizer)
     assert [name for name, p in safe.adapter().items() if torch.equal(p, before[name])] == []
 
 
-def test_a_projection_of_zeros_under_a_closed_alpha_would_never_train_and_is_not_how_it_starts(world):
+def test_a_projection_of_zeros_under_a_closed_alpha_would_never_train_and_is_not_how_it_starts(
+    world,
+):
     safe = fresh(world)
-    assert all(bool(fusion.out.B.any()) and bool(fusion.out.A.any()) and not bool(fusion.alpha) for fusion in safe.fusion)
+    assert all(
+        bool(fusion.out.B.any()) and bool(fusion.out.A.any()) and not bool(fusion.alpha)
+        for fusion in safe.fusion
+    )
     with torch.no_grad():
         for fusion in safe.fusion:
             fusion.out.B.zero_()
@@ -319,7 +389,9 @@ def test_training_leaves_both_backbones_as_they_were_byte_for_byte(world):
     for _ in range(3):
         step(safe, world, optimizer)
     assert [digests(part) for part in parts] == before
-    assert not any(p.requires_grad or p.grad is not None for part in parts for p in part.parameters())
+    assert not any(
+        p.requires_grad or p.grad is not None for part in parts for p in part.parameters()
+    )
 
 
 def test_what_asks_for_gradients_is_the_allow_list_name_by_name(world):
@@ -338,8 +410,13 @@ def test_a_batch_with_every_gate_off_asks_for_no_gradient(world):
 def test_what_is_saved_comes_back_bit_for_bit_on_another_copy_of_the_base(world, tmp_path):
     safe, copy = wild(world).eval(), deepcopy(world)
     safe.save(tmp_path / "adapter")
-    assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == ["safe_adapter.safetensors", "safe_config.json"]
-    assert {name: t.numel() for name, t in load_file(tmp_path / "adapter" / adapter.WEIGHTS).items()} == promised(world.config)
+    assert sorted(path.name for path in (tmp_path / "adapter").iterdir()) == [
+        "safe_adapter.safetensors",
+        "safe_config.json",
+    ]
+    assert {
+        name: t.numel() for name, t in load_file(tmp_path / "adapter" / adapter.WEIGHTS).items()
+    } == promised(world.config)
     torch.manual_seed(99)
     back = adapter.load(tmp_path / "adapter", copy.base, copy.encoder)
     assert (back.config, back.training) == (world.config, False)
@@ -348,9 +425,18 @@ def test_what_is_saved_comes_back_bit_for_bit_on_another_copy_of_the_base(world,
 
 
 SPOILT = {
-    "missing": (lambda t: t.pop("projector.norm.bias"), "saw other tensors than the config asks for (projector.norm.bias); wanted 22; save it anew"),
-    "unknown": (lambda t: t.update(odd=torch.zeros(2)), "saw other tensors than the config asks for (odd); wanted 22; save it anew"),
-    "ill-shaped": (lambda t: t.update({"fusion.1.out.B": torch.zeros(12, 4)}), "fusion.1.out.B: saw (12, 4); wanted (12, 3); save it anew"),
+    "missing": (
+        lambda t: t.pop("projector.norm.bias"),
+        "saw other tensors than the config asks for (projector.norm.bias); wanted 22; save it anew",
+    ),
+    "unknown": (
+        lambda t: t.update(odd=torch.zeros(2)),
+        "saw other tensors than the config asks for (odd); wanted 22; save it anew",
+    ),
+    "ill-shaped": (
+        lambda t: t.update({"fusion.1.out.B": torch.zeros(12, 4)}),
+        "fusion.1.out.B: saw (12, 4); wanted (12, 3); save it anew",
+    ),
 }
 
 
@@ -361,7 +447,10 @@ def test_a_file_that_does_not_fit_is_refused_in_these_words(name, tmp_path):
     tensors = load_file(tmp_path / adapter.WEIGHTS)
     SPOILT[name][0](tensors)
     save_file(tensors, tmp_path / adapter.WEIGHTS)
-    with pytest.raises(ValueError, match=f"^{re.escape(str(tmp_path / adapter.WEIGHTS))}[:,] {re.escape(SPOILT[name][1])}$"):
+    with pytest.raises(
+        ValueError,
+        match=f"^{re.escape(str(tmp_path / adapter.WEIGHTS))}[:,] {re.escape(SPOILT[name][1])}$",
+    ):
         adapter.load(tmp_path, world.base, world.encoder)
 
 
@@ -370,7 +459,9 @@ def test_an_unknown_word_in_the_stored_config_is_refused(tmp_path):
     fresh(world).save(tmp_path)
     stored = json.loads((tmp_path / adapter.CONFIG).read_text())
     (tmp_path / adapter.CONFIG).write_text(json.dumps({**stored, "token": 8}))
-    with pytest.raises(ValueError, match="safe config: unknown field 'token'; did you mean 'tokens'"):
+    with pytest.raises(
+        ValueError, match="safe config: unknown field 'token'; did you mean 'tokens'"
+    ):
         adapter.load(tmp_path, world.base, world.encoder)
 
 
@@ -380,19 +471,43 @@ def config_with(**changes):
 
 
 REFUSED = {
-    "layer": (lambda w: SAFE(w.base, None, config_with(layers=["layers.9"])),
-              "safe config, layers: saw 'layers.9'; wanted a module of Base; correct the name"),
-    "too many": (lambda w: logits(fresh(w), w, K + 1, own(w)), "tokens: saw 9 to 9; wanted 0 to 8; ask for what the projector makes"),
-    "below zero": (lambda w: logits(fresh(w), w, torch.tensor([4, -1, 0, 0]), own(w)), "tokens: saw -1 to 4; wanted 0 to 8; ask for what the projector makes"),
-    "no audio": (lambda w: logits(fresh(w), w, torch.tensor([0, 1, 0, 0])),
-                 "audio: saw none while the gate is on; wanted audio of every item; pass it, or tokens = 0"),
-    "empty audio": (lambda w: logits(fresh(w), w, K, {}), "audio: saw none while the gate is on; wanted audio of every item; pass it, or tokens = 0"),
-    "no encoder": (lambda w: logits(SAFE(w.base, None, w.config), w, K, w.sound),
-                   "audio: saw no `embedding` and there is no audio encoder; wanted one of them; pass an encoder to SAFE"),
-    "width": (lambda w: config_with(width=10, heads=4), "safe config, width: saw 10; wanted a multiple of heads = 4; correct one of them"),
-    "rank": (lambda w: config_with(r=0), "safe config, r: saw 0; wanted a whole number from 1; correct it"),
-    "no layer": (lambda w: config_with(layers=()), "safe config, layers: saw none; wanted names of the base's modules; name one layer at least"),
-}  # fmt: skip
+    "layer": (
+        lambda w: SAFE(w.base, None, config_with(layers=["layers.9"])),
+        "safe config, layers: saw 'layers.9'; wanted a module of Base; correct the name",
+    ),
+    "too many": (
+        lambda w: logits(fresh(w), w, K + 1, own(w)),
+        "tokens: saw 9 to 9; wanted 0 to 8; ask for what the projector makes",
+    ),
+    "below zero": (
+        lambda w: logits(fresh(w), w, torch.tensor([4, -1, 0, 0]), own(w)),
+        "tokens: saw -1 to 4; wanted 0 to 8; ask for what the projector makes",
+    ),
+    "no audio": (
+        lambda w: logits(fresh(w), w, torch.tensor([0, 1, 0, 0])),
+        "audio: saw none while the gate is on; wanted audio of every item; pass it, or tokens = 0",
+    ),
+    "empty audio": (
+        lambda w: logits(fresh(w), w, K, {}),
+        "audio: saw none while the gate is on; wanted audio of every item; pass it, or tokens = 0",
+    ),
+    "no encoder": (
+        lambda w: logits(SAFE(w.base, None, w.config), w, K, w.sound),
+        "audio: saw no `embedding` and there is no audio encoder; wanted one of them; pass an encoder to SAFE",
+    ),
+    "width": (
+        lambda w: config_with(width=10, heads=4),
+        "safe config, width: saw 10; wanted a multiple of heads = 4; correct one of them",
+    ),
+    "rank": (
+        lambda w: config_with(r=0),
+        "safe config, r: saw 0; wanted a whole number from 1; correct it",
+    ),
+    "no layer": (
+        lambda w: config_with(layers=()),
+        "safe config, layers: saw none; wanted names of the base's modules; name one layer at least",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -16,7 +16,16 @@ from tests.methods.pretended import GPU, Refused, pretended
 from tests.methods.test_safe_measures import finished
 from tests.methods.test_safe_training import recipe_of, run_of, write_data
 
-STAGE = [{"name": "mixed", "steps": 6, "mix": {"audio": 1 / 3, "both": 1 / 3, "none": 1 / 3}, "until": {"audio": 1.1}, "extend": 1, "extensions": 1}]
+STAGE = [
+    {
+        "name": "mixed",
+        "steps": 6,
+        "mix": {"audio": 1 / 3, "both": 1 / 3, "none": 1 / 3},
+        "until": {"audio": 1.1},
+        "extend": 1,
+        "extensions": 1,
+    }
+]
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +46,11 @@ def test_the_pretended_device_refuses_what_a_gpu_refuses(gpu):
     assert there[torch.tensor([0])].device == GPU
     assert (there * torch.tensor(2.0)).device == GPU
     assert there.to("cpu").device == here.device
-    for wrong in (lambda: there + here, lambda: here[torch.zeros(1, dtype=torch.long, device="cuda")], lambda: torch.where(here > 0, there, here)):
+    for wrong in (
+        lambda: there + here,
+        lambda: here[torch.zeros(1, dtype=torch.long, device="cuda")],
+        lambda: torch.where(here > 0, there, here),
+    ):
         with pytest.raises(Refused):
             wrong()
     with pytest.raises(TypeError, match="numpy"):
@@ -71,7 +84,12 @@ def test_every_measure_of_the_shipped_adapter_asks_it_where_it_lies(data, tmp_pa
     safe_answers.muted(run)
     safe_bench.run(run)
     safe_examples.examples(run)
-    assert Outcome.GO is judge(CRITERIA["safe.freeze.backbones"], Measurement.from_mapping(safe_audit.freeze(run))).outcome
+    assert (
+        Outcome.GO
+        is judge(
+            CRITERIA["safe.freeze.backbones"], Measurement.from_mapping(safe_audit.freeze(run))
+        ).outcome
+    )
     pretrain.scored(pair, run.data, rows.read(run.data, "test"))
     requests = safe_cost.Requests(run, 2, 2)
     for arm in ("base", "again", "off", "on:8", "whole:4"):
@@ -83,7 +101,10 @@ def test_raw_sounds_of_some_items_of_a_batch(data, tmp_path, gpu):
     run = finished(tmp_path / "run", recipe_of(data, curriculum=STAGE, batch=6))
     safe, pair = safe_answers.shipped(run)
     picked = rows.read(run.data, "test")[:3]
-    inputs = {**pair.questions([row["question"] for row in picked]), "pixel_values": pair.pixels([run.data / row["image"] for row in picked])}
+    inputs = {
+        **pair.questions([row["question"] for row in picked]),
+        "pixel_values": pair.pixels([run.data / row["image"] for row in picked]),
+    }
     sounds = pair.features(rows.waves(run.data, picked))
     with torch.no_grad():
         mixed = safe(audio=sounds, tokens=torch.tensor([0, 4, 8]), **inputs).logits
@@ -108,18 +129,29 @@ def test_with_bf16_backbones_the_adapter_stays_in_fp32_and_the_gate_off_is_the_b
     run = finished(tmp_path / "run", recipe_of(data, curriculum=STAGE, batch=6, precision="bf16"))
     safe, pair = safe_answers.shipped(run)
     assert {p.dtype for p in pair.base.parameters()} == {torch.bfloat16}
-    assert {p.dtype for p in [*safe.adapter().values(), *pair.encoder.parameters()]} == {torch.float32}
+    assert {p.dtype for p in [*safe.adapter().values(), *pair.encoder.parameters()]} == {
+        torch.float32
+    }
     report = safe_answers.parity(run)["values"]
     assert (report["not_identical"], set(report["logit_difference"])) == ([0], {0.0})
-    assert Outcome.GO is judge(CRITERIA["safe.freeze.backbones"], Measurement.from_mapping(safe_audit.freeze(run))).outcome
+    assert (
+        Outcome.GO
+        is judge(
+            CRITERIA["safe.freeze.backbones"], Measurement.from_mapping(safe_audit.freeze(run))
+        ).outcome
+    )
 
 
 def test_bf16_answers_as_fp32_does_but_for_its_rounding(data, tmp_path):
     run = finished(tmp_path / "run", recipe_of(data, curriculum=STAGE, batch=6))
     precise, _ = safe_answers.shipped(run)
-    (run.path / "recipe.json").write_text(json.dumps(recipe_of(data, curriculum=STAGE, batch=6, precision="bf16")))
+    (run.path / "recipe.json").write_text(
+        json.dumps(recipe_of(data, curriculum=STAGE, batch=6, precision="bf16"))
+    )
     rounded, pair = safe_answers.shipped(run)
     items = training.Items(pair, run.data, rows.read(run.data, "test"))
     own = training.Items(models.load(EMBEDDED), run.data, rows.read(run.data, "test"))
-    wanted, seen = (safe_answers.said(model, of, 8)[0].exp() for model, of in ((precise, own), (rounded, items)))
+    wanted, seen = (
+        safe_answers.said(model, of, 8)[0].exp() for model, of in ((precise, own), (rounded, items))
+    )
     assert 0 < (wanted - seen).abs().max() < 0.05

@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """Rows that the log tells and rows that entered the model: another sound, image or answer in some of them."""
 
 import pytest
@@ -14,12 +13,17 @@ BATCH, SETUP = training.Items.batch, training.Loop.groups
 
 @pytest.fixture(scope="module")
 def clean(data, tmp_path_factory):
-    return finished(tmp_path_factory.mktemp("entered") / "clean", recipe_of(data, curriculum=STAGE, batch=6))
+    return finished(
+        tmp_path_factory.mktemp("entered") / "clean", recipe_of(data, curriculum=STAGE, batch=6)
+    )
 
 
 def told(run):
     lines = run.lines("curriculum.jsonl")
-    steps, rows = [line for line in lines if "rows" in line], {row["id"]: row for row in type(run)(run.data).lines("train.jsonl")}
+    steps, rows = (
+        [line for line in lines if "rows" in line],
+        {row["id"]: row for row in type(run)(run.data).lines("train.jsonl")},
+    )
     held = run.tensors("batches.safetensors")
     return [*safe_entered.files(run, held, steps, rows), *safe_entered.answers(run, steps, rows)]
 
@@ -32,6 +36,7 @@ def test_a_clean_run_is_what_its_log_tells(clean):
 
 def with_items(change):
     """Every training's items, changed before the first step."""
+
     def groups(loop):
         change(loop.items)
         return SETUP(loop)
@@ -69,7 +74,9 @@ def test_one_row_of_one_step_with_that_of_another(lied, at, word):
 
 
 def test_what_a_vision_language_item_hears_is_nobodys_own(clean):
-    plain = [row["id"] for row in type(clean)(clean.data).lines("train.jsonl") if row["need"] == "none"]
+    plain = [
+        row["id"] for row in type(clean)(clean.data).lines("train.jsonl") if row["need"] == "none"
+    ]
     held = clean.tensors("batches.safetensors")
     steps = [line for line in clean.lines("curriculum.jsonl") if "rows" in line]
     rows = {row["id"]: row for row in type(clean)(clean.data).lines("train.jsonl")}
@@ -90,11 +97,18 @@ def test_answers_of_other_rows_are_seen_in_the_first_loss(lied):
 
 
 @pytest.mark.parametrize("null_space", [False, True])
-def test_without_distillation_every_row_is_asked_for_its_image_and_its_answer(data, tmp_path, null_space):
+def test_without_distillation_every_row_is_asked_for_its_image_and_its_answer(
+    data, tmp_path, null_space
+):
     recipe = recipe_of(data, curriculum=STAGE, batch=6, weight=0.0)
     recipe["retention"] |= {"null_space": null_space}
     assert told(finished(tmp_path / "run", recipe)) == []
 
 
 def test_in_bf16_too(data, tmp_path):
-    assert told(finished(tmp_path / "run", recipe_of(data, curriculum=STAGE, batch=6, precision="bf16"))) == []
+    assert (
+        told(
+            finished(tmp_path / "run", recipe_of(data, curriculum=STAGE, batch=6, precision="bf16"))
+        )
+        == []
+    )

@@ -22,7 +22,11 @@ class Base(nn.Module):
 @pytest.fixture
 def made():
     torch.manual_seed(0)
-    safe = SAFE(Base(), None, SafeConfig(("layer",), hidden=8, audio_width=6, tokens=2, r=3, width=12, heads=2))
+    safe = SAFE(
+        Base(),
+        None,
+        SafeConfig(("layer",), hidden=8, audio_width=6, tokens=2, r=3, width=12, heads=2),
+    )
     with torch.no_grad():
         safe.fusion[0].alpha.fill_(0.5)
     return safe.double()
@@ -35,9 +39,18 @@ def added(safe, hidden, audio):
 def run(safe, steps, rows=16, threshold=1e-6):
     """Train on new items while old ones, of one sound, are watched; returns the guard and the old items."""
     draw = torch.Generator().manual_seed(1)
-    old, sound = torch.randn(rows, 4, 8, generator=draw, dtype=torch.double), torch.randn(1, 6, generator=draw, dtype=torch.double)
-    new, sounds = torch.randn(rows, 4, 8, generator=draw, dtype=torch.double), torch.randn(rows, 6, generator=draw, dtype=torch.double)
-    watched, optimizer = Guard(safe, threshold), torch.optim.AdamW([p for n, p in safe.named_parameters() if ".out." in n], lr=1e-2)
+    old, sound = (
+        torch.randn(rows, 4, 8, generator=draw, dtype=torch.double),
+        torch.randn(1, 6, generator=draw, dtype=torch.double),
+    )
+    new, sounds = (
+        torch.randn(rows, 4, 8, generator=draw, dtype=torch.double),
+        torch.randn(rows, 6, generator=draw, dtype=torch.double),
+    )
+    watched, optimizer = (
+        Guard(safe, threshold),
+        torch.optim.AdamW([p for n, p in safe.named_parameters() if ".out." in n], lr=1e-2),
+    )
     hidden, audio = torch.cat([old, new]), torch.cat([sound.expand(rows, -1), sounds])
     plain = torch.arange(2 * rows) < rows
     for _ in range(steps):
@@ -68,6 +81,8 @@ def test_without_the_guard_old_items_change(made):
 def test_only_watched_items_enter_the_covariance(made):
     watched = Guard(made, 0.1)
     hidden, audio = torch.randn(4, 3, 8, dtype=torch.double), torch.randn(4, 6, dtype=torch.double)
-    watched.look_at(torch.tensor([True, False, True, False]), {"attention_mask": torch.tensor([[0, 1, 1]] * 4)})
+    watched.look_at(
+        torch.tensor([True, False, True, False]), {"attention_mask": torch.tensor([[0, 1, 1]] * 4)}
+    )
     made(audio={"embedding": audio}, tokens=2, hidden=hidden)
     assert watched.covariances[0].n == 2 * 2

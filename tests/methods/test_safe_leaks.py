@@ -13,12 +13,18 @@ def picture(seed):
     """A disc of a size, place and colour of its own on a light ground."""
     draw = np.random.default_rng(seed)
     x, y = np.mgrid[:64, :64]
-    here = (x - draw.integers(12, 52)) ** 2 + (y - draw.integers(12, 52)) ** 2 < draw.integers(5, 20) ** 2
-    return np.where(here[..., None], draw.integers(0, 200, 3), draw.integers(225, 250, 3)).astype(np.uint8)
+    here = (x - draw.integers(12, 52)) ** 2 + (y - draw.integers(12, 52)) ** 2 < draw.integers(
+        5, 20
+    ) ** 2
+    return np.where(here[..., None], draw.integers(0, 200, 3), draw.integers(225, 250, 3)).astype(
+        np.uint8
+    )
 
 
 def pictured(change):
-    images = {f"train/{n}.png": picture(n) for n in range(40)} | {f"test/{n}.png": picture(100 + n) for n in range(20)}
+    images = {f"train/{n}.png": picture(n) for n in range(40)} | {
+        f"test/{n}.png": picture(100 + n) for n in range(20)
+    }
     rows = [(name.partition("/")[0], {"image": name}) for name in images]
     change(images)
     return near_images(rows, images, SPLITS)
@@ -28,8 +34,17 @@ def test_images_of_their_own_are_no_copies():
     assert pictured(lambda images: None) == []
 
 
-@pytest.mark.parametrize("change", [lambda p: p + 1, lambda p: (p * 0.8).astype(np.uint8), lambda p: p[:, ::-1], lambda p: p[::-1], lambda p: p.transpose(1, 0, 2)],
-                         ids=["brighter", "dimmer", "mirrored", "upside down", "turned"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda p: p + 1,
+        lambda p: (p * 0.8).astype(np.uint8),
+        lambda p: p[:, ::-1],
+        lambda p: p[::-1],
+        lambda p: p.transpose(1, 0, 2),
+    ],
+    ids=["brighter", "dimmer", "mirrored", "upside down", "turned"],
+)
 def test_a_copy_of_other_light_or_side_is_one(change):
     hits = pictured(lambda images: images.update({"test/3.png": change(images["train/7.png"])}))
     assert len(hits) >= 1
@@ -47,12 +62,20 @@ def compressed(pixels, seed):
 @pytest.mark.parametrize(("copies", "hits"), [(1, 0), (4, 0), (8, 8)])
 def test_compressed_copies_are_hits_where_they_are_many(copies, hits):
     """One pair of easy-VQA's own images lies as near by chance."""
-    found = pictured(lambda images: images.update({f"test/{n}.png": compressed(images[f"train/{n}.png"], n) for n in range(copies)}))
+    found = pictured(
+        lambda images: images.update(
+            {f"test/{n}.png": compressed(images[f"train/{n}.png"], n) for n in range(copies)}
+        )
+    )
     assert len({line.partition(" is ")[0] for line in found}) == hits
 
 
 def test_a_copy_to_the_pixel_is_left_to_the_digests():
-    assert not any("test/3.png" in hit for hit in pictured(lambda images: images.update({"test/3.png": images["train/7.png"]})) if "1.0000" in hit)
+    assert not any(
+        "test/3.png" in hit
+        for hit in pictured(lambda images: images.update({"test/3.png": images["train/7.png"]}))
+        if "1.0000" in hit
+    )
 
 
 def heard(count=400, **changes):
@@ -60,22 +83,54 @@ def heard(count=400, **changes):
     draw, rows, waves, images = np.random.default_rng(0), [], {}, {}
     for n in range(count):
         answer = ("no", "yes")[n % 2]
-        row = {"id": f"{n}", "kind": "presence", "type": "yes/no", "question": "is there a bell in the sound?", "answer": answer, "audio": f"{n}.wav", "image": f"{n // 2}.png",
-               "role": "needed", "event": "bell", "shape": "circle", "color": COLOURS[n // 2 % 4], **dict(zip(("start", "end", "snr"), draw.random(3), strict=True))}  # fmt: skip
-        row |= {name: change(n, answer) for name, change in changes.items() if name not in ("level", "place")}
-        waves[row["audio"]] = np.full(100 + int(draw.integers(9)), changes.get("level", lambda *_: int(draw.integers(5, 20)))(n, answer), np.int16)
+        row = {
+            "id": f"{n}",
+            "kind": "presence",
+            "type": "yes/no",
+            "question": "is there a bell in the sound?",
+            "answer": answer,
+            "audio": f"{n}.wav",
+            "image": f"{n // 2}.png",
+            "role": "needed",
+            "event": "bell",
+            "shape": "circle",
+            "color": COLOURS[n // 2 % 4],
+            **dict(zip(("start", "end", "snr"), draw.random(3), strict=True)),
+        }
+        row |= {
+            name: change(n, answer)
+            for name, change in changes.items()
+            if name not in ("level", "place")
+        }
+        waves[row["audio"]] = np.full(
+            100 + int(draw.integers(9)),
+            changes.get("level", lambda *_: int(draw.integers(5, 20)))(n, answer),
+            np.int16,
+        )
         images[row["image"]] = np.full((8, 8, 3), draw.integers(255), np.uint8)
         rows.append(("train", row))
-    return shortcuts(sorted(rows, key=lambda one: one[1]["answer"]) if "place" in changes else rows, waves, images)
+    return shortcuts(
+        sorted(rows, key=lambda one: one[1]["answer"]) if "place" in changes else rows,
+        waves,
+        images,
+    )
 
 
 def test_cues_that_know_nothing_are_no_hits():
     assert heard() == []
 
 
-@pytest.mark.parametrize(("name", "change"), [
-    ("level", lambda n, answer: 10 + (answer == "yes")), ("snr", lambda n, answer: n % 7 + 9.0 * (answer == "yes")), ("start", lambda n, answer: None if answer == "yes" else n / 7),
-    ("color", lambda n, answer: COLOURS[n // 2 % 2 + 2 * (answer == "yes")]), ("role", lambda n, answer: answer), ("place", None)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("level", lambda n, answer: 10 + (answer == "yes")),
+        ("snr", lambda n, answer: n % 7 + 9.0 * (answer == "yes")),
+        ("start", lambda n, answer: None if answer == "yes" else n / 7),
+        ("color", lambda n, answer: COLOURS[n // 2 % 2 + 2 * (answer == "yes")]),
+        ("role", lambda n, answer: answer),
+        ("place", None),
+    ],
+)
 def test_a_cue_that_the_answer_follows_is_a_hit(name, change):
     changes = {name: change} | ({"image": lambda n, answer: f"{n}.png"} if name == "color" else {})
     hits = heard(**changes)
@@ -85,11 +140,19 @@ def test_a_cue_that_the_answer_follows_is_a_hit(name, change):
 
 def test_an_image_asked_about_often_counts_once_an_answer():
     """Ten images of one answer each prove nothing, however often they are asked about."""
-    assert heard(image=lambda n, answer: f"{n % 10}.png", color=lambda n, answer: COLOURS[n % 2]) == []
+    assert (
+        heard(image=lambda n, answer: f"{n % 10}.png", color=lambda n, answer: COLOURS[n % 2]) == []
+    )
 
 
 def test_what_is_seen_may_tell_what_is_asked_of_the_image_but_no_sound_may():
-    row = {"type": "yes/no", "question": "is it red?", "answer": "yes", "kind": "vqa", "shape": "circle"}
+    row = {
+        "type": "yes/no",
+        "question": "is it red?",
+        "answer": "yes",
+        "kind": "vqa",
+        "shape": "circle",
+    }
     named = [names for _, names in safe_leaks._asked(row)]
     assert not set(safe_leaks.OF_IMAGE) & {name for names in named for name in names}
     assert {"level", "role", "event"} <= {name for names in named for name in names}

@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """Lies in the logs of a SAFE training that no gate of stage A saw: other stages, other batches, the same rows again, lines left out."""
 
 import json
@@ -25,7 +24,9 @@ def one_row_again(lines):
     """One row stands for its whole stratum: shares, filters and transitions are as declared."""
     for line in lines:
         if "rows" in line:
-            line["rows"] = ["audio-8" if name.startswith("audio") else name for name in line["rows"]]
+            line["rows"] = [
+                "audio-8" if name.startswith("audio") else name for name in line["rows"]
+            ]
 
 
 def ends_early(lines):
@@ -33,7 +34,11 @@ def ends_early(lines):
 
 
 def logs_more(lines):
-    return [*lines[:-1], {"step": 76, "stage": "all", "rows": lines[-2]["rows"]}, {**lines[-1], "step": 76}]
+    return [
+        *lines[:-1],
+        {"step": 76, "stage": "all", "rows": lines[-2]["rows"]},
+        {**lines[-1], "step": 76},
+    ]
 
 
 LIES = {
@@ -79,7 +84,9 @@ def trace(folder, change=lambda lines: lines, steps=60):
         {"step": n, "loss": 1 + math.exp(-n / 20) + 0.02 * math.sin(7 * n), "grad_norm": 1.0}
         for n in range(1, steps + 1)
     ]
-    (folder / "trace.jsonl").write_text("".join(json.dumps(line) + "\n" for line in change(told) or told))
+    (folder / "trace.jsonl").write_text(
+        "".join(json.dumps(line) + "\n" for line in change(told) or told)
+    )
     (folder / "done.json").write_text(json.dumps({"steps": steps}))
     return learning.curve(RunFolder(folder))
 
@@ -106,7 +113,9 @@ def test_a_whole_record_lacks_nothing(tmp_path):
 def test_steps_that_the_record_does_not_tell_have_no_finite_loss(tmp_path, what):
     change, count = CURVES[what]
     told = trace(tmp_path, change)
-    assert told["values"]["nonfinite"][0] == count or (count is None and told["values"]["nonfinite"][0] > 0)
+    assert told["values"]["nonfinite"][0] == count or (
+        count is None and told["values"]["nonfinite"][0] > 0
+    )
     assert any("step" in line for line in told["findings"])
 
 
@@ -114,14 +123,23 @@ def test_steps_that_the_record_does_not_tell_have_no_finite_loss(tmp_path, what)
 def test_a_resumed_run_is_not_compared_with_another_resumed_one(tmp_path, monkeypatch):
     begun = [{"step": n, "stage": f"{n}", "event": "begin"} for n in (0, 2, 4)]
     monkeypatch.setattr(
-        safe_repro, "same_bytes", lambda *_: {"values": {}, "unit": {}, "findings": [], "counts": {}, "vetoes": []}
+        safe_repro,
+        "same_bytes",
+        lambda *_: {"values": {}, "unit": {}, "findings": [], "counts": {}, "vetoes": []},
     )
     runs = []
     for name, first in (("straight", 1), ("resumed", 4)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "curriculum.jsonl").write_text("".join(json.dumps(line) + "\n" for line in begun))
-        (tmp_path / name / "trace.jsonl").write_text("".join(json.dumps({"step": n}) + "\n" for n in range(first, 7)))
+        (tmp_path / name / "curriculum.jsonl").write_text(
+            "".join(json.dumps(line) + "\n" for line in begun)
+        )
+        (tmp_path / name / "trace.jsonl").write_text(
+            "".join(json.dumps({"step": n}) + "\n" for n in range(first, 7))
+        )
         runs.append(RunFolder(tmp_path / name))
     straight, resumed = runs
     assert safe_repro.resume(straight, resumed)["vetoes"] == []
-    assert "the run to compare with was resumed itself, from step 3" in safe_repro.resume(resumed, resumed)["vetoes"]
+    assert (
+        "the run to compare with was resumed itself, from step 3"
+        in safe_repro.resume(resumed, resumed)["vetoes"]
+    )

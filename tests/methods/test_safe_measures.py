@@ -37,13 +37,23 @@ def read_once():
     """The embedded pair is read from its files once; whoever loads it gets a copy of its own."""
     real, kept = models.load, models.load(EMBEDDED)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(models, "load", lambda folder, *asked: deepcopy(kept) if (folder, *asked) in ((EMBEDDED,), (EMBEDDED, "fp32")) else real(folder, *asked))
+        patch.setattr(
+            models,
+            "load",
+            lambda folder, *asked: (
+                deepcopy(kept)
+                if (folder, *asked) in ((EMBEDDED,), (EMBEDDED, "fp32"))
+                else real(folder, *asked)
+            ),
+        )
         yield
 
 
 @pytest.fixture(scope="module")
 def clean(data, tmp_path_factory):
-    return finished(tmp_path_factory.mktemp("runs") / "clean", recipe_of(data, curriculum=STAGE, batch=6))
+    return finished(
+        tmp_path_factory.mktemp("runs") / "clean", recipe_of(data, curriculum=STAGE, batch=6)
+    )
 
 
 @pytest.fixture
@@ -54,10 +64,13 @@ def copy(clean, tmp_path):
 @pytest.fixture
 def lied(data, tmp_path, monkeypatch):
     """Train with something else in the place of a part of the training: lied(owner, name, other) → run."""
+
     def train(owner, name, other, **changes):
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, other)
-            return finished(tmp_path / "lied", recipe_of(data, curriculum=STAGE, batch=6, **changes))
+            return finished(
+                tmp_path / "lied", recipe_of(data, curriculum=STAGE, batch=6, **changes)
+            )
 
     return train
 
@@ -101,7 +114,9 @@ def test_a_clean_run_shows_nothing_and_is_go(clean):
     own = 32 * 2 + 8 * 16 * 33 + 3 * (2 * 4 * (64 + 16) + 2 * 4 * (16 + 16) + 1)
     pair = models.load(EMBEDDED)
     assert trains == own
-    assert whole == own + sum(p.numel() for part in (pair.base, pair.encoder) for p in part.parameters())
+    assert whole == own + sum(
+        p.numel() for part in (pair.base, pair.encoder) for p in part.parameters()
+    )
     assert report["values"]["trainable_share"] == [own / whole]
 
 
@@ -111,18 +126,29 @@ def with_base_bias(safe):
     safe.base.language_model.model.decoder.layers[1].fc1.bias.requires_grad_(True)
 
 
-FREEZE, ADVANCE, GROUPS, FORWARD = SAFE.freeze, training.Loop.advance, training.Loop.groups, SAFE.forward
+FREEZE, ADVANCE, GROUPS, FORWARD = (
+    SAFE.freeze,
+    training.Loop.advance,
+    training.Loop.groups,
+    SAFE.forward,
+)
 
 
 def test_a_frozen_tensor_that_trained(lied):
     report = safe_audit.freeze(lied(SAFE, "freeze", with_base_bias))
     assert counts(report) == {
-        "trainable_unexpected": 1, "frozen_changed": 1, "frozen_in_optimizer": 1, "live_differs": 48, "start_differs": 24}  # fmt: skip
+        "trainable_unexpected": 1,
+        "frozen_changed": 1,
+        "frozen_in_optimizer": 1,
+        "live_differs": 48,
+        "start_differs": 24,
+    }
     assert outcome(report, "safe.freeze.backbones") is Outcome.NO_GO
 
 
 def at_step(number, do):
     """Training that does something more before one of its steps."""
+
     def advance(loop, picked):
         if loop.step + 1 == number:
             do(loop)
@@ -156,8 +182,14 @@ LIES_IN_TRAINING = {
     "a backbone's running statistics": (listens_in_training_mode, {"frozen_changed": 3}),
     "a backbone written to by hand": (writes_the_base, {"frozen_changed": 1}),
     "the adapter written to by hand": (writes_alpha, {"written_elsewhere": 1}),
-    "a backbone that wakes up on the way": (lambda loop: loop.safe.base.train(), {"modes_wrong": 1}),
-    "a fusion that is frozen on the way": (lambda loop: loop.safe.fusion[1].requires_grad_(False), {"trainable_missing": 9}),
+    "a backbone that wakes up on the way": (
+        lambda loop: loop.safe.base.train(),
+        {"modes_wrong": 1},
+    ),
+    "a fusion that is frozen on the way": (
+        lambda loop: loop.safe.fusion[1].requires_grad_(False),
+        {"trainable_missing": 9},
+    ),
 }
 
 
@@ -172,6 +204,7 @@ def test_what_happens_in_the_middle_of_training_is_seen(name, lied):
 @pytest.mark.parametrize(("part", "wanted"), [("base", {}), ("audio_encoder", {"base_differs": 3})])
 def test_a_backbone_in_training_mode_from_the_start(part, wanted, lied):
     """The ear's running statistics are no longer its file's by the first step: it listened to the training rows meanwhile."""
+
     def train(safe, mode=True):
         nn.Module.train(safe, mode)
         for name in {"base", "audio_encoder"} - {part}:
@@ -192,12 +225,19 @@ def groups_of(*kept):
 
 def test_an_optimizer_without_the_fusion_opens_no_gate_at_all(lied):
     assert counts(safe_audit.freeze(lied(training.Loop, "groups", groups_of("projector")))) == {
-        "missing_from_optimizer": FUSED, "without_gradient": ALL - 3, "without_update": ALL, "settings_off": 5}  # fmt: skip
+        "missing_from_optimizer": FUSED,
+        "without_gradient": ALL - 3,
+        "without_update": ALL,
+        "settings_off": 5,
+    }
 
 
 def test_an_optimizer_without_the_projector(lied):
     assert counts(safe_audit.freeze(lied(training.Loop, "groups", groups_of("fusion")))) == {
-        "missing_from_optimizer": 4, "without_update": 4, "settings_off": 5}  # fmt: skip
+        "missing_from_optimizer": 4,
+        "without_update": 4,
+        "settings_off": 5,
+    }
 
 
 def test_an_optimizer_that_holds_a_stranger(lied):
@@ -216,7 +256,12 @@ def test_a_projector_that_was_never_thawed(lied):
         safe.projector.requires_grad_(False)
 
     found = counts(safe_audit.freeze(lied(SAFE, "freeze", freeze)))
-    assert found == {"trainable_missing": 4, "missing_from_optimizer": 4, "without_gradient": 4, "without_update": 4}
+    assert found == {
+        "trainable_missing": 4,
+        "missing_from_optimizer": 4,
+        "without_gradient": 4,
+        "without_update": 4,
+    }
 
 
 def test_a_projection_of_zeros_beneath_a_closed_gate_trains_nothing(lied):
@@ -224,7 +269,10 @@ def test_a_projection_of_zeros_beneath_a_closed_gate_trains_nothing(lied):
         FUSION(module, config)
         nn.init.zeros_(module.out.B)
 
-    assert counts(safe_audit.freeze(lied(adapter.Fusion, "__init__", start))) == {"without_gradient": ALL, "without_update": ALL}
+    assert counts(safe_audit.freeze(lied(adapter.Fusion, "__init__", start))) == {
+        "without_gradient": ALL,
+        "without_update": ALL,
+    }
 
 
 FUSION = adapter.Fusion.__init__
@@ -241,7 +289,9 @@ def test_something_else_that_trains_beside_projector_and_fusion(lied):
 
 def test_an_adapter_of_another_rank_than_the_recipes(lied):
     real = adapter.SafeConfig.from_mapping
-    run = lied(training.SafeConfig, "from_mapping", staticmethod(lambda plain: real({**plain, "r": 2})))
+    run = lied(
+        training.SafeConfig, "from_mapping", staticmethod(lambda plain: real({**plain, "r": 2}))
+    )
     assert counts(safe_audit.freeze(run))["shape_wrong"] == 3 * 8
     with pytest.raises(NotObservable, match="not of the recipe's shape"):
         safe_answers.table(run)
@@ -250,7 +300,9 @@ def test_an_adapter_of_another_rank_than_the_recipes(lied):
 def test_a_share_over_the_declared_one(copy):
     edit(copy, "recipe.json", lambda recipe: recipe["budgets"].update(trainable_share=0.01))
     report = safe_audit.freeze(copy)
-    assert counts(report) == {"share_over_declared": pytest.approx(report["values"]["trainable_share"][0] - 0.01)}
+    assert counts(report) == {
+        "share_over_declared": pytest.approx(report["values"]["trainable_share"][0] - 0.01)
+    }
     assert outcome(report, "safe.freeze.backbones") is Outcome.NO_GO
 
 
@@ -266,10 +318,18 @@ def elsewhere(run, folder, change):
     return run
 
 
-@pytest.mark.parametrize(("part", "name"), [("vision_language", "query_tokens"), ("audio", "audio_model.audio_encoder.batch_norm.running_var")])
+@pytest.mark.parametrize(
+    ("part", "name"),
+    [
+        ("vision_language", "query_tokens"),
+        ("audio", "audio_model.audio_encoder.batch_norm.running_var"),
+    ],
+)
 def test_backbones_that_are_not_what_lies_in_their_folder(part, name, copy, tmp_path):
     assert counts(safe_audit.freeze(elsewhere(copy, tmp_path / "same", lambda *_: None))) == {}
-    changed = elsewhere(copy, tmp_path / "base", lambda one, tensors: one == part and tensors[name].add_(1e-3))
+    changed = elsewhere(
+        copy, tmp_path / "base", lambda one, tensors: one == part and tensors[name].add_(1e-3)
+    )
     assert counts(safe_audit.freeze(changed)) == {"base_differs": 1}
 
 
@@ -281,10 +341,22 @@ def test_a_folder_without_weights_says_so(copy, tmp_path):
 
 
 LIES_IN_FILES = {
-    "a projector tensor not saved": (lambda t: t.pop("projector.linear.weight"), {"artifact_missing": 1}),
-    "a tensor altered after training": (lambda t: t["fusion.2.value.A"][0].add_(1e-7), {"artifact_differs": 1}),
-    "a tensor saved in half precision": (lambda t: t.update({"fusion.0.out.B": t["fusion.0.out.B"].half()}), {"artifact_differs": 1}),
-    "an extra tensor saved": (lambda t: t.update({"base.query_tokens": torch.zeros(1, 4, 64)}), {"excess": 1}),
+    "a projector tensor not saved": (
+        lambda t: t.pop("projector.linear.weight"),
+        {"artifact_missing": 1},
+    ),
+    "a tensor altered after training": (
+        lambda t: t["fusion.2.value.A"][0].add_(1e-7),
+        {"artifact_differs": 1},
+    ),
+    "a tensor saved in half precision": (
+        lambda t: t.update({"fusion.0.out.B": t["fusion.0.out.B"].half()}),
+        {"artifact_differs": 1},
+    ),
+    "an extra tensor saved": (
+        lambda t: t.update({"base.query_tokens": torch.zeros(1, 4, 64)}),
+        {"excess": 1},
+    ),
 }
 
 
@@ -309,7 +381,10 @@ def test_a_pickled_adapter(alone, copy):
     torch.save(load_file(copy.artifact / WEIGHTS), copy.artifact / "adapter.pt")
     if alone:
         (copy.artifact / WEIGHTS).unlink()
-    assert counts(safe_audit.freeze(copy)) == {"pickled_files": 1, **({"artifact_missing": ALL} if alone else {})}
+    assert counts(safe_audit.freeze(copy)) == {
+        "pickled_files": 1,
+        **({"artifact_missing": ALL} if alone else {}),
+    }
 
 
 # ── the gate off ─────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -319,7 +394,12 @@ def worst(report):
 
 def test_a_gate_that_skips_is_the_base_under_every_condition(clean):
     report = safe_answers.parity(clean)
-    assert worst(report) == {"logit_difference": 0, "prediction_changes": 0, "not_identical": 0, "encoder_calls": 0}
+    assert worst(report) == {
+        "logit_difference": 0,
+        "prediction_changes": 0,
+        "not_identical": 0,
+        "encoder_calls": 0,
+    }
     assert report["counts"]["conditions"] == len(report["values"]["logit_difference"]) == 7
     assert outcome(report, "safe.parity.gate_off") is Outcome.GO
 
@@ -332,7 +412,10 @@ class Multiplying(SAFE):
         gate = (torch.as_tensor(tokens).reshape(-1).expand(count) > 0).float()[:, None, None]
         if not audio or len(next(iter(audio.values()))[0]) not in (1, self.config.audio_width):
             return self.base(**inputs)
-        heard, every = self.projector(self.embed(audio)), torch.ones(count, 1, 1, self.config.tokens, dtype=torch.bool)
+        heard, every = (
+            self.projector(self.embed(audio)),
+            torch.ones(count, 1, 1, self.config.tokens, dtype=torch.bool),
+        )
 
         def hook(fusion):
             def changed(_module, _inputs, output):
@@ -343,7 +426,10 @@ class Multiplying(SAFE):
             return changed
 
         modules = dict(self.base.named_modules())
-        hooks = [modules[name].register_forward_hook(hook(one)) for name, one in zip(self.config.layers, self.fusion, strict=True)]
+        hooks = [
+            modules[name].register_forward_hook(hook(one))
+            for name, one in zip(self.config.layers, self.fusion, strict=True)
+        ]
         try:
             return self.base(**inputs)
         finally:
@@ -354,8 +440,21 @@ class Multiplying(SAFE):
 def test_a_gate_that_multiplies_by_zero_lets_nan_through_and_calls_the_encoder(clean, monkeypatch):
     monkeypatch.setattr(SAFE, "forward", Multiplying.forward)
     report = safe_answers.parity(clean)
-    assert dict(zip(("none", "own", "nan", "other length", "features", "one number", "mixed"), report["values"]["logit_difference"], strict=True)) == {
-        "none": 0, "own": 0, "nan": float("inf"), "other length": 0, "features": float("inf"), "one number": 0, "mixed": 0}  # fmt: skip
+    assert dict(
+        zip(
+            ("none", "own", "nan", "other length", "features", "one number", "mixed"),
+            report["values"]["logit_difference"],
+            strict=True,
+        )
+    ) == {
+        "none": 0,
+        "own": 0,
+        "nan": float("inf"),
+        "other length": 0,
+        "features": float("inf"),
+        "one number": 0,
+        "mixed": 0,
+    }
     assert worst(report)["encoder_calls"] == 1
     assert worst(report)["not_identical"] == 2 * report["counts"]["items"]
     assert outcome(report, "safe.parity.gate_off") is Outcome.NO_GO
@@ -363,6 +462,7 @@ def test_a_gate_that_multiplies_by_zero_lets_nan_through_and_calls_the_encoder(c
 
 def leaking(share):
     """A gate that is never quite shut: one item in a mixed batch hears its neighbour a little."""
+
     def forward(safe, audio=None, tokens=0, **inputs):
         answer = FORWARD(safe, audio, tokens, **inputs)
         if audio and torch.as_tensor(tokens).any():
@@ -380,7 +480,9 @@ def test_a_mixed_batch_that_leaks_into_an_item_whose_gate_is_off(share, clean, m
     assert (found["not_identical"], found["prediction_changes"]) == (1, float(share > 1))
 
 
-def test_a_gate_that_leaks_through_dropout_in_a_base_left_in_training_mode(copy, tmp_path, monkeypatch):
+def test_a_gate_that_leaks_through_dropout_in_a_base_left_in_training_mode(
+    copy, tmp_path, monkeypatch
+):
     """The backbone draws where it must not: with the mode put right it is the base again, though its config has dropout."""
     run = elsewhere(copy, tmp_path / "base", lambda *_: None)
     file = run.base / "vision_language" / "config.json"
@@ -392,11 +494,24 @@ def test_a_gate_that_leaks_through_dropout_in_a_base_left_in_training_mode(copy,
     assert worst(safe_answers.parity(run))["not_identical"] > 0
 
 
-def test_with_the_gate_off_the_requests_call_no_encoder_and_a_gate_that_does_is_counted(clean, monkeypatch):
+def test_with_the_gate_off_the_requests_call_no_encoder_and_a_gate_that_does_is_counted(
+    clean, monkeypatch
+):
     small = {"blocks_least": 2, "blocks_most": 2, "each": 2, "batch": 2}
     report = safe_cost.latency(clean, **small)
     assert report["values"]["encoder_calls"] == [0]
-    assert {len(report["values"][name]) for name in ("base_p50", "again_p50", "off_p50", "on_p50", "whole_p50", "base_p95", "on_p95")} == {2}
+    assert {
+        len(report["values"][name])
+        for name in (
+            "base_p50",
+            "again_p50",
+            "off_p50",
+            "on_p50",
+            "whole_p50",
+            "base_p95",
+            "on_p95",
+        )
+    } == {2}
 
     def forward(safe, audio=None, tokens=0, **inputs):
         safe.audio_encoder(input_features=torch.zeros(1, 1, 65, 32))
@@ -404,7 +519,9 @@ def test_with_the_gate_off_the_requests_call_no_encoder_and_a_gate_that_does_is_
 
     monkeypatch.setattr(SAFE, "forward", forward)
     report = safe_cost.latency(clean, **small)
-    assert report["values"]["encoder_calls"] == [6]  # two requests, with their audio under one number and one an item, and without
+    assert report["values"]["encoder_calls"] == [
+        6
+    ]  # two requests, with their audio under one number and one an item, and without
     assert report["findings"] == ["the audio encoder was called 6 times with the gate off"]
 
 
@@ -419,7 +536,9 @@ def open_up(tensors, size=2.0):
     """Gates wide open and projections large, so that what is heard matters."""
     draw = torch.Generator().manual_seed(0)
     for name, tensor in tensors.items():
-        tensor.fill_(size) if name.endswith("alpha") else tensor.copy_(torch.randn(tensor.shape, generator=draw))
+        tensor.fill_(size) if name.endswith("alpha") else tensor.copy_(
+            torch.randn(tensor.shape, generator=draw)
+        )
 
 
 @torch.no_grad()
@@ -428,15 +547,24 @@ def test_the_table_holds_what_each_item_gets_alone_under_each_action(copy):
     report = safe_answers.table(copy, limit=6)
     safe, pair = safe_answers.shipped(copy)
     for n, row in enumerate(rows.read(copy.data, "test")[:6]):
-        inputs = {**pair.questions([row["question"]]), "pixel_values": pair.pixels([copy.data / row["image"]])}
+        inputs = {
+            **pair.questions([row["question"]]),
+            "pixel_values": pair.pixels([copy.data / row["image"]]),
+        }
         sound, gold = pair.features(rows.waves(copy.data, [row])), pair.answer_id(row["answer"])
         for tokens in (0, 4, 8):
             log = safe(audio=sound, tokens=tokens, **inputs).logits[0, -1].log_softmax(-1)
-            assert report["values"][f"log_p@{tokens}"][n] == pytest.approx(float(log[gold]), abs=2e-3)
+            assert report["values"][f"log_p@{tokens}"][n] == pytest.approx(
+                float(log[gold]), abs=2e-3
+            )
             assert report["values"][f"correct@{tokens}"][n] == float(log.argmax() == gold)
             if tokens == 0:
-                assert report["arrays"]["entropy"][n] == pytest.approx(float(-(log.exp() * log).sum()), abs=1e-3)
-                assert report["arrays"]["confidence"][n] == pytest.approx(float(log.exp().max()), abs=1e-3)
+                assert report["arrays"]["entropy"][n] == pytest.approx(
+                    float(-(log.exp() * log).sum()), abs=1e-3
+                )
+                assert report["arrays"]["confidence"][n] == pytest.approx(
+                    float(log.exp().max()), abs=1e-3
+                )
         assert ("audio", "both", "none")[int(report["arrays"]["need"][n])] == row["need"]
     assert {len(row) for row in report["arrays"]["features"]} == {64 + 2}
     assert report["values"]["log_p@4"] != report["values"]["log_p@8"]
@@ -446,7 +574,11 @@ def test_the_table_groups_items_by_image_and_counts_them(clean):
     report = safe_answers.table(clean)
     groups = [row["group"] for row in rows.read(clean.data, "test")]
     clusters = report["layout"]["correct@8"]["clusters"]
-    assert {(a == b) == (x == y) for a, x in zip(groups, clusters, strict=True) for b, y in zip(groups, clusters, strict=True)} == {True}
+    assert {
+        (a == b) == (x == y)
+        for a, x in zip(groups, clusters, strict=True)
+        for b, y in zip(groups, clusters, strict=True)
+    } == {True}
     assert report["counts"] == {"items": len(groups), "images": len(set(groups)), "off_differs": 0}
     assert report["values"]["correct@base"] == report["values"]["correct@0"]
     evidence.Measurement.from_mapping(report)
@@ -456,8 +588,10 @@ def test_novelty_is_the_distance_from_the_plain_training_questions_in_their_own_
     safe, pair = safe_answers.shipped(clean)
     told = safe_answers.table(clean, limit=8)["arrays"]["novelty"]
     plain = [row for row in rows.read(clean.data, "train") if row["need"] == "none"]
-    known, states = (safe_answers.said(safe, training.Items(pair, clean.data, picked), 0)[1].double().numpy()
-                     for picked in (plain, rows.read(clean.data, "test")[:8]))
+    known, states = (
+        safe_answers.said(safe, training.Items(pair, clean.data, picked), 0)[1].double().numpy()
+        for picked in (plain, rows.read(clean.data, "test")[:8])
+    )
     spread = np.cov(known.T)
     inverse = np.linalg.inv(spread + 1e-3 * np.trace(spread) / len(spread) * np.eye(len(spread)))
     wanted = [np.sqrt((x - known.mean(0)) @ inverse @ (x - known.mean(0))) for x in states]
@@ -473,7 +607,10 @@ def test_an_adapter_that_answers_everything_alike_is_vetoed(copy):
                 tensor.copy_(torch.full_like(tensor, 30.0))
 
     respoil(copy, shout)
-    assert safe_answers.table(copy)["vetoes"] == ["every answer with 4 audio tokens is the same", "every answer with 8 audio tokens is the same"]
+    assert safe_answers.table(copy)["vetoes"] == [
+        "every answer with 4 audio tokens is the same",
+        "every answer with 8 audio tokens is the same",
+    ]
 
 
 def test_off_answers_that_differ_from_the_bases_show_in_the_table(clean, monkeypatch):
@@ -494,14 +631,23 @@ def test_muting_takes_the_sound_away_and_leaves_the_gate_on(copy):
     safe, pair = safe_answers.shipped(copy)
     wanted = {True: [], False: []}
     for row in rows.read(copy.data, "test")[:9]:
-        inputs = {**pair.questions([row["question"]]), "pixel_values": pair.pixels([copy.data / row["image"]])}
-        own, still = (safe(audio=pair.features(wave), tokens=8, **inputs).logits[0, -1].log_softmax(-1)
-                      for wave in (rows.waves(copy.data, [row]), [np.zeros(8000, np.float32)]))
+        inputs = {
+            **pair.questions([row["question"]]),
+            "pixel_values": pair.pixels([copy.data / row["image"]]),
+        }
+        own, still = (
+            safe(audio=pair.features(wave), tokens=8, **inputs).logits[0, -1].log_softmax(-1)
+            for wave in (rows.waves(copy.data, [row]), [np.zeros(8000, np.float32)])
+        )
         if (row["kind"], row["answer"]) != ("presence", "no"):
-            wanted[row["need"] == "none"].append(float((own - still)[pair.answer_id(row["answer"])]))
+            wanted[row["need"] == "none"].append(
+                float((own - still)[pair.answer_id(row["answer"])])
+            )
     np.testing.assert_allclose(report["arrays"]["drop_dependent"], wanted[False], atol=2e-3)
     np.testing.assert_allclose(report["arrays"]["drop_plain"], wanted[True], atol=2e-3)
-    assert report["values"]["drops"] == [float(drop > 0) for drop in report["arrays"]["drop_dependent"]]
+    assert report["values"]["drops"] == [
+        float(drop > 0) for drop in report["arrays"]["drop_dependent"]
+    ]
     assert max(map(abs, wanted[False])) > 1e-2
 
 
@@ -521,20 +667,32 @@ def pairs(data, tmp_path_factory):
     made = []
     for shuffled in (False, True):
         split = tiny({"path": str(data), "digest": "d"}, shuffled=shuffled, home=home, rows=24)
-        made.append(finished(home / str(shuffled), recipe_of(split["path"], curriculum=[{**MIXED, "steps": 10}])))
+        made.append(
+            finished(
+                home / str(shuffled), recipe_of(split["path"], curriculum=[{**MIXED, "steps": 10}])
+            )
+        )
     return made
 
 
 def test_the_overfit_is_scored_on_what_needs_audio_by_the_true_answers(pairs, data):
     report = safe_learning.overfit(*pairs)
     needs = [row["need"] for row in rows.read(data, "test")]
-    assert {len(report["values"][name]) for name in ("train_accuracy", "train_accuracy_control")} == {16}
-    assert {len(report["values"][name]) for name in ("heldout_correct", "heldout_correct_control")} == {sum(need != "none" for need in needs)}
+    assert {
+        len(report["values"][name]) for name in ("train_accuracy", "train_accuracy_control")
+    } == {16}
+    assert {
+        len(report["values"][name]) for name in ("heldout_correct", "heldout_correct_control")
+    } == {sum(need != "none" for need in needs)}
     assert (report["values"]["off_differs"], report["values"]["trained_on"]) == ([0.0], [0.0])
     logs = safe_answers.table(pairs[0], split="train")
-    mine = [n for n, code in enumerate(logs["arrays"]["need"]) if code != safe_answers.CODES["none"]]
+    mine = [
+        n for n, code in enumerate(logs["arrays"]["need"]) if code != safe_answers.CODES["none"]
+    ]
     assert report["values"]["train_accuracy"] == [logs["values"]["correct@8"][n] for n in mine]
-    assert report["values"]["final_loss"] == [pytest.approx(-np.mean([logs["values"]["log_p@8"][n] for n in mine]), rel=1e-5)]
+    assert report["values"]["final_loss"] == [
+        pytest.approx(-np.mean([logs["values"]["log_p@8"][n] for n in mine]), rel=1e-5)
+    ]
     assert outcome(report, "safe.overfit.audio_qa") is Outcome.NO_GO
 
 
@@ -544,11 +702,18 @@ def test_the_control_is_scored_by_the_true_answers_and_not_by_those_it_was_taugh
     edit(true, "recipe.json", lambda recipe: recipe["data"].update(path=str(pairs[0].data)))
     for run in (*pairs, true):
         respoil(run, open_up)  # answers of every kind, so that whose they are shows
-    told = {name: safe_answers.table(run, split="train")["values"]["correct@8"] for name, run in (("taught", pairs[1]), ("true", true))}
+    told = {
+        name: safe_answers.table(run, split="train")["values"]["correct@8"]
+        for name, run in (("taught", pairs[1]), ("true", true))
+    }
     needs = [row["need"] for row in rows.read(pairs[0].data, "train")]
     scored = safe_learning.overfit(*pairs)["values"]["train_accuracy_control"]
-    assert scored == [right for right, need in zip(told["true"], needs, strict=True) if need != "none"]
-    assert scored != [right for right, need in zip(told["taught"], needs, strict=True) if need != "none"]
+    assert scored == [
+        right for right, need in zip(told["true"], needs, strict=True) if need != "none"
+    ]
+    assert scored != [
+        right for right, need in zip(told["taught"], needs, strict=True) if need != "none"
+    ]
 
 
 def test_a_test_item_that_was_trained_on_is_counted(pairs, tmp_path):
@@ -571,8 +736,16 @@ def test_medians_tails_and_spikes_are_those_of_the_blocks():
 
 def test_throughput_counts_every_turn_and_size(clean):
     report = safe_cost.throughput(clean, sizes=(2, 3), turns=2)
-    assert {name: len(values) for name, values in report["values"].items()} == {"cached_s": 4, "whole_s": 4, "single_s": 2, "batched_s": 2, "batch_sizes": 1,
-                                                                                        "arms_amiss": 1}  # fmt: skip
+    assert {name: len(values) for name, values in report["values"].items()} == {
+        "cached_s": 4,
+        "whole_s": 4,
+        "single_s": 2,
+        "batched_s": 2,
+        "batch_sizes": 1,
+        "arms_amiss": 1,
+    }
     assert report["values"]["batch_sizes"] == [2.0]
-    assert report["values"]["cached_s"] == report["values"]["single_s"] + report["values"]["batched_s"]
+    assert (
+        report["values"]["cached_s"] == report["values"]["single_s"] + report["values"]["batched_s"]
+    )
     assert min(report["values"]["cached_s"] + report["values"]["whole_s"]) > 0

@@ -1,5 +1,5 @@
-# ruff: noqa: F811
 """What readers of the SAFE code found, each failing once and mended since."""
+
 import shutil
 import tomllib
 
@@ -33,14 +33,25 @@ from tests.methods.test_safe_measures import (  # noqa: F401
 )
 
 
-@pytest.mark.parametrize("tokens", [torch.tensor([K]), torch.tensor(K), np.int64(K)], ids=["one", "scalar", "numpy"])
+@pytest.mark.parametrize(
+    "tokens", [torch.tensor([K]), torch.tensor(K), np.int64(K)], ids=["one", "scalar", "numpy"]
+)
 def test_one_number_of_any_kind_is_for_every_item_and_its_own_sound(tokens):
     world = embedded()
     safe = wild(world)
     assert torch.equal(logits(safe, world, tokens, own(world)), logits(safe, world, K, own(world)))
 
 
-@pytest.mark.parametrize(("tokens", "sounds"), [(torch.tensor([K, 0]), 4), (torch.tensor([K] * 6), 4), (K, 1), (K, 3), (torch.tensor([K, 0, K, 0]), 3)])
+@pytest.mark.parametrize(
+    ("tokens", "sounds"),
+    [
+        (torch.tensor([K, 0]), 4),
+        (torch.tensor([K] * 6), 4),
+        (K, 1),
+        (K, 3),
+        (torch.tensor([K, 0, K, 0]), 3),
+    ],
+)
 def test_as_many_gates_and_sounds_as_items(tokens, sounds):
     world = small()
     with pytest.raises(ValueError, match=r"saw \d (numbers|sounds) for 4 items"):
@@ -58,9 +69,17 @@ def half_awake(root, inner):
     return train
 
 
-@pytest.mark.parametrize(("root", "inner"), [(False, lambda safe: safe.base), (True, lambda safe: safe.base.language_model.model.decoder.layers[1])])
+@pytest.mark.parametrize(
+    ("root", "inner"),
+    [
+        (False, lambda safe: safe.base),
+        (True, lambda safe: safe.base.language_model.model.decoder.layers[1]),
+    ],
+)
 def test_a_part_of_a_backbone_in_training_mode_is_seen_whatever_the_whole_is_in(root, inner, lied):
-    assert counts(safe_audit.freeze(lied(SAFE, "train", half_awake(root, inner)))) == {"modes_wrong": 1}
+    assert counts(safe_audit.freeze(lied(SAFE, "train", half_awake(root, inner)))) == {
+        "modes_wrong": 1
+    }
 
 
 def test_true_tensors_beside_spoilt_ones_hide_nothing(copy):
@@ -69,7 +88,10 @@ def test_true_tensors_beside_spoilt_ones_hide_nothing(copy):
     assert counts(safe_audit.freeze(copy)) == {"artifact_differs": 1, "excess": 1}
 
 
-@pytest.mark.parametrize("change", [{"heads": 2}, {"layers": [f"language_model.model.decoder.layers.{n}" for n in (2, 1, 0)]}])
+@pytest.mark.parametrize(
+    "change",
+    [{"heads": 2}, {"layers": [f"language_model.model.decoder.layers.{n}" for n in (2, 1, 0)]}],
+)
 def test_a_config_altered_after_training_is_an_artefact_that_differs(change, copy):
     edit(copy, "artifact/safe_config.json", lambda stored: stored.update(change))
     assert counts(safe_audit.freeze(copy)) == {"artifact_differs": 1}
@@ -84,8 +106,17 @@ def test_a_broken_file_is_said_and_no_crash(copy):
 
 def test_a_checkpoint_in_half_precision_is_compared_as_it_is_loaded(data, tmp_path):
     base = shutil.copytree(EMBEDDED, tmp_path / "half")
-    Blip2ForConditionalGeneration.from_pretrained(EMBEDDED / "vision_language").half().save_pretrained(base / "vision_language")
-    assert counts(safe_audit.freeze(finished(tmp_path / "run", recipe_of(data, curriculum=STAGE, base=base)))) == {}
+    Blip2ForConditionalGeneration.from_pretrained(
+        EMBEDDED / "vision_language"
+    ).half().save_pretrained(base / "vision_language")
+    assert (
+        counts(
+            safe_audit.freeze(
+                finished(tmp_path / "run", recipe_of(data, curriculum=STAGE, base=base))
+            )
+        )
+        == {}
+    )
 
 
 def with_stage(**changes):
@@ -94,13 +125,29 @@ def with_stage(**changes):
     return raw
 
 
-@pytest.mark.parametrize("changes", [{"name": ["a"]}, {"name": {}}, {"mix": {"audio": 10**400, "none": 0.5}}, {"min_snr": 10**400}, {"until": {"audo": 0.6}}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": ["a"]},
+        {"name": {}},
+        {"mix": {"audio": 10**400, "none": 0.5}},
+        {"min_snr": 10**400},
+        {"until": {"audo": 0.6}},
+    ],
+)
 def test_stages_that_crashed_or_passed_are_named(changes, tmp_path):
     write_small(tmp_path / "rows")
     assert safe_subject.problems(with_stage(**changes), tmp_path)
 
 
-@pytest.mark.parametrize(("table", "key", "value"), [("training", "fusion_rate", 10**400), ("data", "path", "a" * 5000), ("data", "recordings", "a" * 5000)])
+@pytest.mark.parametrize(
+    ("table", "key", "value"),
+    [
+        ("training", "fusion_rate", 10**400),
+        ("data", "path", "a" * 5000),
+        ("data", "recordings", "a" * 5000),
+    ],
+)
 def test_values_beyond_a_float_or_a_file_name_are_named(table, key, value, tmp_path):
     write_small(tmp_path / "rows")
     raw = tomllib.loads(GOOD)
@@ -146,7 +193,10 @@ def test_calls_of_the_branch_with_the_gate_off_are_counted(clean, monkeypatch):
 
     monkeypatch.setattr(SAFE, "forward", encoded_first)
     heard, fused = safe_cost.called_off(requests)
-    assert (heard, fused) == (5, 5)  # two requests under one number and one an item; and a mixed one of which all is encoded
+    assert (heard, fused) == (
+        5,
+        5,
+    )  # two requests under one number and one an item; and a mixed one of which all is encoded
 
     def zeros_for_missing(self, audio=None, tokens=0, **inputs):
         if audio is None:
@@ -158,7 +208,9 @@ def test_calls_of_the_branch_with_the_gate_off_are_counted(clean, monkeypatch):
 
 
 @pytest.mark.parametrize("inner", [False, True])
-def test_sounds_of_items_whose_gate_is_off_enter_no_encoder_by_whichever_door(inner, clean, monkeypatch):
+def test_sounds_of_items_whose_gate_is_off_enter_no_encoder_by_whichever_door(
+    inner, clean, monkeypatch
+):
     requests, whole = safe_cost.Requests(clean, 4, 2), SAFE.forward
 
     def all_encoded(self, audio=None, tokens=0, **inputs):
@@ -170,7 +222,9 @@ def test_sounds_of_items_whose_gate_is_off_enter_no_encoder_by_whichever_door(in
     assert safe_cost.called_off(requests) == (3 if inner else 1, 0)
 
 
-def test_a_branch_computed_for_items_whose_gate_is_off_is_counted_in_a_mixed_batch(clean, monkeypatch):
+def test_a_branch_computed_for_items_whose_gate_is_off_is_counted_in_a_mixed_batch(
+    clean, monkeypatch
+):
     requests, whole = safe_cost.Requests(clean, 4, 2), SAFE.forward
 
     def all_projected(self, audio=None, tokens=0, **inputs):
@@ -191,36 +245,66 @@ def test_one_number_for_all_items_is_asked_with_the_gate_off(clean, monkeypatch)
         return told
 
     monkeypatch.setattr(SAFE, "_whole", rounded)
-    assert [at for at, difference in enumerate(safe_answers.parity(clean)["values"]["logit_difference"]) if difference] == [5]
+    assert [
+        at
+        for at, difference in enumerate(safe_answers.parity(clean)["values"]["logit_difference"])
+        if difference
+    ] == [5]
 
 
 def test_rows_left_out_or_of_another_split_are_a_veto(clean, monkeypatch):
     assert safe_answers.table(clean, "dev")["vetoes"] == []
     read = safe_answers.rows.read
-    monkeypatch.setattr(safe_answers.rows, "read", lambda data, split: read(data, "test" if split == "dev" else split))
+    monkeypatch.setattr(
+        safe_answers.rows,
+        "read",
+        lambda data, split: read(data, "test" if split == "dev" else split),
+    )
     assert "other rows than the 12 of dev.jsonl" in safe_answers.table(clean, "dev")["vetoes"][0]
     monkeypatch.setattr(safe_answers.rows, "read", lambda data, split: read(data, split)[::2])
-    assert any("12 items were asked, other rows than the 24 of test.jsonl" in line for line in safe_answers.table(clean)["vetoes"])
+    assert any(
+        "12 items were asked, other rows than the 24 of test.jsonl" in line
+        for line in safe_answers.table(clean)["vetoes"]
+    )
     assert any("other rows than" in line for line in safe_answers.muted(clean)["vetoes"])
 
 
 def test_answers_that_begin_with_the_same_token_are_a_veto(clean, monkeypatch):
     real = safe_answers.models.Pair.answer_id
-    monkeypatch.setattr(safe_answers.models.Pair, "answer_id", lambda pair, answer: real(pair, "bell" if answer in ("bell", "rain") else answer))
+    monkeypatch.setattr(
+        safe_answers.models.Pair,
+        "answer_id",
+        lambda pair, answer: real(pair, "bell" if answer in ("bell", "rain") else answer),
+    )
     pair = safe_answers.models.load(clean.base)
     asked = safe_answers.rows.read(clean.data, "train")
-    assert safe_answers.alike(pair, asked) == ["the answers bell, rain begin with the same token, or none of their own: they count as equal"]
+    assert safe_answers.alike(pair, asked) == [
+        "the answers bell, rain begin with the same token, or none of their own: they count as equal"
+    ]
 
 
 def test_what_a_policy_was_chosen_on_hands_its_vetoes_on():
-    made, dev = (Measurement.from_mapping({"values": {"x": [1.0]}, "unit": {"x": "1"}, "sampling_unit": "item", "vetoes": vetoes}) for vetoes in ([], ["other rows"]))
+    made, dev = (
+        Measurement.from_mapping(
+            {"values": {"x": [1.0]}, "unit": {"x": "1"}, "sampling_unit": "item", "vetoes": vetoes}
+        )
+        for vetoes in ([], ["other rows"])
+    )
     assert safe_evidence.doubted(made, dev).vetoes == ("other rows",)
 
 
-@pytest.mark.parametrize(("arm", "other", "words"), [
-    ("on", lambda k, at: (f"on:{k}", (at + 1) % 3), "other answers than the request's own"), ("on", lambda _k, at: ("off", at), "nothing is heard"),
-    ("off", lambda k, at: (f"on:{k}", at), "other answers than the base's")], ids=["another request's", "off", "on"])  # fmt: skip
-def test_an_arm_that_does_not_answer_what_its_name_says_is_counted(arm, other, words, clean, monkeypatch):
+@pytest.mark.parametrize(
+    ("arm", "other", "words"),
+    [
+        ("on", lambda k, at: (f"on:{k}", (at + 1) % 3), "other answers than the request's own"),
+        ("on", lambda _k, at: ("off", at), "nothing is heard"),
+        ("off", lambda k, at: (f"on:{k}", at), "other answers than the base's"),
+    ],
+    ids=["another request's", "off", "on"],
+)
+def test_an_arm_that_does_not_answer_what_its_name_says_is_counted(
+    arm, other, words, clean, monkeypatch
+):
     requests = safe_cost.Requests(clean, 2, 3)
     for fusion in requests.safe.fusion:
         fusion.alpha.data.fill_(1.0)

@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """Lies in an audio-visual folder that `safe.data.files_load` did not count, or that ended in a traceback."""
 
 import json
@@ -16,7 +15,11 @@ EVERY = ("train", "dev", "test", "vqa")
 def all_rows(folder, **fields):
     for split in EVERY:
         change(
-            folder, split, lambda held: [{**row, **{name: make(row) for name, make in fields.items()}} for row in held]
+            folder,
+            split,
+            lambda held: [
+                {**row, **{name: make(row) for name, make in fields.items()}} for row in held
+            ],
         )
 
 
@@ -34,22 +37,60 @@ def of_train(folder, *names):
 
 
 def twice(folder):
-    change(folder, "vqa", lambda held: [*held, *({**row, "id": f"{row['id']} again"} for row in held)])
+    change(
+        folder, "vqa", lambda held: [*held, *({**row, "id": f"{row['id']} again"} for row in held)]
+    )
 
 
 LIES = {
-    "one id for all train rows": (lambda home: change(home, "train", lambda held: [{**row, "id": "train"} for row in held]), {"bad_rows": 1}),
+    "one id for all train rows": (
+        lambda home: change(home, "train", lambda held: [{**row, "id": "train"} for row in held]),
+        {"bad_rows": 1},
+    ),
     "no test row": (lambda home: (home / "test.jsonl").write_text(""), {"bad_rows": 1}),
     "no dev file": (lambda home: (home / "dev.jsonl").unlink(), {"bad_rows": 1}),
-    "a group for each row, not for each image": (lambda home: all_rows(home, group=lambda row: row["id"]), "bad_rows"),
+    "a group for each row, not for each image": (
+        lambda home: all_rows(home, group=lambda row: row["id"]),
+        "bad_rows",
+    ),
     "every vision-language question twice": (twice, "bad_rows"),
-    "questions about sound among the vision-language ones": (lambda home: change(home, "vqa", lambda held: [*held, *(row for row in rows_of(home, "test") if row["need"] == "both")][: len(held) + 1]), "bad_rows"),
-    "vision-language questions about images of train": (lambda home: of_train(home, "image", "shape", "color", "group"), "shared_images"),
-    "vision-language questions with sounds of train": (lambda home: of_train(home, "audio", "event", "start", "end", "snr"), "duplicate_sounds"),
-    "a shape that no image has": (lambda home: all_rows(home, shape=lambda row: "blob" if row["kind"] != "match" else row["shape"]), "bad_rows"),
-    "a level that is no number": (lambda home: all_rows(home, snr=lambda row: float("nan") if row["snr"] is not None else None), "bad_rows"),
-    "a level without end": (lambda home: all_rows(home, snr=lambda row: float("inf") if row["snr"] is not None else None), "bad_rows"),
-}  # fmt: skip
+    "questions about sound among the vision-language ones": (
+        lambda home: change(
+            home,
+            "vqa",
+            lambda held: [*held, *(row for row in rows_of(home, "test") if row["need"] == "both")][
+                : len(held) + 1
+            ],
+        ),
+        "bad_rows",
+    ),
+    "vision-language questions about images of train": (
+        lambda home: of_train(home, "image", "shape", "color", "group"),
+        "shared_images",
+    ),
+    "vision-language questions with sounds of train": (
+        lambda home: of_train(home, "audio", "event", "start", "end", "snr"),
+        "duplicate_sounds",
+    ),
+    "a shape that no image has": (
+        lambda home: all_rows(
+            home, shape=lambda row: "blob" if row["kind"] != "match" else row["shape"]
+        ),
+        "bad_rows",
+    ),
+    "a level that is no number": (
+        lambda home: all_rows(
+            home, snr=lambda row: float("nan") if row["snr"] is not None else None
+        ),
+        "bad_rows",
+    ),
+    "a level without end": (
+        lambda home: all_rows(
+            home, snr=lambda row: float("inf") if row["snr"] is not None else None
+        ),
+        "bad_rows",
+    ),
+}
 
 
 @pytest.mark.parametrize("what", LIES)
@@ -63,7 +104,9 @@ def test_what_no_row_shows_alone_is_counted(judge, folder, what):
 def meta(**fields):
     def lie(home):
         told = {**json.loads((home / "meta.json").read_text()), **fields}
-        (home / "meta.json").write_text(json.dumps({name: value for name, value in told.items() if value is not None}))
+        (home / "meta.json").write_text(
+            json.dumps({name: value for name, value in told.items() if value is not None})
+        )
 
     return lie
 
@@ -79,7 +122,10 @@ UNREADABLE = {
     "one event": (meta(events=["bell"]), "two names or more"),
     "meta.json is a list": (text("meta.json", b"[]"), "holds"),
     "meta.json ends early": (text("meta.json", b"{"), "wanted JSON"),
-    "a row that ends early": (text("test.jsonl", b'{"id": "test-0", "ne'), "test.jsonl: .*wanted JSON"),
+    "a row that ends early": (
+        text("test.jsonl", b'{"id": "test-0", "ne'),
+        "test.jsonl: .*wanted JSON",
+    ),
     "a row that is a list": (text("test.jsonl", b"[]"), "test.jsonl, line 1: .*wanted an object"),
     "a row that is nothing": (text("test.jsonl", b"null"), "line 1"),
     "another encoding": (text("test.jsonl", b"\xff\xfe"), "UTF-8"),
@@ -99,11 +145,19 @@ def test_a_folder_that_cannot_be_read_is_refused_in_words(judge, folder, measure
         judge(folder, measure)
 
 
-@pytest.mark.parametrize(("lie", "says"), [
-    (lambda home: change(home, "dev", lambda held: [{**row, "question": None} for row in held]), "dev:.*: no question"),
-    (lambda home: all_rows(home, start=lambda _: None), "no start"),
-    (meta(rate=16_000), "none of .* loads at 16000 Hz"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("lie", "says"),
+    [
+        (
+            lambda home: change(
+                home, "dev", lambda held: [{**row, "question": None} for row in held]
+            ),
+            "dev:.*: no question",
+        ),
+        (lambda home: all_rows(home, start=lambda _: None), "no start"),
+        (meta(rate=16_000), "none of .* loads at 16000 Hz"),
+    ],
+)
 def test_rows_that_no_sound_can_be_held_against_are_refused_in_words(judge, folder, lie, says):
     lie(folder)
     with pytest.raises(NotObservable, match=says):
@@ -126,7 +180,9 @@ def test_batches_are_as_large_as_they_are_said_to_be(tmp_path, monkeypatch, meas
     )
     (tmp_path / "test.jsonl").write_text('{"id": 1}\n' * 48)
     for module in (safe_cost, safe_memory):
-        monkeypatch.setattr(module, "shipped", lambda _: (type("Safe", (), {"train": lambda self: self})(), None))
+        monkeypatch.setattr(
+            module, "shipped", lambda _: (type("Safe", (), {"train": lambda self: self})(), None)
+        )
     monkeypatch.setattr(safe_memory, "give_back_freed_pages", lambda: None)
     with pytest.raises(NotObservable, match=r"48 rows; wanted \d+"):
         measure(RunFolder(tmp_path))

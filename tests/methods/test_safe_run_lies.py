@@ -1,4 +1,3 @@
-# ruff: noqa: F811
 """Lies in the folders of finished SAFE runs: a control that is none, a config that cannot be read."""
 
 import json
@@ -66,12 +65,16 @@ def test_a_control_that_is_none_is_vetoed(pairs, control):
     assert len(safe_learning.overfit(pairs[0], control)["vetoes"]) == 1
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"tokens": "8"}', '{"layers": 3}', '{"heads": 0}'])
+@pytest.mark.parametrize(
+    "content", ["", "{", "[]", "null", '{"tokens": "8"}', '{"layers": 3}', '{"heads": 0}']
+)
 def test_a_saved_config_that_cannot_be_read_is_said_and_no_crash(copy, content):
     (copy.artifact / "safe_config.json").write_text(
         content
         if content[:2] != '{"'
-        else json.dumps({**json.loads((copy.artifact / "safe_config.json").read_text()), **json.loads(content)})
+        else json.dumps(
+            {**json.loads((copy.artifact / "safe_config.json").read_text()), **json.loads(content)}
+        )
     )
     assert counts(safe_audit.freeze(copy))["artifact_differs"] >= 1
     with pytest.raises(NotObservable, match=r"cannot be loaded|not of the recipe's shape"):

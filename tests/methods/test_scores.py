@@ -19,9 +19,15 @@ PAIRS = st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, ma
 def test_class_metrics_agree_with_scikit_learn(pairs):
     labels, guesses = [list(x) for x in zip(*pairs, strict=True)]
     one = {"labels": [1], "average": "macro", "zero_division": 0}
-    assert scores.accuracy(labels, guesses) == pytest.approx(library.accuracy_score(labels, guesses))
-    assert scores.precision(labels, guesses) == pytest.approx(library.precision_score(labels, guesses, **one))
-    assert scores.recall(labels, guesses) == pytest.approx(library.recall_score(labels, guesses, **one))
+    assert scores.accuracy(labels, guesses) == pytest.approx(
+        library.accuracy_score(labels, guesses)
+    )
+    assert scores.precision(labels, guesses) == pytest.approx(
+        library.precision_score(labels, guesses, **one)
+    )
+    assert scores.recall(labels, guesses) == pytest.approx(
+        library.recall_score(labels, guesses, **one)
+    )
     assert scores.f1(labels, guesses) == pytest.approx(library.f1_score(labels, guesses, **one))
     assert scores.macro_f1(labels, guesses) == pytest.approx(
         library.f1_score(labels, guesses, average="macro", zero_division=0)
@@ -32,7 +38,9 @@ def test_class_metrics_agree_with_scikit_learn(pairs):
 def test_token_mean_does_not_depend_on_the_batch_split(batches):
     flat = [x for b in batches for x in b]
     assert (
-        scores.token_mean_loss(batches) == scores.token_mean_loss([flat]) == scores.token_mean_loss([[x] for x in flat])
+        scores.token_mean_loss(batches)
+        == scores.token_mean_loss([flat])
+        == scores.token_mean_loss([[x] for x in flat])
     )
 
 
@@ -79,26 +87,55 @@ def test_sound_metrics_pass_every_check(tmp_path):
 
 
 def padded_accuracy(labels, predictions):
-    flat = [(y, p) for a, b in zip(labels, predictions, strict=True) for y, p in zip(a, b, strict=True)]
+    flat = [
+        (y, p) for a, b in zip(labels, predictions, strict=True) for y, p in zip(a, b, strict=True)
+    ]
     return sum(y == p for y, p in flat) / len(flat)
 
 
-right = {name: getattr(scores, name) for name in ("precision", "recall", "f1", "exact_match", "normalise_answer")}
+right = {
+    name: getattr(scores, name)
+    for name in ("precision", "recall", "f1", "exact_match", "normalise_answer")
+}
 BROKEN = {
-    "accuracy over one row less": ("accuracy", lambda y, p: sum(a == b for a, b in zip(y, p, strict=True)) / (len(y) - 1)),
-    "precision with swapped arguments": ("precision", lambda y, p, positive=1: right["precision"](p, y, positive)),
-    "recall called precision": ("precision", lambda y, p, positive=1: right["recall"](y, p, positive)),
-    "f1 averaged over batches": ("f1", lambda y, p, c=1: (right["f1"](y[:5], p[:5], c) + right["f1"](y[5:], p[5:], c)) / 2),
+    "accuracy over one row less": (
+        "accuracy",
+        lambda y, p: sum(a == b for a, b in zip(y, p, strict=True)) / (len(y) - 1),
+    ),
+    "precision with swapped arguments": (
+        "precision",
+        lambda y, p, positive=1: right["precision"](p, y, positive),
+    ),
+    "recall called precision": (
+        "precision",
+        lambda y, p, positive=1: right["recall"](y, p, positive),
+    ),
+    "f1 averaged over batches": (
+        "f1",
+        lambda y, p, c=1: (right["f1"](y[:5], p[:5], c) + right["f1"](y[5:], p[5:], c)) / 2,
+    ),
     "micro for macro": ("macro_f1", lambda y, p: scores.accuracy(y, p)),
     "no normalisation": ("normalise_answer", lambda text: text),
-    "articles kept": ("normalise_answer", lambda text: right["normalise_answer"](text.replace("The", "xthe"))),
-    "unanswerable always wrong": ("exact_match", lambda truths, answer: right["exact_match"](truths, answer) if truths else 0.0),
+    "articles kept": (
+        "normalise_answer",
+        lambda text: right["normalise_answer"](text.replace("The", "xthe")),
+    ),
+    "unanswerable always wrong": (
+        "exact_match",
+        lambda truths, answer: right["exact_match"](truths, answer) if truths else 0.0,
+    ),
     "padding counted": ("token_accuracy", padded_accuracy),
-    "mean of batch means": ("token_mean_loss", lambda batches: sum(sum(b) / len(b) for b in batches) / len(batches)),
-    "mean of perplexities": ("perplexity", lambda batches: sum(math.exp(sum(b) / len(b)) for b in batches) / len(batches)),
+    "mean of batch means": (
+        "token_mean_loss",
+        lambda batches: sum(sum(b) / len(b) for b in batches) / len(batches),
+    ),
+    "mean of perplexities": (
+        "perplexity",
+        lambda batches: sum(math.exp(sum(b) / len(b)) for b in batches) / len(batches),
+    ),
     "a metric that raises": ("f1", lambda *a: 1 / 0),
     "not a number": ("recall", lambda *a: math.nan),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("defect", BROKEN)
@@ -119,8 +156,19 @@ def test_the_reported_accuracy_is_recomputed(tmp_path, said, wrong):
     ("name", "shortcut"),
     [
         ("accuracy", lambda y, p: sum(a == b for a, b in zip(y, p, strict=False)) / len(p)),
-        ("token_mean_loss", lambda batches: sum(x for b in batches for x in b if x == x) / sum(x == x for b in batches for x in b)),
-        ("exact_match", lambda truths, answer: float(scores.normalise_answer((truths or [""])[0]) == scores.normalise_answer(answer))),
+        (
+            "token_mean_loss",
+            lambda batches: (
+                sum(x for b in batches for x in b if x == x)
+                / sum(x == x for b in batches for x in b)
+            ),
+        ),
+        (
+            "exact_match",
+            lambda truths, answer: float(
+                scores.normalise_answer((truths or [""])[0]) == scores.normalise_answer(answer)
+            ),
+        ),
         ("macro_f1", lambda y, p: sum(scores.f1(y, p, c) for c in set(y)) / len(set(y))),
     ],
 )

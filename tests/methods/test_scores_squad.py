@@ -20,7 +20,9 @@ def by_hand(truths: list[str], said: str) -> tuple[float, float]:
     """(exact, F1), the best over the truths that hold any word; without such a truth only silence is right."""
     wanted = [words for words in map(plain_words, truths) if words] or [[]]
     ours = plain_words(said)
-    return max(float(words == ours) for words in wanted), max(overlap(words, ours) for words in wanted)
+    return max(float(words == ours) for words in wanted), max(
+        overlap(words, ours) for words in wanted
+    )
 
 
 def overlap(wanted: list[str], ours: list[str]) -> float:
@@ -41,12 +43,16 @@ def test_every_short_answer_is_scored_as_its_definition_says():
     texts = [" ".join(words) for n in (1, 2) for words in itertools.product(PARTS, repeat=n)]
     truths = [[], ["the"], ["the", "cat"], ["cat sat", "Cat"], ["a mat.", "-"], ["übel", "the end"]]
     for gold, said in itertools.product(truths, texts):
-        assert (scores.exact_match(gold, said), scores.answer_f1(gold, said)) == pytest.approx(by_hand(gold, said)), (gold, said)
+        assert (scores.exact_match(gold, said), scores.answer_f1(gold, said)) == pytest.approx(
+            by_hand(gold, said)
+        ), (gold, said)
 
 
 @given(st.lists(st.text(max_size=12), max_size=3), st.text(max_size=12))
 def test_any_text_is_scored_as_its_definition_says(gold, said):
-    assert (scores.exact_match(gold, said), scores.answer_f1(gold, said)) == pytest.approx(by_hand(gold, said))
+    assert (scores.exact_match(gold, said), scores.answer_f1(gold, said)) == pytest.approx(
+        by_hand(gold, said)
+    )
 
 
 def test_a_truth_of_articles_only_asks_for_nothing():

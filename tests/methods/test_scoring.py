@@ -13,9 +13,10 @@ OPENING = " ".join(f"w{n}" for n in range(12))
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("shared")
-    return {"llama": small_models.write_llama(root / "llama"), "bert": small_models.write_bert(root / "bert", 0.0)}, (
-        small_models.write_data(root / "data")
-    )
+    return {
+        "llama": small_models.write_llama(root / "llama"),
+        "bert": small_models.write_bert(root / "bert", 0.0),
+    }, (small_models.write_data(root / "data"))
 
 
 def adapted(folders, kind, **config):
@@ -42,7 +43,10 @@ def by_hand(model, items):
             places = [at - 1 for at, label in enumerate(item["labels"]) if label != rows.IGNORED]
             told = [item["labels"][at + 1] for at in places]
         chances = logits.log_softmax(-1)
-        losses.append(-sum(float(chances[at, label]) for at, label in zip(places, told, strict=True)) / len(told))
+        losses.append(
+            -sum(float(chances[at, label]) for at, label in zip(places, told, strict=True))
+            / len(told)
+        )
         predicted.append(tuple(int(logits[at].argmax()) for at in places))
     return losses, predicted
 
@@ -57,9 +61,12 @@ def redrawn(model):
 
 
 @pytest.mark.parametrize(
-    ("kind", "layers", "opening", "still"), [("llama", [1], 14, 1), ("llama", None, 14, 0), ("bert", [1], 0, 1)]
+    ("kind", "layers", "opening", "still"),
+    [("llama", [1], 14, 1), ("llama", None, 14, 0), ("bert", [1], 0, 1)],
 )
-def test_scores_are_those_of_the_plain_forward_for_every_draw(folders, kind, layers, opening, still):
+def test_scores_are_those_of_the_plain_forward_for_every_draw(
+    folders, kind, layers, opening, still
+):
     model, items, tokenizer = adapted(folders, kind, layers_to_transform=layers)
     scores = scoring.Scorer(model, items, tokenizer, redrawn(model))
     assert (len(scores.opening), len(scores.below)) == (opening, still)
@@ -91,7 +98,9 @@ def test_a_tensor_that_moves_outside_the_stack_leaves_no_layer_still(folders):
 def test_what_was_shared_is_not_left_in_the_model(folders):
     model, items, tokenizer = adapted(folders, "llama", layers_to_transform=[1])
     before = scoring.evaluate(model, items, tokenizer).loss
-    scores = scoring.Scorer(model, items, tokenizer, [name for name, _ in model.named_parameters() if "lora_" in name])
+    scores = scoring.Scorer(
+        model, items, tokenizer, [name for name, _ in model.named_parameters() if "lora_" in name]
+    )
     scores.evaluate()
     scores.evaluate()
     assert scoring.evaluate(model, items, tokenizer).loss == before

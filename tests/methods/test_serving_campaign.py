@@ -32,7 +32,12 @@ def done(order):
 def test_turns_one_arm_after_the_other_are_not_side_by_side():
     interleaved = campaign.order(ARMS, range(4), random.Random(0))
     assert campaign.apart(done(interleaved)) == []
-    assert sorted(campaign.apart(done(sorted(interleaved, key=lambda turn: turn[1])))) == [0, 1, 2, 3]
+    assert sorted(campaign.apart(done(sorted(interleaved, key=lambda turn: turn[1])))) == [
+        0,
+        1,
+        2,
+        3,
+    ]
 
 
 def test_one_block_that_was_finished_late_is_found():
@@ -77,15 +82,30 @@ REFERENCES = {
 
 @pytest.mark.parametrize(
     ("adapter", "tokens", "wrong"),
-    [("x", (1, 2, 3), False), ("x", (1, 2, 7), False), ("x", (1, 5, 6), True), ("x", (9, 9, 9), True), ("x", (1, 7, 7), True),
-     ("y", (1, 5, 6), False), ("base", (9, 9, 9), False), ("base", (1, 2, 3), True), ("merged", (1, 5, 6), False), ("merged", (1, 2, 3), True)],
-)  # fmt: skip
+    [
+        ("x", (1, 2, 3), False),
+        ("x", (1, 2, 7), False),
+        ("x", (1, 5, 6), True),
+        ("x", (9, 9, 9), True),
+        ("x", (1, 7, 7), True),
+        ("y", (1, 5, 6), False),
+        ("base", (9, 9, 9), False),
+        ("base", (1, 2, 3), True),
+        ("merged", (1, 5, 6), False),
+        ("merged", (1, 2, 3), True),
+    ],
+)
 def test_an_answer_is_wrong_unless_it_is_most_like_its_own_adapters(adapter, tokens, wrong):
-    assert answers.wrong(Request((1,), adapter), Answer(tokens, 0, 0), REFERENCES, merged="y") is wrong
+    assert (
+        answers.wrong(Request((1,), adapter), Answer(tokens, 0, 0), REFERENCES, merged="y") is wrong
+    )
 
 
 def test_classes_are_told_apart_by_their_logits():
-    references = {name: {(1,): Answer((0,), 0, 0, scores)} for name, scores in {"base": (1.0, 0.0), "x": (2.0, 1.0)}.items()}
+    references = {
+        name: {(1,): Answer((0,), 0, 0, scores)}
+        for name, scores in {"base": (1.0, 0.0), "x": (2.0, 1.0)}.items()
+    }
     near, far = Answer((0,), 0, 0, (1.9, 1.0)), Answer((0,), 0, 0, (1.1, 0.0))
     assert answers.wrong(Request((1,), "x"), near, references, "x") is False
     assert answers.wrong(Request((1,), "x"), far, references, "x") is True
@@ -98,7 +118,9 @@ def test_a_prompt_that_all_answer_alike_says_nothing():
 
 
 def test_agreement_is_the_share_of_tokens_before_the_first_difference():
-    assert answers.agreement(Request((1,), "x"), Answer((1, 2, 7), 0, 0), REFERENCES, "x") == pytest.approx(2 / 3)
+    assert answers.agreement(
+        Request((1,), "x"), Answer((1, 2, 7), 0, 0), REFERENCES, "x"
+    ) == pytest.approx(2 / 3)
     assert answers.agreement(Request((1,), "x"), Answer((7, 2, 3), 0, 0), REFERENCES, "x") == 0
 
 

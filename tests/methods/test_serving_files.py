@@ -39,10 +39,15 @@ def test_a_merged_folder_is_the_merged_model_with_its_tokenizer(runs, llama, tmp
     seen = AutoModelForCausalLM.from_pretrained(folder)(ids).logits
     assert torch.equal(seen, models_of.load(deployment)(ids).logits)
     assert not torch.allclose(seen, models_of.base(deployment)(ids).logits, atol=1e-2)
-    assert AutoTokenizer.from_pretrained(folder).get_vocab() == AutoTokenizer.from_pretrained(llama).get_vocab()
+    assert (
+        AutoTokenizer.from_pretrained(folder).get_vocab()
+        == AutoTokenizer.from_pretrained(llama).get_vocab()
+    )
 
 
-def test_a_file_is_converted_once_for_the_same_weights_and_anew_for_others(runs, llama, scripts, tmp_path):
+def test_a_file_is_converted_once_for_the_same_weights_and_anew_for_others(
+    runs, llama, scripts, tmp_path
+):
     def converted(run):
         return files.gguf_adapter(sys.executable, scripts, llama, run.artifact, tmp_path, "f32")
 
@@ -73,11 +78,15 @@ def test_llama_cpp_gets_an_alias_with_its_adapter_for_each_name(runs, llama, scr
     models = config(LlamaCpp(Deployment(llama, held), **options))
     assert [model["model_alias"] for model in models] == ["base", "x", "y"]
     assert "lora_path" not in models[0]
-    assert [str(held[m["model_alias"]]) in Path(m["lora_path"]).read_text() for m in models[1:]] == [True, True]
+    assert [
+        str(held[m["model_alias"]]) in Path(m["lora_path"]).read_text() for m in models[1:]
+    ] == [True, True]
     assert len({model["model"] for model in models}) == 1
 
 
-def test_llama_cpp_gets_one_alias_without_adapter_for_a_merged_model(runs, llama, scripts, tmp_path):
+def test_llama_cpp_gets_one_alias_without_adapter_for_a_merged_model(
+    runs, llama, scripts, tmp_path
+):
     options = {"python": sys.executable, "scripts": str(scripts), "scratch": tmp_path / "scratch"}
     (model,) = config(LlamaCpp(Deployment(llama, merged=runs[0].artifact), **options))
     assert model["model_alias"] == "merged"

@@ -40,7 +40,9 @@ def test_each_request_is_answered_by_the_adapter_it_names_with_its_own_times(ser
     assert [answer.tokens for answer in seen] == [(11, 9, 8, 11), (12, 10, 8, 12), (11, 8, 8, 11)]
     assert [answer.generated for answer in seen] == [4, 4, 4]
     assert all(0 < answer.first_token_s < answer.latency_s < elapsed for answer in seen)
-    assert sum(answer.latency_s for answer in seen) > elapsed, "the requests were handed over one after the other"
+    assert sum(answer.latency_s for answer in seen) > elapsed, (
+        "the requests were handed over one after the other"
+    )
 
 
 def test_an_adapter_that_is_not_served_never_reaches_a_server_that_would_answer_as_the_base(server):
@@ -78,7 +80,10 @@ def test_the_server_ends_with_a_measuring_process_that_is_killed(llama, tmp_path
             os.kill(os.getpid(), signal.SIGKILL)
     os.waitpid(child, 0)
     for _ in range(100):
-        if not Path(f"/proc/{note.read_text()}").exists() or "zombie" in Path(f"/proc/{note.read_text()}/status").read_text():
+        if (
+            not Path(f"/proc/{note.read_text()}").exists()
+            or "zombie" in Path(f"/proc/{note.read_text()}/status").read_text()
+        ):
             return
         time.sleep(0.02)
     pytest.fail("the server outlived the process that had started it")
@@ -86,13 +91,21 @@ def test_the_server_ends_with_a_measuring_process_that_is_killed(llama, tmp_path
 
 def test_a_server_that_does_not_list_an_adapter_is_not_measured(llama, tmp_path, monkeypatch):
     monkeypatch.setattr(Vllm, "command", fake("base,x"))
-    with pytest.raises(NotObservable, match="does not list y"), Vllm(Deployment(llama, {"x": tmp_path, "y": tmp_path}), python=sys.executable):
+    with (
+        pytest.raises(NotObservable, match="does not list y"),
+        Vllm(Deployment(llama, {"x": tmp_path, "y": tmp_path}), python=sys.executable),
+    ):
         pass
 
 
 def test_a_server_that_ends_at_once_says_why(llama, monkeypatch):
-    monkeypatch.setattr(Vllm, "command", lambda self: [sys.executable, "-c", "raise SystemExit('no such device')"])
-    with pytest.raises(NotObservable, match="no such device"), Vllm(Deployment(llama), python=sys.executable):
+    monkeypatch.setattr(
+        Vllm, "command", lambda self: [sys.executable, "-c", "raise SystemExit('no such device')"]
+    )
+    with (
+        pytest.raises(NotObservable, match="no such device"),
+        Vllm(Deployment(llama), python=sys.executable),
+    ):
         pass
 
 
@@ -105,13 +118,19 @@ def test_the_name_says_which_version_serves(llama, monkeypatch):
 
 @pytest.mark.parametrize("name", ["vllm", "llama.cpp"])
 def test_without_its_own_environment_an_engine_is_not_observable(llama, name):
-    with pytest.raises(NotObservable, match="own environment"), engine(name)(Deployment(llama), python="/no/python"):
+    with (
+        pytest.raises(NotObservable, match="own environment"),
+        engine(name)(Deployment(llama), python="/no/python"),
+    ):
         pass
 
 
 def test_llama_cpp_refuses_a_prompt_that_the_server_reads_as_other_tokens(llama, monkeypatch):
     monkeypatch.setattr(LlamaCpp, "command", fake("base"))
-    with LlamaCpp(Deployment(llama), python=sys.executable) as server, pytest.raises(NotObservable, match="other token ids"):
+    with (
+        LlamaCpp(Deployment(llama), python=sys.executable) as server,
+        pytest.raises(NotObservable, match="other token ids"),
+    ):
         server.serve([Request((8, 21), "base")], 2)
 
 
@@ -121,17 +140,27 @@ def test_special_tokens_are_not_to_be_seen_in_a_text(llama):
 
 
 def test_llama_cpp_generates_and_does_not_classify(llama):
-    with pytest.raises(NotObservable, match="transformers"), LlamaCpp(Deployment(llama, task="classification"), python=sys.executable):
+    with (
+        pytest.raises(NotObservable, match="transformers"),
+        LlamaCpp(Deployment(llama, task="classification"), python=sys.executable),
+    ):
         pass
 
 
 def test_vllm_is_told_its_adapters_and_their_rank(llama, tmp_path):
     for name, rank in (("x", 4), ("y", 16)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "adapter_config.json").write_text(f'{{"r": {rank}, "rank_pattern": {{}}}}')
-    words = Vllm(Deployment(llama, {"x": tmp_path / "x", "y": tmp_path / "y"}), python=sys.executable).command()
+        (tmp_path / name / "adapter_config.json").write_text(
+            f'{{"r": {rank}, "rank_pattern": {{}}}}'
+        )
+    words = Vllm(
+        Deployment(llama, {"x": tmp_path / "x", "y": tmp_path / "y"}), python=sys.executable
+    ).command()
     assert words[words.index("--max-lora-rank") + 1] == "16"
-    assert words[words.index("--lora-modules") + 1 :][:2] == [f"x={tmp_path / 'x'}", f"y={tmp_path / 'y'}"]
+    assert words[words.index("--lora-modules") + 1 :][:2] == [
+        f"x={tmp_path / 'x'}",
+        f"y={tmp_path / 'y'}",
+    ]
     assert "--enable-lora" not in Vllm(Deployment(llama), python=sys.executable).command()
 
 
@@ -155,16 +184,26 @@ def test_ollama_asks_the_model_created_for_the_adapter(llama, tmp_path, ollama):
     with Ollama(Deployment(llama, {"x": tmp_path}), url=ollama, models=models) as server:
         seen = server.serve([Request(LONG, "x"), Request(LONG, "base")], 3)
         assert [a.tokens for a in seen] == [(11, 9, 8), (11, 8, 8)]
-        assert [a.generated for a in seen] == [4, 4], "the server's own count, which the text does not show"
+        assert [a.generated for a in seen] == [4, 4], (
+            "the server's own count, which the text does not show"
+        )
         with pytest.raises(UnknownAdapter):
             server.serve([Request(LONG, "y")], 3)
         with pytest.raises(NotObservable, match="other prompts"):
             server.serve([Request((8, 21), "x")], 3)
 
 
-def test_ollama_without_the_adapters_model_or_without_a_server_is_not_observable(llama, tmp_path, ollama):
-    with pytest.raises(NotObservable, match="no model for 'x'"), Ollama(Deployment(llama, {"x": tmp_path}), url=ollama, models={"base": "my-base"}):
+def test_ollama_without_the_adapters_model_or_without_a_server_is_not_observable(
+    llama, tmp_path, ollama
+):
+    with (
+        pytest.raises(NotObservable, match="no model for 'x'"),
+        Ollama(Deployment(llama, {"x": tmp_path}), url=ollama, models={"base": "my-base"}),
+    ):
         pass
     port = http_server.free_port()
-    with pytest.raises(NotObservable, match=f"no Ollama server at 127.0.0.1:{port}"), Ollama(Deployment(llama), url=f"http://127.0.0.1:{port}"):
+    with (
+        pytest.raises(NotObservable, match=f"no Ollama server at 127.0.0.1:{port}"),
+        Ollama(Deployment(llama), url=f"http://127.0.0.1:{port}"),
+    ):
         pass

@@ -20,7 +20,9 @@ def questions(tmp_path_factory):
     folder.mkdir()
     for split in ("train", "dev", "test"):
         told = [question(f"{split}{n}", n) for n in range(12)]
-        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in told), "utf-8")
+        (folder / f"{split}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in told), "utf-8"
+        )
     (folder / "meta.json").write_text(json.dumps({"source": "squad_v2", "labels": []}), "utf-8")
     return folder
 
@@ -28,9 +30,18 @@ def questions(tmp_path_factory):
 def question(name: str, n: int) -> dict:
     words = [f"w{(7 * n + 3 * k) % 40}" for k in range(20)]
     place, held = (5 * n) % 18, n % 3 != 0
-    answers = [{"text": words[place + 1], "start": len(" ".join(words[: place + 1])) + 1}] if held else []
+    answers = (
+        [{"text": words[place + 1], "start": len(" ".join(words[: place + 1])) + 1}] if held else []
+    )
     asked = words[place] if held else "yes"
-    return {"id": name, "group": f"g{n % 4}", "question": f"user {asked}", "context": " ".join(words), "answers": answers, "answerable": held}
+    return {
+        "id": name,
+        "group": f"g{n % 4}",
+        "question": f"user {asked}",
+        "context": " ".join(words),
+        "answers": answers,
+        "answerable": held,
+    }
 
 
 def recipe(base, data, method="lora", config=None, **more) -> dict:
@@ -54,8 +65,12 @@ def test_the_joint_loss_is_the_written_formula():
     labels = torch.tensor([windows.packed(0, 0), 0, windows.packed(2, 5), windows.packed(5, 5), 0])
     wanted = [by_hand(row.tolist(), int(label)) for row, label in zip(logits, labels, strict=True)]
     assert span.joint_loss(logits, labels, "none").tolist() == pytest.approx(wanted, rel=1e-5)
-    assert float(training.summed_loss(logits, labels, "span")) == pytest.approx(sum(wanted), rel=1e-5)
-    assert float(probe.reference_loss(logits, labels, "span")) == pytest.approx(sum(wanted) / 5, rel=1e-5)
+    assert float(training.summed_loss(logits, labels, "span")) == pytest.approx(
+        sum(wanted), rel=1e-5
+    )
+    assert float(probe.reference_loss(logits, labels, "span")) == pytest.approx(
+        sum(wanted) / 5, rel=1e-5
+    )
 
 
 def test_a_window_without_an_answer_teaches_no_place():
@@ -91,11 +106,20 @@ def test_answerability_is_read_from_the_first_and_the_last_word():
     assert torch.equal(head(hidden, mask)[:, -1:], wanted)
 
 
-@pytest.mark.parametrize(("kind", "method", "config"), [
-    ("bert", "lora", {}), ("llama", "lora", {"target_modules": ["q_proj", "v_proj"]}), ("bert", "full", {}), ("bert", "head", {}),
-    ("bert", "bottleneck", {"size": 4}), ("bert", "lora", {"task_type": "SEQ_CLS", "modules_to_save": ["classifier"]}),
-])  # fmt: skip
-def test_a_trained_span_model_answers_the_same_after_reload(kind, method, config, questions, request, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "method", "config"),
+    [
+        ("bert", "lora", {}),
+        ("llama", "lora", {"target_modules": ["q_proj", "v_proj"]}),
+        ("bert", "full", {}),
+        ("bert", "head", {}),
+        ("bert", "bottleneck", {"size": 4}),
+        ("bert", "lora", {"task_type": "SEQ_CLS", "modules_to_save": ["classifier"]}),
+    ],
+)
+def test_a_trained_span_model_answers_the_same_after_reload(
+    kind, method, config, questions, request, tmp_path
+):
     wanted = recipe(request.getfixturevalue(kind), questions, method, config)
     run = small_models.run(tmp_path / "run", wanted)
     live = []
@@ -114,13 +138,18 @@ def test_a_trained_span_model_answers_the_same_after_reload(kind, method, config
     assert torch.equal(probe.probe_logits(reloaded, batch, "span"), live[0])
     assert not torch.equal(live[0], untrained)
     if method == "lora":
-        assert torch.allclose(probe.probe_logits(models.merged(reloaded), batch, "span"), live[0], atol=1e-4)
+        assert torch.allclose(
+            probe.probe_logits(models.merged(reloaded), batch, "span"), live[0], atol=1e-4
+        )
 
 
 def test_the_head_trains_beside_lora_though_the_subject_names_no_module(bert, questions):
     model = training.build(recipe(bert, questions))
     trains = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
-    assert {name.split(".")[-2] for name in trains if "span_head" in name} == {"places", "answerable"}
+    assert {name.split(".")[-2] for name in trains if "span_head" in name} == {
+        "places",
+        "answerable",
+    }
     assert all("lora_" in name or "modules_to_save" in name for name in trains)
 
 
@@ -141,4 +170,7 @@ def test_the_accumulated_gradient_is_that_of_one_batch(bert, questions):
     probe.reference_loss(model(**whole).logits, whole["labels"], "span").backward()
     gradients = {name: p.grad for name, p in model.named_parameters() if name in seen}
     largest = max(float(gradient.norm()) for gradient in gradients.values())
-    assert max(float((gradient - seen[name]).norm()) for name, gradient in gradients.items()) < 1e-5 * largest
+    assert (
+        max(float((gradient - seen[name]).norm()) for name, gradient in gradients.items())
+        < 1e-5 * largest
+    )

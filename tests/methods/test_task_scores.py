@@ -23,10 +23,15 @@ def told(clean, tmp_path):
     for split in ("train", "dev", "test"):
         (data / f"{split}.jsonl").write_bytes((clean.data / f"{split}.jsonl").read_bytes())
     rarer = 1 - tasks.majority([row["label"] for row in rows.read(data, "test")])
-    train = [{**row, "label": rarer if n else 1 - rarer} for n, row in enumerate(rows.read(data, "train"))]
+    train = [
+        {**row, "label": rarer if n else 1 - rarer}
+        for n, row in enumerate(rows.read(data, "train"))
+    ]
     (data / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in train))
     shared = [rows.read(data, "test")[n]["id"] for n in (0, 3)]
-    (data / "meta.json").write_text(json.dumps({"source": "mrpc", "labels": ["no", "yes"], "shared_rows": shared}))
+    (data / "meta.json").write_text(
+        json.dumps({"source": "mrpc", "labels": ["no", "yes"], "shared_rows": shared})
+    )
     recipe = run.recipe | {"data": {"path": str(data)}}
     (run.path / "recipe.json").write_text(json.dumps(recipe))
     return run
@@ -53,7 +58,9 @@ def test_shared_rows_and_baselines_are_told_apart(told):
     test, train = rows.read(told.data, "test"), rows.read(told.data, "train")
     label = tasks.majority([row["label"] for row in train])
     assert report["values"]["majority"] == [float(row["label"] == label) for row in test]
-    assert report["values"]["score_without_shared"] == [x for n, x in enumerate(report["values"]["score"]) if n not in (0, 3)]
+    assert report["values"]["score_without_shared"] == [
+        x for n, x in enumerate(report["values"]["score"]) if n not in (0, 3)
+    ]
     truth, said = [row["label"] for row in test], report["arrays"]["predicted"]
     hits = sum(t == s == 1 for t, s in zip(truth, said, strict=True))
     assert report["counts"]["f1"] == pytest.approx(2 * hits / (sum(truth) + sum(said)))
@@ -74,7 +81,9 @@ def test_a_run_that_did_not_train_what_its_method_trains_is_vetoed(told, tmp_pat
 
 def test_a_tensor_that_never_moved_and_one_that_was_not_kept_are_vetoed(told, tmp_path):
     still = tiny_runs.copied(told, tmp_path / "still")
-    (still.path / "initial.safetensors").write_bytes((still.path / "final.safetensors").read_bytes())
+    (still.path / "initial.safetensors").write_bytes(
+        (still.path / "final.safetensors").read_bytes()
+    )
     assert any("never moved" in veto for veto in task_scores.untrue(still))
     other = tiny_runs.copied(told, tmp_path / "other")
     file = other.artifact / "adapter_model.safetensors"
@@ -102,7 +111,12 @@ def test_dev_and_test_may_be_shortened_from_their_beginning(told):
 
 
 def test_clusters_number_the_groups_in_order():
-    items = [{"id": "1", "group": "b"}, {"id": "2", "group": "a"}, {"id": "3", "group": "b"}, {"id": "4", "group": None}]
+    items = [
+        {"id": "1", "group": "b"},
+        {"id": "2", "group": "a"},
+        {"id": "3", "group": "b"},
+        {"id": "4", "group": None},
+    ]
     assert task_scores.numbered(items) == [0, 1, 0, 2]
 
 
@@ -122,7 +136,13 @@ class Constant(nn.Module):
         return SimpleNamespace(logits=self.logits.expand(len(input_ids), -1))
 
 
-@pytest.mark.parametrize(("logits", "words"), [((0.0, 1.0), "predictions is `equivalent`: a constant answer"), ((float("nan"), 1.0), "not finite")])
+@pytest.mark.parametrize(
+    ("logits", "words"),
+    [
+        ((0.0, 1.0), "predictions is `equivalent`: a constant answer"),
+        ((float("nan"), 1.0), "not finite"),
+    ],
+)
 def test_a_constant_or_broken_model_is_vetoed(told, monkeypatch, logits, words):
     monkeypatch.setattr(task_scores.forward, "trained", lambda run: Constant(*logits))
     report = task_scores.outcome(told)
@@ -132,7 +152,9 @@ def test_a_constant_or_broken_model_is_vetoed(told, monkeypatch, logits, words):
 def test_a_score_at_the_baseline_is_found(told, monkeypatch):
     train = [row["label"] for row in rows.read(told.data, "train")]
     always = tasks.majority(train)
-    monkeypatch.setattr(task_scores.forward, "trained", lambda run: Constant(*[float(n == always) for n in (0, 1)]))
+    monkeypatch.setattr(
+        task_scores.forward, "trained", lambda run: Constant(*[float(n == always) for n in (0, 1)])
+    )
     report = task_scores.outcome(told)
     assert "is not above" in report["findings"][0]
 
@@ -141,8 +163,16 @@ def test_a_score_at_the_baseline_is_found(told, monkeypatch):
 @pytest.fixture
 def words(llama, data, tmp_path):
     recipe = {**small_models.recipe(llama, data), "task": "causal-lm"}
-    made = [{"id": str(n), "messages": [{"role": "user", "content": " ".join(f"w{k}" for k in range(n + 1))}, {"role": "assistant", "content": ("no", "yes")[n % 2]}]}
-            for n in range(9)]  # fmt: skip
+    made = [
+        {
+            "id": str(n),
+            "messages": [
+                {"role": "user", "content": " ".join(f"w{k}" for k in range(n + 1))},
+                {"role": "assistant", "content": ("no", "yes")[n % 2]},
+            ],
+        }
+        for n in range(9)
+    ]
     return recipe, models.load_base(recipe), models.load_tokenizer(recipe), made
 
 
@@ -169,7 +199,13 @@ def test_words_that_begin_alike_or_are_missing_are_refused(words):
 
 # ── spans ────────────────────────────────────────────────────────────────────────────────────────────────────────────
 OFFSETS = [None, (0, 3), (4, 7), (8, 11), None]
-ASKED = {"id": "q", "question": "?", "context": "one two six", "answers": [{"text": "two", "start": 4}], "answerable": True}
+ASKED = {
+    "id": "q",
+    "question": "?",
+    "context": "one two six",
+    "answers": [{"text": "two", "start": 4}],
+    "answerable": True,
+}
 
 
 def logits(start: int, end: int, certainty: float) -> torch.Tensor:
@@ -203,13 +239,28 @@ def test_special_tokens_are_never_an_answer():
 
 def test_questions_with_and_without_an_answer_are_reported_apart():
     held = [{**ASKED, "id": str(n), "group": "g"} for n in range(3)]
-    none = [{**ASKED, "id": str(n), "group": "h", "answers": [], "answerable": False} for n in range(3, 8)]
-    found = answers.Answers([1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0], ["two", "two six", "one", "", "", "one", "", "one"],
-                            [True] * 3 + [False] * 5, [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0])  # fmt: skip
+    none = [
+        {**ASKED, "id": str(n), "group": "h", "answers": [], "answerable": False}
+        for n in range(3, 8)
+    ]
+    found = answers.Answers(
+        [1.0, 0.5, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0],
+        ["two", "two six", "one", "", "", "one", "", "one"],
+        [True] * 3 + [False] * 5,
+        [1.0, 0.0, 0.0, 1.0, 1.0, 0.0, 1.0, 0.0],
+    )
     more = task_scores._of_spans([*held, *none], found)
-    assert more["values"] == {"hasans_f1": [1.0, 0.5, 0.0], "noans_f1": [1.0, 1.0, 0.0, 1.0, 0.0], "always_no_answer_f1": [0.0] * 3 + [1.0] * 5}
+    assert more["values"] == {
+        "hasans_f1": [1.0, 0.5, 0.0],
+        "noans_f1": [1.0, 1.0, 0.0, 1.0, 0.0],
+        "always_no_answer_f1": [0.0] * 3 + [1.0] * 5,
+    }
     assert more["counts"]["exact"] == 4 / 8
     assert more["counts"]["hasans_exact"] == pytest.approx(1 / 3)
     assert more["counts"]["answered"] == 5
-    assert more["findings"] == ["0.5625 is not above 0.6250, what never answering gets on the same items"][: len(more["findings"])]
-
+    assert (
+        more["findings"]
+        == ["0.5625 is not above 0.6250, what never answering gets on the same items"][
+            : len(more["findings"])
+        ]
+    )

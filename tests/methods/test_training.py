@@ -16,7 +16,9 @@ from tests.methods import small_models
 def trained(folder: Path, recipe: dict, **options) -> dict[str, bytes]:
     """Train and read the bytes of every tensor file of the artefact."""
     training.train(small_models.run(folder, recipe, **options))
-    return {file.name: file.read_bytes() for file in sorted((folder / "artifact").glob("*.safetensors"))}
+    return {
+        file.name: file.read_bytes() for file in sorted((folder / "artifact").glob("*.safetensors"))
+    }
 
 
 def started(folder: Path, recipe: dict, monkeypatch) -> training.Loop:
@@ -69,7 +71,9 @@ def test_the_loss_is_the_model_s_own_mean(llama, data, tmp_path, monkeypatch):
     loop = started(tmp_path / "run", small_models.recipe(llama, data), monkeypatch)
     batch = rows.collate(loop.items[:5], loop.tokenizer)
     seen = loop.model(**batch)
-    mine = training.summed_loss(seen.logits, batch["labels"]) / training.count_items(batch["labels"])
+    mine = training.summed_loss(seen.logits, batch["labels"]) / training.count_items(
+        batch["labels"]
+    )
     torch.testing.assert_close(mine, seen.loss)
 
 
@@ -89,7 +93,9 @@ def test_a_step_takes_one_loss_only(llama, data, tmp_path, monkeypatch):
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_the_optimizer_gets_the_formula_s_rate(schedule, bert, data, tmp_path):
     rates = []
-    handle = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    handle = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
     recipe = small_models.recipe(bert, data, schedule=schedule)
     try:
         trained(tmp_path / "run", recipe)
@@ -107,7 +113,9 @@ def test_the_optimizer_gets_the_formula_s_rate(schedule, bert, data, tmp_path):
 
 def test_max_steps_ends_early_on_the_same_schedule(bert, data, tmp_path):
     rates = []
-    handle = register_optimizer_step_pre_hook(lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"]))
+    handle = register_optimizer_step_pre_hook(
+        lambda optimizer, *_: rates.append(optimizer.param_groups[0]["lr"])
+    )
     recipe = small_models.recipe(bert, data)
     try:
         trained(tmp_path / "run", recipe, max_steps=4)
@@ -124,7 +132,9 @@ def test_epochs_stand_for_steps(bert, data):
 @pytest.mark.parametrize("base", ["bert", "llama"])
 def test_a_resumed_run_is_bit_identical(base, request, data, tmp_path):
     config = {"lora_dropout": 0.2}
-    recipe = small_models.recipe(request.getfixturevalue(base), data, config=config, steps=9, checkpoint_every=2)
+    recipe = small_models.recipe(
+        request.getfixturevalue(base), data, config=config, steps=9, checkpoint_every=2
+    )
     straight = trained(tmp_path / "straight", recipe)
     cut = trained(tmp_path / "cut", recipe, max_steps=5)
     again = trained(tmp_path / "cut", recipe, resume_from=tmp_path / "cut" / "checkpoint")
@@ -132,12 +142,21 @@ def test_a_resumed_run_is_bit_identical(base, request, data, tmp_path):
     assert cut != straight
 
 
-@pytest.mark.parametrize("optimizer", [{"optimizer": "adam", "betas": [0.8, 0.9]}, {"optimizer": "sgd", "momentum": 0.9}, {"optimizer": "sgd"}])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"optimizer": "adam", "betas": [0.8, 0.9]},
+        {"optimizer": "sgd", "momentum": 0.9},
+        {"optimizer": "sgd"},
+    ],
+)
 def test_a_run_with_another_optimizer_resumes_bit_for_bit(bert, data, tmp_path, optimizer):
     recipe = small_models.recipe(bert, data, steps=6, checkpoint_every=2, **optimizer)
     straight = trained(tmp_path / "straight", recipe)
     trained(tmp_path / "cut", recipe, max_steps=3)
-    assert trained(tmp_path / "cut", recipe, resume_from=tmp_path / "cut" / "checkpoint") == straight
+    assert (
+        trained(tmp_path / "cut", recipe, resume_from=tmp_path / "cut" / "checkpoint") == straight
+    )
     assert trained(tmp_path / "plain", small_models.recipe(bert, data, steps=6)) != straight
 
 
@@ -147,7 +166,9 @@ def test_a_resume_without_the_generators_would_be_seen(bert, data, tmp_path, mon
     straight = trained(tmp_path / "straight", recipe)
     trained(tmp_path / "cut", recipe, max_steps=3)
     monkeypatch.setattr(training, "_restore_generators", lambda *_: None)
-    assert trained(tmp_path / "cut", recipe, resume_from=tmp_path / "cut" / "checkpoint") != straight
+    assert (
+        trained(tmp_path / "cut", recipe, resume_from=tmp_path / "cut" / "checkpoint") != straight
+    )
 
 
 def test_one_checkpoint_stays_and_nothing_in_it_is_pickled(bert, data, tmp_path):
@@ -184,7 +205,8 @@ def test_the_artefact_serves_what_was_trained(method, bert, data, tmp_path, monk
     live = {}
     module = models.method(recipe)
     batch = rows.collate(
-        rows.encode(rows.read(data, "test"), models.load_tokenizer(recipe), recipe)[:8], models.load_tokenizer(recipe)
+        rows.encode(rows.read(data, "test"), models.load_tokenizer(recipe), recipe)[:8],
+        models.load_tokenizer(recipe),
     )
 
     def save(model, folder, save=module.save):
@@ -201,7 +223,10 @@ def test_the_artefact_serves_what_was_trained(method, bert, data, tmp_path, monk
 
 def test_gradient_checkpointing_changes_nothing_but_memory(bert, data, tmp_path):
     plain = trained(tmp_path / "plain", small_models.recipe(bert, data))
-    assert trained(tmp_path / "saving", small_models.recipe(bert, data, gradient_checkpointing=True)) == plain
+    assert (
+        trained(tmp_path / "saving", small_models.recipe(bert, data, gradient_checkpointing=True))
+        == plain
+    )
 
 
 def test_a_bf16_run_keeps_its_trainable_part_in_fp32(llama, data, tmp_path):
@@ -224,7 +249,9 @@ def test_a_bf16_run_has_few_widths(precision, widths, bert, data, tmp_path, monk
 
 
 @pytest.mark.parametrize("base", ["bert", "llama"])
-def test_which_rows_share_a_micro_batch_does_not_change_the_step(base, request, data, tmp_path, monkeypatch):
+def test_which_rows_share_a_micro_batch_does_not_change_the_step(
+    base, request, data, tmp_path, monkeypatch
+):
     """What length bucketing rests on: other neighbours and other padding, the same gradient."""
     recipe = small_models.recipe(request.getfixturevalue(base), data, clip_norm=None)
     loop = started(tmp_path / "run", recipe, monkeypatch)
@@ -242,7 +269,10 @@ def test_padding_to_a_multiple_changes_no_loss(bert, data, tmp_path, monkeypatch
     longest = narrow["input_ids"].shape[1]
     wide = rows.collate(loop.items[:5], loop.tokenizer, multiple=longest - 1)
     assert wide["input_ids"].shape[1] == 2 * (longest - 1)
-    losses = [training.summed_loss(loop.model(**batch).logits, batch["labels"]) for batch in (narrow, wide)]
+    losses = [
+        training.summed_loss(loop.model(**batch).logits, batch["labels"])
+        for batch in (narrow, wide)
+    ]
     torch.testing.assert_close(losses[0], losses[1])
 
 

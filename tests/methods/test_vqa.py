@@ -11,20 +11,49 @@ import pytest
 from gonogo.methods.safe import vqa
 
 NORMALISED = {
-    "Two dogs.": "2 dogs", "The U.S. flag": "us flag", "3.5": "3.5", "1,000": "1000", "t-shirt": "t shirt", "left/right": "left right",
-    "(maybe)": "maybe", "what ?": "what", "10:30": "10:30", "a": "", "none": "0", "dont": "don't", "couldnt've": "couldn't've",
-    "well": "well", "were": "were", "its": "its", "maam": "ma'am", "yes, it is": "yes it is", "red,blue": "red blue", "1,000 t-shirts": "1000 tshirts",
-    "a.m.": "am", "x - y": "x y", "An  apple\ttree\n": "apple tree", "somebodyd've": "somebody'd've", "y'all'dve": "y'all'd've", "Ten": "10",
-}  # fmt: skip
+    "Two dogs.": "2 dogs",
+    "The U.S. flag": "us flag",
+    "3.5": "3.5",
+    "1,000": "1000",
+    "t-shirt": "t shirt",
+    "left/right": "left right",
+    "(maybe)": "maybe",
+    "what ?": "what",
+    "10:30": "10:30",
+    "a": "",
+    "none": "0",
+    "dont": "don't",
+    "couldnt've": "couldn't've",
+    "well": "well",
+    "were": "were",
+    "its": "its",
+    "maam": "ma'am",
+    "yes, it is": "yes it is",
+    "red,blue": "red blue",
+    "1,000 t-shirts": "1000 tshirts",
+    "a.m.": "am",
+    "x - y": "x y",
+    "An  apple\ttree\n": "apple tree",
+    "somebodyd've": "somebody'd've",
+    "y'all'dve": "y'all'd've",
+    "Ten": "10",
+}
 
 AGREED = [
-    (["yes"] * 10, "Yes.", 1.0), (["2"] * 3 + ["3"] * 7, "two", 0.9), (["surfing"] * 2 + ["waves"] * 8, "surfing", 0.6),
-    (["red"] + ["blue"] * 9, "the red", 0.3), (["red"] * 10, "green", 0.0), (["t-shirt"] * 4 + ["shirt"] * 6, "t shirt", 1.0),
-]  # fmt: skip
+    (["yes"] * 10, "Yes.", 1.0),
+    (["2"] * 3 + ["3"] * 7, "two", 0.9),
+    (["surfing"] * 2 + ["waves"] * 8, "surfing", 0.6),
+    (["red"] + ["blue"] * 9, "the red", 0.3),
+    (["red"] * 10, "green", 0.0),
+    (["t-shirt"] * 4 + ["shirt"] * 6, "t shirt", 1.0),
+]
 
 
 def by_enumeration(truths, answer):
-    each = [min(sum(t == answer for t in nine) / 3, 1) for nine in itertools.combinations(truths, len(truths) - 1)]
+    each = [
+        min(sum(t == answer for t in nine) / 3, 1)
+        for nine in itertools.combinations(truths, len(truths) - 1)
+    ]
     return sum(each) / len(each)
 
 
@@ -34,7 +63,9 @@ def test_it_is_the_mean_over_the_ten_left_out(matches):
     assert vqa.accuracy(truths, "yes") == pytest.approx(by_enumeration(truths, "yes"), abs=1e-12)
 
 
-@pytest.mark.parametrize(("matches", "wanted"), [(0, 0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1), (10, 1)])
+@pytest.mark.parametrize(
+    ("matches", "wanted"), [(0, 0), (1, 0.3), (2, 0.6), (3, 0.9), (4, 1), (10, 1)]
+)
 def test_the_closed_form_of_ten(matches, wanted):
     assert vqa.accuracy(["yes"] * matches + ["no"] * (10 - matches), "yes") == pytest.approx(wanted)
 
@@ -56,8 +87,12 @@ def test_accuracy_agrees_with_the_official_script(truths, answer, wanted):
 
 def test_each_contraction_is_repaired_from_any_one_missing_apostrophe():
     assert {vqa.CONTRACTIONS[text] for text in ("couldnt've", "couldn'tve")} == {"couldn't've"}
-    assert all(whole.count("'") == broken.count("'") + 1 for broken, whole in vqa.CONTRACTIONS.items())
-    assert not {"well", "were", "shell", "hell", "ill", "id", "wed", "shed", "its", "lets"} & set(vqa.CONTRACTIONS)
+    assert all(
+        whole.count("'") == broken.count("'") + 1 for broken, whole in vqa.CONTRACTIONS.items()
+    )
+    assert not {"well", "were", "shell", "hell", "ill", "id", "wed", "shed", "its", "lets"} & set(
+        vqa.CONTRACTIONS
+    )
 
 
 def test_exact_match_takes_any_truth():

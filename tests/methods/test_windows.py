@@ -21,8 +21,20 @@ def asked(words: list[str], first: int | None, count: int = 1, name: str = "q") 
     context = " ".join(words)
     answers = []
     if first is not None:
-        answers = [{"text": " ".join(words[first : first + count]), "start": len(" ".join(words[:first])) + bool(first)}]
-    return {"id": name, "group": "g", "question": "w1 w2 w3", "context": context, "answers": answers, "answerable": bool(answers)}
+        answers = [
+            {
+                "text": " ".join(words[first : first + count]),
+                "start": len(" ".join(words[:first])) + bool(first),
+            }
+        ]
+    return {
+        "id": name,
+        "group": "g",
+        "question": "w1 w2 w3",
+        "context": context,
+        "answers": answers,
+        "answerable": bool(answers),
+    }
 
 
 def drawn(count: int) -> list[str]:
@@ -52,11 +64,17 @@ def test_the_label_stands_where_the_answer_is_and_nowhere_else(tokenizer, first)
     for item in windows.encode([row], tokenizer, 24):
         start, end, held = (int(part) for part in windows.unpacked(torch.tensor([item["labels"]])))
         inside = [pair for pair in item["offsets"] if pair is not None]
-        begin, finish = row["answers"][0]["start"], row["answers"][0]["start"] + len(row["answers"][0]["text"])
+        begin, finish = (
+            row["answers"][0]["start"],
+            row["answers"][0]["start"] + len(row["answers"][0]["text"]),
+        )
         assert held == (inside[0][0] <= begin and finish <= inside[-1][1])
         if held:
             found += 1
-            assert windows.text_of(row["context"], item["offsets"], start, end) == row["answers"][0]["text"]
+            assert (
+                windows.text_of(row["context"], item["offsets"], start, end)
+                == row["answers"][0]["text"]
+            )
     assert found >= 1
 
 
@@ -91,7 +109,9 @@ def test_the_best_span_is_that_of_a_full_search():
         starts[:4] += 5
         ends[47:] += 5
         offsets = [None] * 4 + [(n, n + 1) for n in range(43)] + [(9, 9)] + [None] * 2
-        pairs = [(i, j) for i in range(4, 47) for j in range(i, min(47, i + windows.LONGEST_ANSWER))]
+        pairs = [
+            (i, j) for i in range(4, 47) for j in range(i, min(47, i + windows.LONGEST_ANSWER))
+        ]
         best = max(pairs, key=lambda pair: float(starts[pair[0]].double() + ends[pair[1]].double()))
         assert windows.best_span(starts, ends, offsets)[:2] == best
 
@@ -129,7 +149,18 @@ def test_the_second_text_reaches_the_model_marked_as_second():
 
     recipe = {"task": "classification", "training": {"length": 9}}
     items = rows.encode([{"id": "1", "text": "a", "pair": "b c", "label": 0}], Marks(), recipe)
-    batch = rows.collate([*items, {**items[0], "input_ids": [2] * 8, "attention_mask": [1] * 8, "token_type_ids": [1] * 8}], Marks())
+    batch = rows.collate(
+        [
+            *items,
+            {
+                **items[0],
+                "input_ids": [2] * 8,
+                "attention_mask": [1] * 8,
+                "token_type_ids": [1] * 8,
+            },
+        ],
+        Marks(),
+    )
     assert batch["token_type_ids"].tolist()[0] == [0, 0, 0, 1, 1, 1, 0, 0]
     assert rows.inputs(batch).keys() == {"input_ids", "attention_mask", "token_type_ids"}
 

@@ -8,12 +8,24 @@ from gonogo.methods.run import RunFolder
 
 from tests.methods import tiny_runs
 
-SITES = [{"layer": 0, "method": "lora", "rank": 2, "modules": ["attention.self.query", "attention.self.value"]}, {"layer": 1, "method": "adapter", "width": 4}]
+SITES = [
+    {
+        "layer": 0,
+        "method": "lora",
+        "rank": 2,
+        "modules": ["attention.self.query", "attention.self.value"],
+    },
+    {"layer": 1, "method": "adapter", "width": 4},
+]
 
 
 class Tiny:
     def __init__(self, root):
-        self.root, self.base, self.data = root, tiny_runs.write_base(root / "base"), tiny_runs.write_data(root / "data")
+        self.root, self.base, self.data = (
+            root,
+            tiny_runs.write_base(root / "base"),
+            tiny_runs.write_data(root / "data"),
+        )
         self.source("reviews")
 
     def source(self, name):
@@ -22,7 +34,15 @@ class Tiny:
     def recipe(self, name="layerlens", kind="lens", sites=SITES, steps=20):
         made = tiny_runs.recipe(self.base, self.data, steps)
         made |= {"kind": kind, "serve": "unmerged", "lens": {"points": 4, "dev_rows": 24}}
-        config = {"sites": json.loads(json.dumps(sites)), "alpha_per_rank": 2.0, "modules_to_save": ["classifier"]} if name == "layerlens" else {}
+        config = (
+            {
+                "sites": json.loads(json.dumps(sites)),
+                "alpha_per_rank": 2.0,
+                "modules_to_save": ["classifier"],
+            }
+            if name == "layerlens"
+            else {}
+        )
         made["method"] = {"name": name, "config": config}
         made["training"].update(micro_batch=4, accumulation=1)
         return made

@@ -37,14 +37,24 @@ def clean(folders):
 def write_base(folder: Path) -> Path:
     torch.manual_seed(1)
     config = BertConfig(
-        vocab_size=len(WORDS), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=48,
-        max_position_embeddings=64, hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=48,
+        max_position_embeddings=64,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
         initializer_range=0.2,
     )
     BertModel(config).save_pretrained(folder)
-    words = Tokenizer(models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words = Tokenizer(
+        models.WordLevel({word: n for n, word in enumerate(WORDS)}, unk_token="[UNK]")
+    )
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    PreTrainedTokenizerFast(tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]").save_pretrained(folder)
+    PreTrainedTokenizerFast(
+        tokenizer_object=words, pad_token="[PAD]", unk_token="[UNK]"
+    ).save_pretrained(folder)
     return folder
 
 
@@ -66,17 +76,41 @@ def row(name: str, draw: random.Random) -> dict:
 
 
 def recipe(base: Path, data: Path, steps: int = 20, **config) -> dict:
-    chosen = {"r": 4, "lora_alpha": 8, "target_modules": ["query", "value"], "lora_dropout": 0.0} | config
+    chosen = {
+        "r": 4,
+        "lora_alpha": 8,
+        "target_modules": ["query", "value"],
+        "lora_dropout": 0.0,
+    } | config
     return {
-        "schema": 1, "kind": "pilot", "subject": "tiny", "task": "classification",
-        "base": {"path": str(base)}, "data": {"path": str(data)},
+        "schema": 1,
+        "kind": "pilot",
+        "subject": "tiny",
+        "task": "classification",
+        "base": {"path": str(base)},
+        "data": {"path": str(data)},
         "method": {"name": "lora", "config": chosen},
         "training": {
-            "seed": 0, "steps": steps, "epochs": None, "learning_rate": 5e-3, "schedule": "linear", "warmup_steps": 2,
-            "micro_batch": 4, "accumulation": 2, "length": 16, "precision": "fp32", "threads": 1, "bucketing": False,
-            "clip_norm": 1.0, "weight_decay": 0.0,
+            "seed": 0,
+            "steps": steps,
+            "epochs": None,
+            "learning_rate": 5e-3,
+            "schedule": "linear",
+            "warmup_steps": 2,
+            "micro_batch": 4,
+            "accumulation": 2,
+            "length": 16,
+            "precision": "fp32",
+            "threads": 1,
+            "bucketing": False,
+            "clip_norm": 1.0,
+            "weight_decay": 0.0,
         },
-        "probe": {"rows": 12, "split": "test"}, "serve": "merged", "train": None, "factory": None, "overrides": {},
+        "probe": {"rows": 12, "split": "test"},
+        "serve": "merged",
+        "train": None,
+        "factory": None,
+        "overrides": {},
     }
 
 
@@ -85,18 +119,26 @@ def train(folder: Path, wanted: dict, prepare=lambda model: None) -> RunFolder:
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps(wanted))
     tokenizer, plan = load_tokenizer(wanted), wanted["training"]
-    model = lora.wrap(load_base(wanted, head_seed=plan["seed"]), wanted["method"]["config"], plan["seed"])
+    model = lora.wrap(
+        load_base(wanted, head_seed=plan["seed"]), wanted["method"]["config"], plan["seed"]
+    )
     prepare(model)
     rows = encode(read(wanted["data"]["path"], "train"), tokenizer, wanted)
     with Observer(folder, wanted, probe_batch(wanted, tokenizer)):
         loop(model.train(), rows, tokenizer, plan)
     lora.save(model, folder / "artifact")
-    (folder / "done.json").write_text(json.dumps({"steps": plan["steps"], "wall_s": 1.0, "cpu_s": 1.0}))
+    (folder / "done.json").write_text(
+        json.dumps({"steps": plan["steps"], "wall_s": 1.0, "cpu_s": 1.0})
+    )
     return RunFolder(folder)
 
 
 def loop(model, rows: list, tokenizer, plan: dict) -> None:
-    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=plan["learning_rate"], weight_decay=plan["weight_decay"])
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=plan["learning_rate"],
+        weight_decay=plan["weight_decay"],
+    )
     warm, steps = plan["warmup_steps"], plan["steps"]
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda n: n / warm if n < warm else max(0.0, (steps - n) / max(1, steps - warm))
@@ -106,7 +148,9 @@ def loop(model, rows: list, tokenizer, plan: dict) -> None:
         for _ in range(plan["accumulation"]):
             batch = collate(next(batches), tokenizer)
             (model(**batch).loss / plan["accumulation"]).backward()
-        torch.nn.utils.clip_grad_norm_([p for p in model.parameters() if p.requires_grad], plan["clip_norm"])
+        torch.nn.utils.clip_grad_norm_(
+            [p for p in model.parameters() if p.requires_grad], plan["clip_norm"]
+        )
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
