@@ -14,4 +14,8 @@ for room in ("harness", "methods", "fixtures", "gates"):
             f"gonogo.{room} is {found}, not {ROOT / room}; run: pip install -c constraints.txt -e . in {ROOT}"
         )
 
-pytest_plugins = ["gonogo.harness.plugin", "gonogo.fixtures.launch", "gonogo.fixtures.simulations"]
+pytest_plugins = [
+    "gonogo.harness.plugin",
+    "gonogo.fixtures.launch",
+    "gonogo.fixtures.harness.simulations",
+]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import turns
-from gonogo.fixtures.subject import embedded, resolve
+from gonogo.fixtures.subject.read import embedded, resolve
 from gonogo.harness.statistics import paired_mean_limits
 
 MARGIN_ACCURACY, MARGIN_NATS = 0.02, 0.02
@@ -25,8 +25,9 @@ MARGIN_ACCURACY, MARGIN_NATS = 0.02, 0.02
 def trained_rows(recipe: dict[str, Any], seed: int, precision: str) -> dict[str, Any]:
     """Log-loss (nats) and hit of every test row under the artefact of one training."""
     import torch
-    from gonogo.methods import models, rows, training
     from gonogo.methods.run import Run, RunFolder
+    from gonogo.methods.tasks import models, rows
+    from gonogo.methods.training import loop as training
 
     settings = {**recipe["training"], "seed": seed, "precision": precision}
     full = {**recipe, "training": settings}

@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 import torch
 from gonogo.fixtures import assets
-from gonogo.methods import full, lora
+from gonogo.methods.adapters import full, lora
 from gonogo.methods.drift.representations import extract
 from gonogo.methods.drift.sample import batched
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ def tuned(name: str, model: nn.Module, tokenizer: Any, items: list[dict[str, Any
 def micro_batches(
     items: list[dict[str, Any]], tokenizer: Any, steps: int, size: int, causal: bool
 ) -> Iterator[dict[str, Tensor]]:
-    from gonogo.methods.rows import IGNORED, collate
+    from gonogo.methods.tasks.rows import IGNORED, collate
 
     for step in range(steps):
         batch = collate(items[step * size : (step + 1) * size], tokenizer)

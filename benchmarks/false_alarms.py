@@ -82,7 +82,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--subject", type=Path, default=ROOT / "fixtures/subjects/embedded.toml")
+    parser.add_argument(
+        "--subject", type=Path, default=ROOT / "fixtures/core/subjects/default.toml"
+    )
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--folder", type=Path, default=ROOT / "reports/false-alarms")
     parser.add_argument("options", nargs="*", help="more pytest options, after --")

@@ -78,7 +78,7 @@ class Subject:
         return found
 
     def loss(self, batch: dict[str, Any]) -> Any:
-        from gonogo.methods.layerlens.one_pass import asked, summed_loss
+        from gonogo.methods.instruments.one_pass import asked, summed_loss
 
         return summed_loss(*asked(self.model, batch))
 
@@ -100,7 +100,7 @@ def loop(made: Subject) -> Fisher:
 
 def ours(*scores: str) -> Callable[[Subject], Fisher]:
     def arm(made: Subject) -> Fisher:
-        from gonogo.methods.layerlens.importance import importance
+        from gonogo.methods.instruments.importance import importance
 
         return importance(made.model, made.batches, made.sites, scores).of("fisher")
 

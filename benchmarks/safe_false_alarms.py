@@ -30,21 +30,27 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
 
-from gonogo.fixtures import (
-    assets,
-    children,
-    measures,
-    safe_evidence,
-    safe_runs,
-    safe_variants,
-    subject,
+from gonogo.fixtures import assets, measures
+from gonogo.fixtures.jobs import client as children
+from gonogo.fixtures.safe import (
+    evidence as safe_evidence,
 )
-from gonogo.fixtures.data import av_questions
-from gonogo.harness import criteria, statistics, verdict
+from gonogo.fixtures.safe import (
+    runs as safe_runs,
+)
+from gonogo.fixtures.safe import (
+    variants as safe_variants,
+)
+from gonogo.fixtures.safe.data import questions as av_questions
+from gonogo.fixtures.subject import read as subject
+from gonogo.fixtures.subject.shipped import shipped
+from gonogo.harness import statistics
+from gonogo.harness.criteria import read as criteria
 from gonogo.harness.evidence import Measurement, Store
-from gonogo.methods.measures import safe_cost
+from gonogo.harness.judging import verdict
 from gonogo.methods.run import RunFolder
 from gonogo.methods.safe import policy_scores
+from gonogo.methods.safe.measures import cost as safe_cost
 
 Rng, Draw, Changes = (
     np.random.Generator,
@@ -70,7 +76,7 @@ ALLOWANCE, ALPHA, HARM, SIZES = (
     0.05,
     0.02,
     {"train": 1800, "dev": 300, "test": 600},
-)  # as fixtures/subjects/safe.toml has them; sizes of a brief one
+)  # as fixtures/safe/subjects/default.toml has them; sizes of a brief one
 BRIEF = {
     r"(?s)\[data\].*?\n\n": '[data]\nfrom = "folder"\npath = "{data}"\n\n',
     r"(?m)^seed .*": "seed = {seed}",
@@ -570,7 +576,7 @@ def rerun(seed: int, home: Path) -> dict[str, Any]:
     data = av_questions.build(
         assets.fetch("easy-vqa") / "easy_vqa-1.0-py3-none-any.whl", SIZES, seed, home
     )
-    text = (subject.SUBJECTS / "safe.toml").read_text("utf-8")
+    text = (shipped("safe")).read_text("utf-8")
     for old, new in BRIEF.items():
         text = re.sub(old, new.format(data=data, seed=seed), text)
     (home / "safe.toml").write_text(text, "utf-8")

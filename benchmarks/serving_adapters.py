@@ -15,8 +15,8 @@ from typing import Any
 
 from gonogo.fixtures import assets
 from gonogo.fixtures.data import reviews
-from gonogo.methods import training
 from gonogo.methods.run import Run
+from gonogo.methods.training import loop as training
 
 SIZES = {"train": 240, "dev": 16, "test": 120}
 QUESTIONS = {

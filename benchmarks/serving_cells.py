@@ -1,6 +1,6 @@
 """The descriptive cells of H3 on a study's own LoRA runs: 1, 2 and 4 adapters against merged, several batches.
 
-python benchmarks/serving_cells.py fixtures/subjects/lora-bench.toml [--batches 1 4 8 16] [--blocks 10]
+python benchmarks/serving_cells.py fixtures/lora/subjects/bench.toml [--batches 1 4 8 16] [--blocks 10]
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from math import exp, log
 from pathlib import Path
 from statistics import fmean, median, stdev
 
-from gonogo.fixtures.study import ROOT, alone
+from gonogo.fixtures.lora.cells import alone
+from gonogo.harness.place import ROOT
 from scipy.special import stdtrit
 
 MERGED = "merged"

@@ -21,7 +21,7 @@ from math import exp, log
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-SUBJECT = f"--subject={ROOT / 'tests/fixtures/bad_subjects/material/good.toml'}"
+SUBJECT = f"--subject={ROOT / 'tests/fixtures/subject/bad_subjects/material/good.toml'}"
 EAGER = "import torch, transformers, peft"
 PYTEST = [sys.executable, "-m", "pytest", "-q"]
 

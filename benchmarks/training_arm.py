@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gonogo.fixtures import child
-from gonogo.methods import models, rows, training
-from gonogo.methods.observer import Observer
-from gonogo.methods.probe import probe_batch
+from gonogo.fixtures.jobs import child
+from gonogo.methods.observing.observer import Observer
+from gonogo.methods.observing.probe import probe_batch
 from gonogo.methods.run import Run
+from gonogo.methods.tasks import models, rows
+from gonogo.methods.training import loop as training
 from safetensors.torch import save_file
 from torch import nn
 from torch.optim.optimizer import register_optimizer_step_post_hook

@@ -24,9 +24,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from gonogo.fixtures.children import Children
-from gonogo.fixtures.runs import Runs
-from gonogo.fixtures.subject import embedded, resolve
+from gonogo.fixtures.jobs.client import Children
+from gonogo.fixtures.runs.make import Runs
+from gonogo.fixtures.subject.read import embedded, resolve
 from gonogo.harness.evidence import Store
 
 EXACT = (
@@ -195,8 +195,8 @@ def once(folder: Path, processes: int, steps: int) -> int:
 
 def cost(folder: Path, steps: int) -> int:
     """Each checkpoint timed inside the loop; torch is loaded here and nowhere else in this file."""
-    from gonogo.fixtures import child
-    from gonogo.methods import training
+    from gonogo.fixtures.jobs import child
+    from gonogo.methods.training import loop as training
 
     spent: list[float] = []
     original = training.Loop.save

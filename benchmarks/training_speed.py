@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import turns
-from gonogo.fixtures.subject import embedded, resolve
+from gonogo.fixtures.subject.read import embedded, resolve
 from turns import ROOT, Worker
 
 Arm = dict[str, Any]

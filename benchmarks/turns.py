@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gonogo.fixtures.children import thread_settings
+from gonogo.fixtures.jobs.client import thread_settings
 from gonogo.harness.statistics import Interval, log_ratio_limits
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -2,7 +2,7 @@
 
     python benchmarks/user_loops.py [NAME…]
 
-Each defect is a copy of tests/fixtures/user_loop with one piece of `loop.py` replaced, gated as a user would gate it, in
+Each defect is a copy of tests/whole/user_loop with one piece of `loop.py` replaced, gated as a user would gate it, in
 a session of its own. Resumable: what reports/user-loops.json holds for the same sources is not run again.
 Exit 0: every defect caught and every gate GO on the clean loop.
 """
@@ -17,12 +17,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "tests/fixtures/user_loop")]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/whole/user_loop")]
 
 from gonogo.harness.evidence.keys import content_key, source_digest
 from plants import PLANTS, Plant
 
-LOOP = ROOT / "tests/fixtures/user_loop"
+LOOP = ROOT / "tests/whole/user_loop"
 WORK, TABLE = ROOT / "reports/work/user-loops", ROOT / "reports/user-loops.json"
 
 
@@ -40,7 +40,9 @@ def told(rows: dict, name: str, plant: Plant | None, criteria: list[str]) -> dic
     """One session and its row, from the table if the same sources were judged before."""
     script = (LOOP / "loop.py").read_text("utf-8")
     text = plant.planted(script) if plant else script
-    sources = source_digest([ROOT / "fixtures/child.py", *ROOT.glob("methods/measures/*.py")], ROOT)
+    sources = source_digest(
+        [ROOT / "fixtures/jobs/child.py", *ROOT.glob("methods/measures/*.py")], ROOT
+    )
     key = content_key({"plant": name, "text": text, "criteria": criteria, "sources": sources})
     if key not in rows:
         rows[key] = session(name, text, criteria, "NO-GO" if plant else "GO")

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from gonogo.harness import verdict as verdicts
-from gonogo.harness.criteria import Criterion
+from gonogo.harness.criteria.read import Criterion
 from gonogo.harness.evidence import Measurement
+from gonogo.harness.judging import verdict as verdicts
 from gonogo.harness.session import Session, evidence_of
 
 POWER = "harness.power.sabotage"

@@ -8,21 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gonogo.harness import verdict as verdicts
-from gonogo.harness.criteria import Criteria, CriteriaError, Criterion, load
+from gonogo.harness.criteria.read import Criteria, CriteriaError, Criterion, load
 from gonogo.harness.ending import POWER, gather, judge_power
 from gonogo.harness.ending import status_of as status_of
 from gonogo.harness.evidence import EvidenceError, Measurement, Store
 from gonogo.harness.evidence.measurement import strict
 from gonogo.harness.gate import Broken, NoGo, NotRun, Undecided
+from gonogo.harness.judging import verdict as verdicts
+from gonogo.harness.judging.verdict import Outcome, Verdict
+from gonogo.harness.place import ROOT
 from gonogo.harness.reports import allure, lines, power_table, write_all
 from gonogo.harness.reports.checklist import ChecklistError
 from gonogo.harness.reports.words import neutral, tame, writable
 from gonogo.harness.scan import check_gates as check_gates
 from gonogo.harness.session import Session, badness, environment_facts, evidence_of, plain_of
-from gonogo.harness.verdict import Outcome, Verdict
 
-ROOT = Path(__file__).resolve().parents[1]
 STATE = pytest.StashKey[Session]()
 RAISED = {Outcome.NO_GO: NoGo, Outcome.UNDECIDED: Undecided, Outcome.NOT_RUN: NotRun}
 

@@ -10,11 +10,11 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from gonogo.harness.criteria import Criteria, Criterion
+from gonogo.harness.criteria.read import Criteria, Criterion
 from gonogo.harness.evidence import Measurement, Store
 from gonogo.harness.evidence.measurement import strict
-from gonogo.harness.history import tracked
-from gonogo.harness.verdict import Launch, Outcome, Verdict, roll_up
+from gonogo.harness.judging.verdict import Launch, Outcome, Verdict, roll_up
+from gonogo.harness.reports.history import tracked
 
 
 class Session:

@@ -1,8 +1,8 @@
 """The cells of the subject; their evidence stands on the checklist with its key and seconds."""
 
 import pytest
-from gonogo.fixtures import lens_plans
-from gonogo.fixtures.lens import Lens
+from gonogo.fixtures.layerlens import plans as lens_plans
+from gonogo.fixtures.layerlens.cells import Lens
 
 
 @pytest.fixture

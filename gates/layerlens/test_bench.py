@@ -1,6 +1,6 @@
 """Utility against what fine-tuning gains, and trained plans against full fine-tuning, uniform LoRA and AdaLoRA."""
 
-from gonogo.fixtures import lens_evidence as evidence
+from gonogo.fixtures.layerlens import evidence as evidence
 from gonogo.harness.gate import gate
 
 

@@ -1,6 +1,6 @@
 """Utility, the plan made of it, and what the plan really costs."""
 
-from gonogo.fixtures import lens_plans as evidence
+from gonogo.fixtures.layerlens import plans as evidence
 from gonogo.harness.gate import gate
 
 

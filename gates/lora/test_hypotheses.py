@@ -1,6 +1,6 @@
 """LoRA against full fine-tuning: performance, drift, deployment, and what follows from the three."""
 
-from gonogo.fixtures import study_evidence as evidence
+from gonogo.fixtures.lora import evidence as evidence
 from gonogo.harness.gate import gate
 
 

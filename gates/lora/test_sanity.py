@@ -1,6 +1,6 @@
 """Before anything is compared: every task can be learned by both arms."""
 
-from gonogo.fixtures import study_evidence as evidence
+from gonogo.fixtures.lora import evidence as evidence
 from gonogo.harness.gate import gate
 
 

@@ -1,9 +1,9 @@
 """What the policies of the subject are asked to keep to, and its bench."""
 
 import pytest
-from gonogo.fixtures.safe_bench import Once
-from gonogo.fixtures.safe_examples import kept_for_the_page as kept_for_the_page
-from gonogo.fixtures.safe_subject import DEFAULTS
+from gonogo.fixtures.safe.bench import Once
+from gonogo.fixtures.safe.kept import kept_for_the_page as kept_for_the_page
+from gonogo.fixtures.safe.subject import DEFAULTS
 from gonogo.harness.plugin import STATE
 
 

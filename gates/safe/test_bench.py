@@ -1,7 +1,7 @@
 """What one run cannot show: variance over seeds, retention by arm, the smallest configuration, the sweep."""
 
 import pytest
-from gonogo.fixtures import safe_variants
+from gonogo.fixtures.safe import variants as safe_variants
 from gonogo.harness.gate import gate
 
 

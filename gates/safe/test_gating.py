@@ -1,6 +1,6 @@
 """When audio is consulted, and what that decision is worth."""
 
-from gonogo.fixtures import safe_evidence as evidence
+from gonogo.fixtures.safe import evidence as evidence
 from gonogo.harness.gate import gate
 
 
@@ -36,9 +36,9 @@ def test_irrelevant_audio_is_not_consulted(pilot, measures, judge, asked):
 
 @gate("safe.lomo.audio_dependence", needs=["pilot"])
 def test_items_that_need_audio_drop_without_it(pilot, measures, judge):
-    judge(measures.safe_answers.muted(pilot))
+    judge(measures.safe.answers.muted(pilot))
 
 
 @gate("safe.metrics.captioning", needs=["prepared"])
 def test_the_metrics_are_computed_correctly(prepared, measures, judge):
-    judge(measures.safe_metrics.captioning(prepared))
+    judge(measures.safe.metrics.captioning(prepared))

@@ -1,7 +1,7 @@
 """The seed's launch checklist: its six lines, all of them."""
 
-from gonogo.fixtures import safe_evidence as evidence
-from gonogo.fixtures import safe_variants
+from gonogo.fixtures.safe import evidence as evidence
+from gonogo.fixtures.safe import variants as safe_variants
 from gonogo.harness.gate import gate
 
 
@@ -17,18 +17,18 @@ def test_all_six_lines_of_the_launch_checklist_are_green(
 
     judge_composite(
         {
-            "safe.parity.gate_off": lambda: measures.safe_answers.parity(pilot),
+            "safe.parity.gate_off": lambda: measures.safe.answers.parity(pilot),
             "safe.pilot.audio_gain": lambda: evidence.gain(evidence.answers(measures, pilot)),
             "safe.pilot.vl_retention": lambda: evidence.doubted(
                 evidence.retention(evidence.answers(measures, pilot, "vqa"), heuristic()), dev()
             ),
-            "safe.pilot.latency": lambda: measures.safe_cost.latency(pilot),
-            "safe.efficiency.memory": lambda: measures.safe_memory.memory(pilot),
-            "safe.efficiency.throughput": lambda: measures.safe_cost.throughput(pilot),
-            "safe.curriculum.rehearsal": lambda: measures.safe_curriculum.rehearsal(rehearsal),
-            "safe.curriculum.resume": lambda: measures.safe_repro.resume(straight, resumed),
-            "safe.metrics.captioning": lambda: measures.safe_metrics.captioning(pilot),
-            "safe.lomo.audio_dependence": lambda: measures.safe_answers.muted(pilot),
+            "safe.pilot.latency": lambda: measures.safe.cost.latency(pilot),
+            "safe.efficiency.memory": lambda: measures.safe.memory.memory(pilot),
+            "safe.efficiency.throughput": lambda: measures.safe.cost.throughput(pilot),
+            "safe.curriculum.rehearsal": lambda: measures.safe.curriculum.rehearsal(rehearsal),
+            "safe.curriculum.resume": lambda: measures.safe.repro.resume(straight, resumed),
+            "safe.metrics.captioning": lambda: measures.safe.metrics.captioning(pilot),
+            "safe.lomo.audio_dependence": lambda: measures.safe.answers.muted(pilot),
             "safe.irrelevance.false_consultation": lambda: evidence.doubted(
                 evidence.gated(evidence.answers(measures, pilot), heuristic(), {}), dev()
             ),

@@ -1,12 +1,12 @@
 """What the pilot learned, what it kept, and what it costs."""
 
-from gonogo.fixtures import safe_evidence as evidence
+from gonogo.fixtures.safe import evidence as evidence
 from gonogo.harness.gate import gate
 
 
 @gate("safe.overfit.audio_qa", needs=["overfit", "shuffled"])
 def test_a_tiny_split_is_learned_by_ear(overfit, shuffled, measures, judge):
-    judge(measures.safe_learning.overfit(overfit, shuffled))
+    judge(measures.safe.learning.overfit(overfit, shuffled))
 
 
 @gate("safe.pilot.audio_gain", needs=["pilot"])
@@ -25,7 +25,7 @@ def test_vision_language_questions_lose_nothing(pilot, measures, judge, asked):
 
 @gate("safe.pilot.latency", needs=["pilot"])
 def test_audio_adds_at_most_a_tenth_to_a_request(pilot, measures, judge):
-    judge(measures.safe_cost.latency(pilot))
+    judge(measures.safe.cost.latency(pilot))
 
 
 @gate("safe.pilot.stable", needs=["pilot"])
@@ -35,9 +35,9 @@ def test_the_training_curve_is_stable(pilot, measures, judge):
 
 @gate("safe.efficiency.memory", needs=["pilot"])
 def test_memory_grows_with_the_batch_and_leaves_room(pilot, measures, judge):
-    judge(measures.safe_memory.memory(pilot))
+    judge(measures.safe.memory.memory(pilot))
 
 
 @gate("safe.efficiency.throughput", needs=["pilot"])
 def test_throughput_is_measured_and_kept_embeddings_pay(pilot, measures, judge):
-    judge(measures.safe_cost.throughput(pilot))
+    judge(measures.safe.cost.throughput(pilot))

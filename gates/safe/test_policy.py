@@ -1,12 +1,12 @@
 """The learned policy: when audio is worth its time."""
 
-from gonogo.fixtures import safe_evidence as evidence
+from gonogo.fixtures.safe import evidence as evidence
 from gonogo.harness.gate import gate
 
 
 @gate("safe.policy.skip_rate", needs=["pilot"])
 def test_the_learned_policy_skips_audio_and_harms_nobody(pilot, measures, judge, asked):
-    took = measures.safe_actions.latency(pilot)
+    took = measures.safe.actions.latency(pilot)
     train, dev, vqa = (
         evidence.answers(measures, pilot, split) for split in ("train", "dev", "vqa")
     )
@@ -25,7 +25,7 @@ def test_the_learned_policy_skips_audio_and_harms_nobody(pilot, measures, judge,
 
 @gate("safe.policy.pareto", needs=["pilot"])
 def test_learned_policies_trade_tokens_for_accuracy(pilot, measures, judge, asked):
-    took = measures.safe_actions.latency(pilot)
+    took = measures.safe.actions.latency(pilot)
     fitted = [evidence.answers(measures, pilot, split) for split in ("train", "dev")]
     made = evidence.front(
         evidence.answers(measures, pilot), evidence.prices(*fitted, asked["harm"], took), took

@@ -144,13 +144,16 @@ def _remember(cache: Path, name: str, entry: dict[str, Any]) -> None:
         os.replace(fresh, cache)
 
 
-def source_digest(files: Iterable[Path], root: Path) -> str:
-    """SHA-256 over names and bytes of the Python sources under `root` that importing `files` can reach.
+def source_digest(files: Iterable[Path], root: Path, below: Path | None = None) -> str:
+    """SHA-256 over names and bytes of the Python sources under `root` that importing `files` can reach; of those in the
+    folder `below` only, where one is named.
 
     Static: `ast` only, nothing is imported. A package's `__init__.py` runs when its module is imported, so it counts.
     """
+    closure = source_closure(files, root)
+    kept = [f for f in closure if below is None or f.is_relative_to(Path(below).resolve())]
     return hashlib.sha256(
-        canonical([[_relative(f, root), file_digest(f)] for f in source_closure(files, root)])
+        canonical([[_relative(f, root), file_digest(f)] for f in kept])
     ).hexdigest()
 
 

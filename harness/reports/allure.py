@@ -14,8 +14,9 @@ import allure_commons
 import pytest
 from allure_commons.logger import AllureFileLogger
 from allure_commons.types import Severity
-from gonogo.harness.reports import markdown, pictures
+from gonogo.harness.reports import markdown
 from gonogo.harness.reports.checklist import plain, write_atomically
+from gonogo.harness.reports.page import pictures
 from gonogo.harness.reports.words import Row, deciding, duration, margin, neutral, seen
 
 SEVERITIES: Final = {severity.value: severity for severity in Severity}

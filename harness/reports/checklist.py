@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gonogo.harness.reports import html, lens, markdown, printing, safe, safe_facts, study
+from gonogo.harness.reports import checklist_page as html
+from gonogo.harness.reports import markdown
+from gonogo.harness.reports.pages import pages
 from gonogo.harness.reports.words import OUTCOMES, real
 
 SCHEMA: Final = 1
 LAUNCHES: Final = ("GO", "NO-GO", "UNDECIDED")
 CAUGHT: Final = ("caught", "MISSED", "error")
-STUDY: Final = "lora-study.html"
-SAFE: Final = "safe.html"
-LENS: Final = "layerlens.html"
 Checklist = Mapping[str, Any]
 
 
@@ -135,47 +134,27 @@ def plain(value: Any) -> Any:
 
 
 def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
-    """Write the checklist as page, data and text, and the pages of the LoRA study, of SAFE and of LayerLens where the checklist has their rows.
+    """Write the checklist as page, data and text, and the page of each system that the checklist has rows of.
 
     A reader sees the old file or the new one, never half of one.
     """
     validate(checklist)
-    content = plain(checklist)
+    content, place = plain(checklist), Path(folder)
+    held = pages(str(row.get("system")) for row in content["rows"])
     texts = {
         "json": _lines(content),
         "md": markdown.render(content),
-        "html": html.render(content, _beside(content)),
+        "html": html.render(content, {page.name: page.about or page.title for page in held}),
     }
     paths = {
-        kind: write_atomically(Path(folder) / f"launch-checklist.{kind}", text)
+        kind: write_atomically(place / f"launch-checklist.{kind}", text)
         for kind, text in texts.items()
     }
-    if study.held(content):
-        paths["study"] = write_atomically(Path(folder) / STUDY, study.render(content))
-        paper = printing.printed(paths["study"], Path(folder) / "lora-study.pdf")
-        paths |= {"study_pdf": paper} if paper else {}
-    if safe.held(content):
-        paths["safe"] = write_atomically(
-            Path(folder) / SAFE, safe.render(content, safe_facts.kept_in(Path(folder)))
-        )
-    if lens.held(content):
-        paths["lens"] = write_atomically(Path(folder) / LENS, lens.render(content))
+    for page in held:
+        paths[page.system] = write_atomically(place / page.name, page.render(content, place))
+        more = page.beside(paths[page.system]) if page.beside else None
+        paths |= {f"{page.system}_{more.suffix[1:]}": more} if more else {}
     return paths
-
-
-def _beside(content: Checklist) -> dict[str, str]:
-    """The pages that tell more, by file."""
-    told = {STUDY: "The LoRA study: estimates, trajectories, layers"} if study.held(content) else {}
-    told |= (
-        {SAFE: "SAFE: launch lines, costs, when audio is consulted, items to look at"}
-        if safe.held(content)
-        else {}
-    )
-    return told | (
-        {LENS: "LayerLens: importance by layer, plans, solo gains, trained arms"}
-        if lens.held(content)
-        else {}
-    )
 
 
 def _lines(content: Checklist) -> str:

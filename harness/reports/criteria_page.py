@@ -1,13 +1,12 @@
 """docs/criteria.md from criteria.toml: `python -m gonogo.harness.reports.criteria_page` writes it."""
 
-from pathlib import Path
 from typing import Final
 
-from gonogo.harness.criteria import Criteria, Criterion, Part, load
+from gonogo.harness.criteria.read import Criteria, Criterion, Part, load
+from gonogo.harness.judging.verdict import bound_text
+from gonogo.harness.place import ROOT
 from gonogo.harness.reports.words import families, neutral
-from gonogo.harness.verdict import bound_text
 
-ROOT: Final = Path(__file__).resolve().parents[2]
 PAGE: Final = ROOT / "docs" / "criteria.md"
 HEAD: Final = """# Criteria
 

@@ -1,6 +1,6 @@
 """Confidence limits for one sample: a mean, a proportion, a quantile, a standard deviation, a ratio.
 
-Each limit's error rate at the sizes it is used with stands in tests/harness/test_statistics.py.
+Each limit's error rate at the sizes it is used with stands in tests/harness/statistics/test_limits.py.
 """
 
 from collections.abc import Sequence

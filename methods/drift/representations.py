@@ -18,7 +18,7 @@ from types import TracebackType
 import numpy as np
 import torch
 from gonogo.methods.drift.sample import Batch, Sample
-from gonogo.methods.quiet import put_back
+from gonogo.methods.observing.quiet import put_back
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from gonogo.methods import rows
+from gonogo.methods.tasks import rows
 from torch import Tensor
 
 POSITIONS = ("first", "last", "mean")

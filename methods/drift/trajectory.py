@@ -14,10 +14,10 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from gonogo.methods import models
 from gonogo.methods.drift.compare import Layer, Reference, Terms, compared
 from gonogo.methods.drift.representations import extract
 from gonogo.methods.drift.sample import Sample, sample
+from gonogo.methods.tasks import models
 from torch import nn
 
 __all__ = ["base_statistics", "due", "line", "sample", "trajectory_point"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from math import nan, sqrt
 
 import torch
-from gonogo.methods.layerlens.ghost import wide
+from gonogo.methods.instruments.ghost import wide
 from torch import Tensor, nn
 
 

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from gonogo.methods.layerlens.ghost import (
+from gonogo.methods.instruments.ghost import (
     direct_form,
     gram_form,
     gram_is_cheaper,

@@ -3,9 +3,10 @@
 from collections import Counter
 
 import torch
-from gonogo.methods import expected, models
-from gonogo.methods.measures import originals
+from gonogo.methods.expected import promises as expected
+from gonogo.methods.instruments import originals
 from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.tasks import models
 from torch import nn
 
 LIMIT = 20

@@ -7,9 +7,10 @@ from math import exp, log, prod, sqrt
 from statistics import mean, stdev
 
 import torch
-from gonogo.methods import expected, models, rows
-from gonogo.methods.measures import artifact, forward, scoring
+from gonogo.methods.expected import promises as expected
+from gonogo.methods.instruments import artifact, forward, scoring
 from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.tasks import models, rows
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode

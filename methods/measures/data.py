@@ -9,8 +9,16 @@ from collections.abc import Iterator
 from itertools import combinations, product
 from typing import Any
 
-from gonogo.methods.measures import images, tells
-from gonogo.methods.measures.overlap import SPLITS, Row, Text, normalise, overlaps, without_template
+from gonogo.methods.instruments import images
+from gonogo.methods.instruments import label_leaks as tells
+from gonogo.methods.instruments.overlap import (
+    SPLITS,
+    Row,
+    Text,
+    normalise,
+    overlaps,
+    without_template,
+)
 from gonogo.methods.run import NotObservable
 
 TYPES = {

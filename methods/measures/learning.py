@@ -8,10 +8,11 @@ from math import isfinite, sqrt
 from statistics import median
 
 import torch
-from gonogo.methods import expected
-from gonogo.methods.measures import forward, scoring, tokens
-from gonogo.methods.rows import read
+from gonogo.methods.expected import promises as expected
+from gonogo.methods.instruments import forward, scoring
+from gonogo.methods.measures import tokens
 from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.tasks.rows import read
 from torch import Tensor
 
 COIN_SEED = 20_261

@@ -6,10 +6,11 @@ from math import sqrt
 from pathlib import Path
 
 import torch
-from gonogo.methods import expected, models
-from gonogo.methods.measures import artifact, forward
+from gonogo.methods.expected import promises as expected
+from gonogo.methods.instruments import artifact, forward
 from gonogo.methods.measures.audit import LIMIT
 from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.tasks import models
 from torch import Tensor, nn
 
 

@@ -6,8 +6,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from gonogo.methods import scores
-from gonogo.methods.measures.checks import Check, report
+from gonogo.methods.instruments.checks import Check, report
+from gonogo.methods.tasks import scores
 
 LABELS = [1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 2]
 PREDICTIONS = [1, 1, 1, 0, 0, 2, 1, 1, 0, 0, 2]

@@ -1,12 +1,13 @@
 """Is it the same function? Every comparison is made against a fresh, independent copy, never against a view of itself."""
 
 import torch
-from gonogo.methods import expected
-from gonogo.methods.measures import artifact, forward, merging, padding
+from gonogo.methods.expected import promises as expected
+from gonogo.methods.instruments import artifact, forward, padding
+from gonogo.methods.measures import merging
 from gonogo.methods.measures.audit import LIMIT
-from gonogo.methods.probe import probe_logits, reference_loss, supervised
-from gonogo.methods.rows import inputs
+from gonogo.methods.observing.probe import probe_logits, reference_loss, supervised
 from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.tasks.rows import inputs
 from torch import Tensor, nn
 
 MARGIN_TIE = 1e-4

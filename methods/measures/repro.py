@@ -1,8 +1,8 @@
 """Two runs that must be the same run, byte for byte."""
 
 import torch
-from gonogo.methods import expected
-from gonogo.methods.measures import artifact
+from gonogo.methods.expected import promises as expected
+from gonogo.methods.instruments import artifact
 from gonogo.methods.run import RunFolder
 
 

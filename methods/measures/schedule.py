@@ -3,9 +3,9 @@
 from collections import Counter
 from math import ceil, cos, isfinite, pi
 
-from gonogo.methods import rows as table
 from gonogo.methods.measures import tokens
 from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.tasks import rows as table
 
 
 def lr(run: RunFolder) -> dict:

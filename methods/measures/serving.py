@@ -18,12 +18,12 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from gonogo.methods import models, rows
 from gonogo.methods.measures.cost import ratio_interval
 from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.serving import answers, campaign, engine, models_of
 from gonogo.methods.serving.campaign import Turn
 from gonogo.methods.serving.contract import BASE, MERGED, Deployment, Engine, Request
+from gonogo.methods.tasks import models, rows
 
 AGAIN = "merged_again"
 EXTRA = 15  # blocks at a time while the A/A copies still differ

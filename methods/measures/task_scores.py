@@ -4,11 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from gonogo.methods import expected, models, rows, scores, tasks
-from gonogo.methods.measures import artifact, audit, forward, learning, scoring
-from gonogo.methods.measures.answers import Answers, answer
+from gonogo.methods.expected import promises as expected
+from gonogo.methods.instruments import artifact, forward, scoring
+from gonogo.methods.instruments.answers import Answers, answer
+from gonogo.methods.measures import audit, learning
 from gonogo.methods.run import NotObservable, RunFolder
-from gonogo.methods.training import count_items, summed_loss
+from gonogo.methods.tasks import models, rows, scores
+from gonogo.methods.tasks import table as tasks
+from gonogo.methods.training.loop import count_items, summed_loss
 from torch import nn
 
 

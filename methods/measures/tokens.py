@@ -1,6 +1,6 @@
 """What training feeds the model, token by token, against what inference will feed it.
 
-Two populations are audited alike: every training row as `gonogo.methods.rows.encode` gives it now, and the rows that really
+Two populations are audited alike: every training row as `gonogo.methods.tasks.rows.encode` gives it now, and the rows that really
 entered forward (the observer's `batches.safetensors`), which no promise of the encoder can replace.
 """
 
@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from gonogo.methods.run import NotObservable
-from gonogo.methods.windows import separator
+from gonogo.methods.tasks.windows import separator
 
 IGNORED = -100
 METRICS = (
@@ -226,7 +226,7 @@ def _encoded(
     rows: list[dict[str, Any]], tokenizer: Any, recipe: Any
 ) -> tuple[list[tuple[Fed, dict]], list[str]]:
     """Every row as training encodes it, and the rows that the encoder refuses, with its words."""
-    encode = import_module("gonogo.methods.rows").encode
+    encode = import_module("gonogo.methods.tasks.rows").encode
     try:
         held, refused = list(zip(encode(rows, tokenizer, recipe), rows, strict=True)), []
     except ValueError:
@@ -257,9 +257,9 @@ def _fed(ids: Any, mask: Any, labels: Any, name: str) -> Fed:
 
 def training_rows(run: Any) -> list[Fed]:
     """Every training row as it is encoded now; those that the encoder refuses are left out."""
-    tokenizer = import_module("gonogo.methods.models").load_tokenizer(run.recipe)
+    tokenizer = import_module("gonogo.methods.tasks.models").load_tokenizer(run.recipe)
     held, _ = _encoded(
-        import_module("gonogo.methods.rows").read(run.data, "train"), tokenizer, run.recipe
+        import_module("gonogo.methods.tasks.rows").read(run.data, "train"), tokenizer, run.recipe
     )
     return [fed for fed, _ in held]
 
@@ -332,7 +332,7 @@ def template(run: Any) -> dict[str, Any]:
     Raises NotObservable if the run has no training rows of its task.
     """
     recipe = dict(run.recipe)
-    rows = import_module("gonogo.methods.rows").read(run.data, "train")
+    rows = import_module("gonogo.methods.tasks.rows").read(run.data, "train")
     task = recipe.get("task", "classification")
     if task == "image":
         raise NotObservable(
@@ -343,7 +343,7 @@ def template(run: Any) -> dict[str, Any]:
         raise NotObservable(
             f"template: {run.data} has no {task} rows to encode; check task and data of the recipe"
         )
-    tokenizer = import_module("gonogo.methods.models").load_tokenizer(recipe)
+    tokenizer = import_module("gonogo.methods.tasks.models").load_tokenizer(recipe)
     habit = next(iter(tokenizer("a")["input_ids"]), None)
     held, refused = _encoded(rows, tokenizer, recipe)
     length = (recipe.get("training") or {}).get("length") or 0

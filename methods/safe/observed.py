@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gonogo.methods.observer import Observer
-from gonogo.methods.quiet import move_on, put_back
+from gonogo.methods.observing.observer import Observer
+from gonogo.methods.observing.quiet import move_on, put_back
 from gonogo.methods.safe import models, rows
 from gonogo.methods.safe.adapter import SAFE
 from gonogo.methods.safe.training import Items

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gonogo.methods import checkpoints
 from gonogo.methods.run import Run
 from gonogo.methods.safe import models, rows
 from gonogo.methods.safe.adapter import SAFE, SafeConfig
 from gonogo.methods.safe.curriculum import Curriculum
 from gonogo.methods.safe.distillation import kl
 from gonogo.methods.safe.guard import Guard
-from gonogo.methods.training import Progress, prepare, seed_all
+from gonogo.methods.training import checkpoints
+from gonogo.methods.training.loop import Progress, prepare, seed_all
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gonogo.methods.models import LOCAL, merged
 from gonogo.methods.serving.contract import Answer, Deployment, Request
+from gonogo.methods.tasks.models import LOCAL, merged
 from peft import PeftModel
 from torch import nn
 from transformers import (

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
-from gonogo.methods.models import LOCAL
 from gonogo.methods.run import NotObservable
+from gonogo.methods.tasks.models import LOCAL
 from transformers import AutoTokenizer
 
 

@@ -8,9 +8,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 
 import pytest
-from gonogo.harness.criteria import CriteriaError, load
+from gonogo.harness.criteria.read import CriteriaError, load
 from gonogo.harness.early import refusal
-from gonogo.harness.plugin import ROOT, check_gates, group_of, status_of
+from gonogo.harness.place import ROOT
+from gonogo.harness.plugin import check_gates, group_of, status_of
 
 CRITERIA = load(ROOT / "criteria.toml")
 INSTALLED = any(point.value == "gonogo.harness.early" for point in entry_points(group="pytest11"))
@@ -121,7 +122,7 @@ def test_collecting_and_planning_end_well_and_import_nothing_heavy(tmp_path, how
         "heavy = {'torch', 'transformers', 'peft', 'scipy', 'pandas'} & set(sys.modules)\n"
         "raise SystemExit(f'status {int(status)}, heavy {sorted(heavy)}')\n"
     )
-    subject = f"--subject={ROOT / 'tests/fixtures/bad_subjects/material/good.toml'}"
+    subject = f"--subject={ROOT / 'tests/fixtures/subject/bad_subjects/material/good.toml'}"
     command = [
         sys.executable,
         str(script),

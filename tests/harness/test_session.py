@@ -2,20 +2,20 @@
 
 import json
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from gonogo.harness.criteria import load
+from gonogo.harness.criteria.read import load
 from gonogo.harness.evidence import Measurement
 from gonogo.harness.evidence.measurement import strict
+from gonogo.harness.judging.verdict import judge, not_run
+from gonogo.harness.place import CRITERIA as CRITERIA_FILE
 from gonogo.harness.reports import allure, plain, write_all
 from gonogo.harness.session import evidence_of, plain_of
-from gonogo.harness.verdict import judge, not_run
 
-from tests.harness.report_examples import go, hostile, undecided
+from tests.harness.reports.examples import go, hostile, undecided
 
-CRITERIA = load(Path(__file__).resolve().parents[2] / "criteria.toml")
+CRITERIA = load(CRITERIA_FILE)
 
 
 @pytest.mark.parametrize("number", [0.0, math.nan, math.inf, 1e9])

@@ -3,8 +3,9 @@
 import json
 
 import torch
-from gonogo.methods import lora, models
+from gonogo.methods.adapters import lora
 from gonogo.methods.run import RunFolder
+from gonogo.methods.tasks import models
 
 from tests.methods import small_models
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
-from gonogo.methods.span import SpanModel, joint_loss
-from gonogo.methods.windows import packed
+from gonogo.methods.tasks.span import SpanModel, joint_loss
+from gonogo.methods.tasks.windows import packed
 from torch import nn
 from transformers import (
     BertConfig,

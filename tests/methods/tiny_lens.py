@@ -2,7 +2,7 @@
 
 import json
 
-from gonogo.fixtures import child
+from gonogo.fixtures.jobs import child
 from gonogo.methods.layerlens import method
 from gonogo.methods.run import RunFolder
 
@@ -50,7 +50,9 @@ class Tiny:
     def train(self, folder, recipe):
         place = self.root / folder
         place.mkdir()
-        settings = {"looks": "gonogo.methods.layerlens.looks"} if recipe["kind"] == "lens" else {}
+        settings = (
+            {"looks": "gonogo.methods.layerlens.snapshots"} if recipe["kind"] == "lens" else {}
+        )
         child.train({"kind": "train", "folder": str(place), "recipe": recipe, "settings": settings})
         return RunFolder(place)
 

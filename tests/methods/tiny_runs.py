@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from gonogo.methods import lora
-from gonogo.methods.models import load_base, load_tokenizer
-from gonogo.methods.observer import Observer
-from gonogo.methods.probe import probe_batch
-from gonogo.methods.rows import collate, encode, read
+from gonogo.methods.adapters import lora
+from gonogo.methods.observing.observer import Observer
+from gonogo.methods.observing.probe import probe_batch
 from gonogo.methods.run import RunFolder
+from gonogo.methods.tasks.models import load_base, load_tokenizer
+from gonogo.methods.tasks.rows import collate, encode, read
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 

@@ -1,0 +1,293 @@
+"""Exact audits of a finished SAFE run: what trained, what was frozen, what the optimizer held, what was shipped.
+
+What must train is worked out here from the recipe's own numbers, and nothing is asked of the adapter's code.
+"""
+
+from __future__ import annotations
+
+import json
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from gonogo.methods.expected.promises import tensor_digest
+from gonogo.methods.measures.audit import counted, inventory, late, parameters, silent_share
+from gonogo.methods.run import NotObservable, RunFolder
+from gonogo.methods.safe.adapter import CONFIG, WEIGHTS, SafeConfig
+from gonogo.methods.safe.instruments.promise import promised
+from gonogo.methods.safe.instruments.recipe import settings_off
+from gonogo.methods.safe.instruments.reference import lived, served
+from gonogo.methods.safe.models import PRECISIONS
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+PARTS = ("vision_language", "audio")
+HEARD = ("audio_model.", "audio_projection.")  # the side of CLAP that hears
+FROZEN = ("base.", "audio_encoder.")
+ALIKE = ("live_differs", "start_differs", "served_differs")
+
+
+def stored(run: RunFolder) -> dict[str, str]:
+    """Live name → digest of every tensor in the folders of the two backbones, read anew from their files, in the precision that they are loaded in."""
+    found: dict[str, str] = {}
+    held = {
+        "base.": PRECISIONS[run.recipe["training"]["precision"]],
+        "audio_encoder.": torch.float32,
+    }
+    for part, prefix in zip(PARTS, FROZEN, strict=True):
+        for file in sorted((run.base / part).glob("*.safetensors")):
+            for name, tensor in load_file(file).items():
+                if prefix == "base." or name.startswith(HEARD):
+                    found[prefix + name] = tensor_digest(
+                        tensor.to(held[prefix]) if tensor.is_floating_point() else tensor
+                    )
+    if not found:
+        raise NotObservable(
+            f"{run.base} holds no safetensors; the backbones cannot be compared with what they were loaded from"
+        )
+    return found
+
+
+def freeze(run: RunFolder) -> dict[str, Any]:
+    """Metrics trainable_unexpected, trainable_missing, shape_wrong, frozen_changed, base_differs, frozen_in_optimizer, missing_from_optimizer,
+    strangers [tensors], modes_wrong [modules], written_elsewhere [count]; settings_off [count] against the recipe; live_differs, start_differs,
+    served_differs [rows], 0 each where the artefact itself is at fault; trainable_share [1] of all parameters, tied
+    ones once; share_over_declared [1]: by how much that is more than the subject's budget."""
+    seen, tensors = inventory(run)
+    asked, live, wanted = seen["watched"]["trainable_steps"], parameters(tensors), promised(run)
+    ever = [
+        item
+        for item in live
+        if item["requires_grad_first"] or item["requires_grad_last"] or asked.get(item["name"])
+    ]
+    always = {
+        i["name"]
+        for i in live
+        if i["requires_grad_first"]
+        and i["requires_grad_last"]
+        and asked.get(i["name"], 0) >= seen["steps"]
+    }
+    held = [item for item in live if item["in_optimizer"]]
+    most = max((item["optimizer_steps"] for item in held), default=0)
+    whole = {item["name"] for item in held if item["optimizer_steps"] == most}
+    frozen = [item for item in tensors if item["name"] not in wanted]
+    by_name = {item["name"]: item for item in tensors}
+    saved, projected = shipped(run)["values"], run.recipe["retention"]["null_space"]
+    found = {
+        "trainable_unexpected": [
+            f"{item['name']}: trains, but is no part of projector or fusion"
+            for item in ever
+            if item["name"] not in wanted
+        ],
+        "trainable_missing": [
+            f"{name}: must train, and did not throughout" for name in wanted if name not in always
+        ],
+        "shape_wrong": [
+            f"{name}: {by_name[name]['shape']}, the recipe says {list(shape)}"
+            for name, shape in wanted.items()
+            if name in by_name and tuple(by_name[name]["shape"]) != shape
+        ],
+        "frozen_changed": [
+            f"{item['name']}: changed in training"
+            for item in frozen
+            if item["digest_first"] != item["digest_last"]
+        ]
+        + [f"{name}: added while it trained" for name in seen["added_in_training"]],
+        "base_differs": differing(frozen, stored(run)),
+        "frozen_in_optimizer": [
+            f"{item['name']}: frozen, yet in the optimizer"
+            for item in held
+            if item["name"] not in wanted
+        ],
+        "missing_from_optimizer": [
+            f"{name}: not in the optimizer at every step" for name in wanted if name not in whole
+        ],
+        "strangers": ["a tensor that is none of the model's"] * seen["optimizer_strangers"],
+        "modes_wrong": wrong_modes(seen),
+        "written_elsewhere": ["the adapter changed outside of an optimizer step"]
+        * (0 if projected else seen["watched"]["written_elsewhere"]),
+    }
+    units = {
+        name: {"modes_wrong": "modules", "written_elsewhere": "count"}.get(name, "tensors")
+        for name in found
+    }
+    report = counted(found, units)
+    distinct = {item["storage"]: prod(item["shape"]) for item in live}
+    own = sum(prod(shape) for shape in wanted.values())
+    share = own / sum(distinct.values())
+    report["values"] |= {
+        "trainable_share": [share],
+        "share_over_declared": [max(0.0, share - run.recipe["budgets"]["trainable_share"])],
+    }
+    report["unit"] |= {"trainable_share": "1", "share_over_declared": "1"}
+    flowing = flow(run)["values"]
+    report["values"] |= {
+        **saved,
+        "without_gradient": flowing["without_gradient"],
+        "without_update": flowing["without_update"],
+    }
+    report["unit"] |= {"without_gradient": "tensors", "without_update": "tensors"}
+    report["unit"] |= {name: "count" if name == "pickled_files" else "tensors" for name in saved}
+    alike = as_asked(run, sound=not any(count for (count,) in saved.values()))
+    report["values"] |= {name: [float(len(lines))] for name, lines in alike.items()}
+    report["unit"] |= {name: "count" if name == "settings_off" else "rows" for name in alike}
+    report["findings"] = [
+        *report["findings"],
+        *(line for lines in alike.values() for line in lines[:3]),
+    ]
+    report["counts"] = {
+        "trainable_parameters": own,
+        "parameters": sum(distinct.values()),
+        "frozen_tensors": len(frozen),
+    }
+    report["not_scored"] = (
+        {"what else writes the adapter: the null-space projection does, after each step": 1}
+        if projected
+        else {}
+    )
+    return report
+
+
+def as_asked(run: RunFolder, *, sound: bool) -> dict[str, list[str]]:
+    """Settings that are not the recipe's, and probe rows on which the model as it trained, or as it is served, is not what its saved
+    tensors say. The latter is asked of a sound artefact alone."""
+    answers = (
+        {**lived(run), "served_differs": served(run)} if sound else {name: [] for name in ALIKE}
+    )
+    return {"settings_off": settings_off(run), **answers}
+
+
+def differing(frozen: list[dict[str, Any]], files: dict[str, str]) -> list[str]:
+    """Frozen tensors that are not what lies in the backbones' folders, at the first step; each file tensor must be in the model."""
+    known = {files[item["name"]]: item["storage"] for item in frozen if item["name"] in files}
+    tied = {storage for storage in known.values()}
+    lines = []
+    for item in frozen:
+        if item["name"] in files:
+            if item["digest_first"] != files[item["name"]]:
+                lines.append(f"{item['name']}: not the value in the backbone's file")
+        elif item["kind"] == "parameter" and item["storage"] not in tied:
+            lines.append(f"{item['name']}: in no backbone's file")
+    present = {item["name"] for item in frozen}
+    return lines + [
+        f"{name}: in the backbone's file, not in the model" for name in files if name not in present
+    ]
+
+
+def wrong_modes(seen: dict[str, Any]) -> list[str]:
+    """Backbones in evaluation mode, projector and fusion in training mode, and no change between forwards."""
+    mixed, training = set(seen["training_flags_mixed"]), seen["started_in_training"]
+    held = {item["name"].rpartition(".")[0] for item in seen["tensors"]} | {
+        "base",
+        "audio_encoder",
+    }  # modules with tensors of their own
+    ours = [name for name in mixed | held if name.split(".")[0] in ("base", "audio_encoder")]
+    lines = [f"{name}: not in training mode" for name in mixed if training and name not in ours]
+    awake = sorted(name for name in ours if (name in mixed) != training)
+    if awake:
+        lines.append(
+            f"{awake[0]}: a backbone in training mode; its dropout and running statistics are live"
+        )
+    return lines + ["modes changed between forwards of the training"] * (
+        seen["watched"]["mode_changes"] > 0
+    )
+
+
+def shipped(run: RunFolder) -> dict[str, Any]:
+    """Metrics artifact_missing, artifact_differs, excess [tensors], pickled_files [count]: the saved adapter is the trained one, byte for byte."""
+    wanted = promised(run)
+    own, kept = run.artifact / WEIGHTS, run.artifact / CONFIG
+    saved = weights(own) if own.is_file() else {}
+    beside = [file.name for file in run.artifact.rglob("*.safetensors") if file != own]
+    told = declared_in(kept) if kept.is_file() else {}
+    declared = {**SafeConfig.from_mapping(run.recipe["method"]["config"]).__dict__}
+    declared["layers"] = list(declared["layers"])
+    _, tensors = inventory(run)
+    last = {item["name"]: item["digest_last"] for item in tensors}
+    pickled = [
+        path.name
+        for path in run.artifact.rglob("*")
+        if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+    ]
+    return counted(
+        {
+            "artifact_missing": [
+                f"{name}: trained, not saved" for name in wanted if name not in saved
+            ],
+            "artifact_differs": [
+                f"{name}: saved with other bytes than it was trained to"
+                for name in wanted
+                if name in saved and tensor_digest(saved[name]) != last.get(name)
+            ]
+            + [
+                f"{CONFIG}: {name} is {told.get(name)}, the recipe says {value}"
+                for name, value in declared.items()
+                if saved and told.get(name) != value
+            ],
+            "excess": [
+                f"{name}: saved, but no part of projector or fusion"
+                for name in saved
+                if name not in wanted
+            ]
+            + [f"{name}: saved beside the adapter" for name in beside],
+            "pickled_files": pickled,
+        },
+        {
+            "artifact_missing": "tensors",
+            "artifact_differs": "tensors",
+            "excess": "tensors",
+            "pickled_files": "count",
+        },
+    )
+
+
+def declared_in(file: Path) -> dict[str, Any]:
+    """The fields of a saved config; one that is no JSON object declares nothing."""
+    try:
+        told = json.loads(file.read_text("utf-8"))
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def weights(file: Path) -> dict[str, Any]:
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise NotObservable(
+            f"{file} is no safetensors file ({error}); train the run again"
+        ) from error
+
+
+def flow(run: RunFolder, within: int = 3) -> dict[str, Any]:
+    """Metrics without_gradient, without_update [tensors], silent_share [1]: α opens at the first step, all else one step later."""
+    seen, tensors = inventory(run)
+    wanted = promised(run)
+    watched = [item for item in parameters(tensors) if item["name"] in wanted]
+    gone = [
+        f"{name}: not in the model"
+        for name in wanted
+        if name not in {item["name"] for item in watched}
+    ]
+    still = [
+        f"{i['name']}: first gradient at step {i['first_grad_step']}"
+        for i in watched
+        if late(i["first_grad_step"], within)
+    ]
+    unmoved = [
+        f"{i['name']}: first update at step {i['first_update_step']}"
+        for i in watched
+        if late(i["first_update_step"], within)
+    ]
+    report = counted(
+        {"without_gradient": still + gone, "without_update": unmoved + gone},
+        "tensors",
+        counts={"watched": len(watched)},
+    )
+    silent = {item["name"]: silent_share(item, seen["steps"]) for item in watched}
+    report["values"]["silent_share"], report["unit"]["silent_share"] = (
+        [max(silent.values(), default=1.0)],
+        "1",
+    )
+    return report

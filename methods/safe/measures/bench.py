@@ -1,0 +1,81 @@
+"""What one run of a SAFE bench is remembered by: answers under every action, drift of vision-language answers, checksums, size."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any
+
+import torch
+from gonogo.methods.measures.learning import curve
+from gonogo.methods.run import RunFolder
+from gonogo.methods.safe import rows
+from gonogo.methods.safe.adapter import WEIGHTS
+from gonogo.methods.safe.measures.answers import HELD, base_answers, novelty, said, shipped
+from gonogo.methods.safe.training import Items
+
+
+@torch.no_grad()
+def run(trained: RunFolder, split: str = "test", dev: str = "dev") -> dict[str, Any]:
+    """Metrics right [accuracy] per item that needs audio, with every gate on; dev_right the same on dev; plain_on, plain_base [accuracy]
+    per vision-language item; drift_on [nats] per such item: KL from the base's answer distribution to the model's, gate on;
+    drift_policy [nats]: the same where the item's novelty is above `counts["threshold"]`, the 95 % quantile of dev's
+    vision-language items, and 0 where the gate stays off.
+
+    digests: frozen_off, of the logits with the gate off: equal between runs whose frozen path is the same; rows.
+    """
+    safe, pair = shipped(trained)
+    most = safe.config.tokens
+    items, held = (
+        Items(pair, trained.data, rows.read(trained.data, name)) for name in (split, dev)
+    )
+    off, states = said(safe, items, 0)
+    on, _ = said(safe, items, most)
+    drift = (off.exp() * (off - on)).sum(1).clamp_min(0)
+    held_off, held_states = said(safe, held, 0)
+    held_on, _ = said(safe, held, most)
+    threshold = float(torch.quantile(novelty(trained, safe, pair, held_states)[held.plain], 0.95))
+    consulted = novelty(trained, safe, pair, states) > threshold
+    plain, right = items.plain, (on.argmax(1) == items.truth).float()
+    base = (base_answers(trained, items) == items.truth).float()
+    shape = curve(trained)["values"]
+    values = {
+        "right": right[~plain],
+        "dev_right": (held_on.argmax(1) == held.truth).float()[~held.plain],
+        "plain_on": right[plain],
+        "plain_base": base[plain],
+        "dev_plain_on": (held_on.argmax(1) == held.truth).float()[held.plain],
+        "dev_plain_base": (held_off.argmax(1) == held.truth).float()[held.plain],
+        "drift_on": drift[plain],
+        "drift_policy": torch.where(consulted, drift, torch.zeros(()))[plain],
+    }
+    unit = {name: "nats" if name.startswith("drift") else "accuracy" for name in values}
+    size = sum(p.numel() for p in safe.adapter().values())
+    return {
+        "values": {
+            **{name: [round(x, 6) for x in value.tolist()] for name, value in values.items()},
+            **shape,
+            "parameters": [float(size)],
+        },
+        "unit": {
+            **unit,
+            "nonfinite": "count",
+            "spikes": "count",
+            "late_over_early": "ratio",
+            "peak_over_start": "ratio",
+            "divergence": "1",
+            "parameters": "parameters",
+        },
+        "sampling_unit": "item",
+        "counts": {
+            "threshold": threshold,
+            "tokens": most,
+            "r": safe.config.r,
+            "seed": trained.recipe["training"]["seed"],
+            "chunk": HELD,
+        },
+        "digests": {
+            "frozen_off": hashlib.sha256(off.numpy().tobytes()).hexdigest(),
+            "rows": rows.digest(items.rows),
+            "artifact": hashlib.sha256((trained.artifact / WEIGHTS).read_bytes()).hexdigest(),
+        },
+    }
