@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gonogo.methods.adapters.trained_tensors import load_tensors, save_tensors
 from gonogo.methods.run import check_names
 from gonogo.methods.tasks.models import task_type
+from gonogo.methods.tensors import load_tensors, save_tensors
 from torch import nn
 
 PROMISES = {"identity_at_init": True, "mergeable": False}

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gonogo.methods.adapters.trained_tensors import load_tensors, save_tensors
 from gonogo.methods.run import check_names
+from gonogo.methods.tensors import load_tensors, save_tensors
 from torch import nn
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
