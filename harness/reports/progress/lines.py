@@ -42,7 +42,7 @@ def waited(run: Training) -> str:
     if run.silent_s >= SILENT_S:
         told.append(f"no step for {spoken(run.silent_s)}")
     elif run.step is None:
-        told.append(spoken(run.seconds))
+        told.append(passed(run.seconds))
     elif run.left_s is not None:
         told.append(f"{spoken(run.left_s)} left")
     if run.resumed_at:
@@ -51,7 +51,11 @@ def waited(run: Training) -> str:
 
 
 def measuring(measure: Measuring) -> tuple[str, ...]:
-    return (f"measure {named(measure.name)}", spoken(measure.seconds), "", "", "")
+    return (f"measure {named(measure.name)}", passed(measure.seconds), "", "", "")
+
+
+def passed(seconds: float) -> str:
+    return spoken(max(1.0, seconds))
 
 
 def named(name: str) -> str:
@@ -93,10 +97,10 @@ def ends(run: Training, snapshot: Snapshot, *, trained: bool) -> str:
     """The last words on a run in a log; one that broke is explained by the gate that asked for it."""
     if not trained:
         return (
-            f"{named(run.name)} ended without a run after {spoken(run.seconds)}; its gates say why"
+            f"{named(run.name)} ended without a run after {passed(run.seconds)}; its gates say why"
         )
     told = summary(snapshot)
-    return f"{named(run.name)} is trained, {spoken(run.seconds)}{f' · {told}' if told else ''}"
+    return f"{named(run.name)} is trained, {passed(run.seconds)}{f' · {told}' if told else ''}"
 
 
 def written(text: str, encoding: str | None) -> str:

@@ -15,7 +15,7 @@ from gonogo.harness.reports.progress import lines
 from gonogo.harness.reports.progress.states import SILENT_S, Snapshot, Training
 
 QUIET_S = 0.3  # after pytest wrote, before lines are put below it
-SHORT_S = 2.0  # a run that ends sooner needs no line in a log
+SHORT_S = 5.0  # a run that ends sooner needs no line in a log
 EVERY_S = 20.0  # between two lines of a log that say how far the runs are
 MOST_ROWS = 8
 
