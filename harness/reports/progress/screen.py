@@ -18,6 +18,7 @@ QUIET_S = 0.3  # after pytest wrote, before lines are put below it
 SHORT_S = 5.0  # a run that ends sooner needs no line in a log
 EVERY_S = 20.0  # between two lines of a log that say how far the runs are
 MOST_ROWS = 8
+SHORTEST_NAME = 5
 
 
 class Output:
@@ -173,8 +174,10 @@ def drawn(snapshot: Snapshot, width: int, most: int, colour: bool) -> list[str]:
 
     told = lines.fitting(lines.cells(snapshot, most - 1), width)
     table = Table.grid(padding=(0, 2, 0, 0))
-    for at, _ in enumerate(told[0]):
-        table.add_column(no_wrap=True, overflow="ellipsis", style="cyan" if at == 0 else "")
+    for at, column in enumerate(zip(*told, strict=True)):
+        least = max(map(len, column)) if at else SHORTEST_NAME  # a long name gives way first
+        style = "" if at else "cyan"
+        table.add_column(no_wrap=True, overflow="ellipsis", min_width=least, style=style)
     hung = [run.silent_s >= SILENT_S for run in snapshot.trainings]
     for at, row in enumerate(told):
         late = at < len(hung) and hung[at]
@@ -189,5 +192,5 @@ def drawn(snapshot: Snapshot, width: int, most: int, colour: bool) -> list[str]:
     with console.capture() as drawing:
         console.print(table)
         if text := lines.summary(snapshot):
-            console.print(Text(text, style="bold", no_wrap=True, overflow="ellipsis"))
+            console.print(Text(text, style="bold"), no_wrap=True, overflow="ellipsis")
     return drawing.get().splitlines()

@@ -6,7 +6,7 @@ SEQUENCE = re.compile(r"\x1b\[(\??)([\d;]*)([A-Za-z])|(\r)|(\n)|([^\x1b\r\n])")
 
 
 def shown(sent: str, width: int = 200) -> list[str]:
-    """The lines of a terminal that wraps at `width`; raises at a sequence that it does not know."""
+    """The lines of a terminal that wraps at `width`, none that is empty at the end; fails at a sequence that it does not know."""
     lines, row, column, at = [""], 0, 0, 0
     while at < len(sent):
         found = SEQUENCE.match(sent, at)
@@ -34,6 +34,8 @@ def shown(sent: str, width: int = 200) -> list[str]:
             assert letter == "m", f"unknown sequence {found.group()!r}"
         while len(lines) <= row:
             lines.append("")
+    while lines and not lines[-1]:
+        del lines[-1]
     return lines
 
 
