@@ -50,7 +50,7 @@ def cost(run: Planned) -> str:
     if run.expected_s is None:
         return "to train, time unknown"
     source = "estimated" if run.estimated else "measured"
-    return f"to train, about {spoken(run.expected_s)}, {source}"
+    return f"to train, {about(run.expected_s)}, {source}"
 
 
 def total(planned: Sequence[Planned], slots: int) -> str:
@@ -70,13 +70,18 @@ def total(planned: Sequence[Planned], slots: int) -> str:
         source = "estimated"
     elif guessed:
         source = f"{guessed} estimated, the others measured on this machine"
-    return f"{told}, about {least}{spoken(seconds)} on {slots} slots, {source}"
+    return f"{told}, {least}{about(seconds)} on {slots} slots, {source}"
 
 
 def together(seconds: Iterable[float], slots: int) -> float:
     """Seconds of these runs side by side: never less than the longest of them."""
     runs = list(seconds)
     return max(max(runs, default=0.0), sum(runs) / max(1, slots))
+
+
+def about(seconds: float) -> str:
+    """`about 42 s`."""
+    return spoken(seconds) if seconds < 1 else f"about {spoken(seconds)}"
 
 
 def spoken(seconds: float) -> str:

@@ -22,7 +22,8 @@ def planned(kind="pilot", expected=None, **more) -> Planned:
             [planned(expected=300), planned(expected=500, estimated=True)],
             "about 8 min on 2 slots, 1 estimated, the others measured on this machine",
         ),
-        ([planned(expected=60), planned()], "2 of 2 runs, about at least 60 s"),
+        ([planned(expected=0.0)], "to train: 1 of 1 runs, under 1 s"),
+        ([planned(expected=60), planned()], "2 of 2 runs, at least about 60 s"),
         (
             [planned(problem="no such loop"), planned(expected=3)],
             "to train: 1 of 2 runs, about 3 s",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gonogo.harness.plan import spoken
+from gonogo.harness.plan import about, spoken
 from gonogo.harness.reports.progress.states import SILENT_S, Measuring, Snapshot, Training
 from gonogo.harness.reports.words import neutral
 
@@ -66,7 +66,7 @@ def summary(snapshot: Snapshot) -> str:
     """ "5 of 9 runs, about 2 min"; empty where the session trains nothing, or no longer."""
     if snapshot.done >= snapshot.total:
         return ""
-    left = "" if snapshot.left_s is None else f", about {spoken(snapshot.left_s)}"
+    left = "" if snapshot.left_s is None else f", {about(snapshot.left_s)}"
     return f"{snapshot.done} of {snapshot.total} runs{left}"
 
 
