@@ -62,6 +62,16 @@ class Output:
             left = left[os.write(self.descriptor, left) :]
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines, of the terminal that was kept: standard output may be a test's file by now."""
+        try:
+            if self.descriptor is not None and not os.environ.get("COLUMNS"):
+                return os.get_terminal_size(self.descriptor)
+        except OSError:
+            pass
+        return shutil.get_terminal_size()
+
+    @property
     def column(self) -> int:
         """Where pytest's line ends; negative where that cannot be told."""
         return int(self.writer.width_of_current_line)
@@ -110,7 +120,7 @@ class Terminal:
         with self.output.lock:
             if time.monotonic() - self.wrote < QUIET_S:
                 return
-            (width, height), column = shutil.get_terminal_size(), self.output.column
+            (width, height), column = self.output.size, self.output.column
             if column < 0 or (column and column % width == 0):
                 return
             colour = bool(self.output.writer.hasmarkup)

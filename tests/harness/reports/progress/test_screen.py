@@ -1,6 +1,9 @@
 """The rows come below pytest's line and go without a trace; a log gets few lines, each whole."""
 
 import io
+import os
+import pty
+import termios
 from types import SimpleNamespace
 
 import pytest
@@ -62,7 +65,7 @@ def test_while_pytest_writes_the_terminal_is_left_alone(output):
 @pytest.mark.parametrize("line", ["\rbringing up nodes", "x" * 80])
 def test_where_the_cursor_is_not_known_nothing_is_drawn(output, line, monkeypatch):
     monkeypatch.setattr(screens, "QUIET_S", 0.0)
-    monkeypatch.setattr(screens.shutil, "get_terminal_size", lambda: (80, 24))
+    monkeypatch.setenv("COLUMNS", "80")
     terminal = Terminal(output)
     output.writer.write(line)
     terminal.show(SNAPSHOT, always)
@@ -85,6 +88,17 @@ def test_colours_are_used_where_they_are_wanted(colour, variable, wanted, monkey
     rows = drawn(SNAPSHOT, 80, 8, colour=bool(colour))
     assert ("\x1b[" in "".join(rows)) == bool(wanted)
     assert drawn(Snapshot(), 80, 8, colour=True) == []
+
+
+def test_the_size_is_that_of_the_terminal_not_of_a_tests_output(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    own, its = pty.openpty()
+    termios.tcsetwinsize(its, (33, 71))
+    with open(its, "w") as file:
+        output = Output(SimpleNamespace(_tw=TerminalWriter(file)))
+        assert tuple(output.size) == (71, 33)
+        output.release()
+    os.close(own)
 
 
 def test_a_log_has_a_line_when_a_run_begins_now_and_then_and_when_it_ends(output):
