@@ -133,7 +133,7 @@ class Board:
         folder = Path(job["folder"])
         most = steps_of(job)
         told = progress_of(folder, most)
-        if told is None:
+        if told is None or told[1] < now - seconds:  # or of a life that was killed
             return Training(name, seconds, key, steps=most, silent_s=seconds)
         run, written, per_step = told
         if per_step:

@@ -43,6 +43,8 @@ def waited(run: Training) -> str:
         told.append(f"no step for {spoken(run.silent_s)}")
     elif run.step is None:
         told.append(passed(run.seconds))
+    elif run.steps is not None and run.step >= run.steps:
+        told.append("ending")
     elif run.left_s is not None:
         told.append(f"{spoken(run.left_s)} left")
     if run.resumed_at:

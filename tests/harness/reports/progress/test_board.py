@@ -119,6 +119,15 @@ def test_a_users_loop_is_read_from_the_record_of_its_steps(place, board):
     assert (run.step, run.steps, run.rate, run.left_s) == (3, 40, 32.0, 74.0)
 
 
+def test_what_a_killed_life_said_is_not_shown_for_the_next_one(place, board):
+    place.plan(pilot=None)
+    folder = place.train("pilot", {**TOLD, "eta_s": 1.0})
+    old = time.time() - 400
+    os.utime(folder / "progress.json", (old, old))
+    (run,) = board.read().trainings
+    assert (run.step, run.steps) == (None, 40)
+
+
 def test_silence_is_measured_from_the_last_step(place, board):
     place.plan(pilot=None, full=None)
     folder = place.train("pilot", {**TOLD, "eta_s": 1.0})

@@ -30,6 +30,7 @@ def test_a_run_shows_its_step_loss_rate_and_time_left():
         (Training("full", 0.2), "full starting 1 s"),
         (Training("mine", 9.0, step=12, loss=0.5), "mine step 12 loss 0.5000"),
         (Training("v", 9.0, step=1, steps=2, rate=5.0, unit="pixels"), "v step 1/2 5 pixels/s"),
+        (Training("v", 9.0, step=2, steps=2, left_s=0.0), "v step 2/2 ending"),
         (Training("full", 400.0, silent_s=400.0), "full starting no step for 7 min"),
     ],
 )
