@@ -18,6 +18,8 @@ TREE = (
     "fixtures",
     "gates",
     "tests/methods",
+    "tests/whole/conftest.py",
+    "tests/whole/methods",
     "conftest.py",
     "pytest.ini",
     "criteria.toml",
