@@ -12,12 +12,12 @@ from gonogo.harness.reports.page.tags import (
     bullet_list,
     definitions,
     document,
+    escaped,
     fold,
     join,
     sentence,
     small,
     style,
-    visible,
 )
 from gonogo.harness.reports.words import (
     Part,
@@ -36,7 +36,7 @@ from gonogo.harness.reports.words import (
     unsaid,
     untried,
 )
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 CAUGHT_SYMBOLS: Final = {"caught": "✓", "MISSED": "✗", "error": "!"}
 MOST_IN_A_LINE: Final = 5
@@ -105,7 +105,7 @@ def _minute(started: str) -> str:
 
 def prose(text: object) -> Markup:
     """Words with `code` in them; a list too long for a line is folded behind its first word."""
-    words = Markup(CODE.sub(r"<code>\1</code>", str(escape(visible(text)))))
+    words = Markup(CODE.sub(r"<code>\1</code>", escaped(text)))
     head, colon, tail = words.partition(": ")
     if not colon or tail.count(", ") < MOST_IN_A_LINE:
         return words

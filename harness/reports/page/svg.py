@@ -1,13 +1,14 @@
 """One small element builder for inline SVG, and the marks of every picture. Texts and values are escaped; colours are CSS variables with a
 fallback, so a picture also stands alone."""
 
+import functools
 import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from gonogo.harness.reports.page.tags import visible
+from gonogo.harness.reports.page.tags import escaped
 from gonogo.harness.reports.words import number
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 INK: Final = "var(--ink,#1d2430)"
 FAINT: Final = "var(--faint,#8a93a3)"
@@ -28,17 +29,21 @@ Scale = Callable[[float], float]
 
 def element(name: str, *children: object, **attributes: object) -> Markup:
     """`<name …>children</name>`; `_` in an attribute's name is `-`, a float has one digit after the point, None leaves an attribute out."""
-    told = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{_value(value)}"'
-        for key, value in attributes.items()
-        if value is not None
+    start = f"<{name}"
+    for key, value in attributes.items():
+        if isinstance(value, float):
+            start += f' {key}="{value:.1f}"'
+        elif value is not None:
+            start += f' {key.replace("_", "-")}="{_escaped(value)}"'
+    return Markup(
+        f"{start}>{''.join(map(escaped, children))}</{name}>" if children else f"{start}/>"
     )
-    inside = "".join(escape(visible(child)) for child in children)
-    return Markup(f"<{name}{told}>{inside}</{name}>" if children else f"<{name}{told}/>")
 
 
-def _value(value: object) -> str:
-    return f"{value:.1f}" if isinstance(value, float) else escape(visible(value))
+@functools.lru_cache(4096, typed=True)  # a str is never taken for markup
+def _escaped(value: object) -> str:
+    """A picture says the same style of many marks."""
+    return escaped(value)
 
 
 def svg(width: float, height: float, title: str, body: Iterable[Markup]) -> Markup:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from gonogo.harness.reports.page.facts import PageFacts
 from gonogo.harness.reports.words import SYMBOLS, duration, neutral, number, real
 from jinja2 import Environment, FileSystemLoader, Undefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 TEMPLATES: Final = Path(__file__).with_name("templates")
 Cell = str | Markup
@@ -21,7 +21,7 @@ Cell = str | Markup
 
 def visible(value: object) -> object:
     """A value as it is printed: markup as it is, all else as neutral text, which Jinja2 then escapes."""
-    return value if hasattr(value, "__html__") else neutral(value)
+    return value if isinstance(value, Markup) else neutral(value)
 
 
 class Wanted(Undefined):
@@ -43,7 +43,7 @@ def environment(own: Path = TEMPLATES) -> Environment:
         undefined=Wanted,
     )
     made.filters |= {"duration": duration, "kind": kind, "number": number}
-    made.globals |= {"SYMBOLS": SYMBOLS}
+    made.globals |= {"SYMBOLS": SYMBOLS, "verdict": verdict}
     return made
 
 
@@ -61,8 +61,13 @@ def document(template: str, /, **values: object) -> str:
     return str(render(template, **values))
 
 
+@functools.cache
+def _kit() -> Any:
+    return environment().get_template("kit.html").module
+
+
 def _macro(name: str, *values: object) -> Markup:
-    made: Markup = getattr(environment().get_template("kit.html").module, name)(*values)
+    made: Markup = getattr(_kit(), name)(*values)
     return made
 
 
@@ -78,13 +83,18 @@ def kind(outcome: object) -> str:
 
 
 # ── pieces of text ───────────────────────────────────────────────────────────────────────────────────────────────────
+def escaped(value: object) -> str:
+    """A value as it stands in markup: markup as it is, all else as neutral text, escaped."""
+    return value if isinstance(value, Markup) else str(escape(neutral(value)))
+
+
 def sentence(words: str, *values: object) -> Markup:
     """Words with a gap `{}` for each value. `words` is markup of this page's author, never of its data."""
-    return Markup(words).format(*map(visible, values))
+    return Markup(words.format(*map(escaped, values)))
 
 
 def join(pieces: Iterable[object], between: str = "") -> Markup:
-    return Markup(between).join(visible(piece) for piece in pieces)
+    return Markup(escaped(between).join(map(escaped, pieces)))
 
 
 def code(words: object) -> Markup:
@@ -95,6 +105,7 @@ def small(words: object) -> Markup:
     return sentence("<small>{}</small>", words)
 
 
+@functools.lru_cache(64, typed=True)
 def verdict(outcome: object) -> Markup:
     return _macro("verdict", outcome)
 
@@ -130,7 +141,7 @@ def table(heads: Iterable[str], rows: Iterable[Iterable[object]]) -> Markup:
     Raises:
         ValueError: a row has more cells than heads, or fewer.
     """
-    names = list(heads)
+    names = [Markup(escaped(head)) for head in heads]
     cells = [list(zip(names, row, strict=True)) for row in rows]
     return _macro("table", names, cells) if cells else Markup("")
 
