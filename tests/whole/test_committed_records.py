@@ -18,7 +18,11 @@ from gonogo.methods.run import NotObservable
 
 CRITERIA = load("criteria.toml")
 ALL = tomllib.loads(Path(__file__).with_name("bench_verdicts.toml").read_text("utf-8"))
-TOLD = {name: told for name, told in ALL.items() if name.startswith("lora")}
+TOLD = {
+    name: {id_: word for id_, word in told.items() if id_ != "marks"}
+    for name, told in ALL.items()
+    if name.startswith("lora")
+}
 EVIDENCE = {
     "lora.sanity.overfit_all_tasks": evidence.overfit,
     "lora.sanity.squad_answerability": evidence.answerability,

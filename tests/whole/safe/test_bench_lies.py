@@ -37,7 +37,7 @@ def honest(tmp_path_factory):
     (home / "records").mkdir()
     subject = load_subject(home / "safe-bench.toml")
     plain = {"schema": 1, "about": {"asked": safe_bench.asked_of(subject)}, "records": records()}
-    (home / "records/safe-bench.json.gz").write_bytes(gzip.compress(json.dumps(plain).encode(), 1))
+    (home / "records/bench.json.gz").write_bytes(gzip.compress(json.dumps(plain).encode(), 1))
     return Bench(subject)
 
 
