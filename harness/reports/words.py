@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from gonogo.harness.words import amount
+
 Row = dict[str, Any]
 Part = dict[str, Any]
 
@@ -83,20 +85,19 @@ def _rounded(seen: float) -> str:
 
 
 def seen(part: Part) -> str:
-    """The estimate with its interval and unit: `0.998 [0.996, 0.999] ratio`; a plain number has no unit."""
-    text = number(part.get("estimate"))
+    """The estimate with its interval and unit: `0.998 [0.996, 0.999] ratio`, `1 tensor`; a plain number has no unit."""
+    estimate = part.get("estimate")
+    text = number(estimate)
     if part.get("low") is not None or part.get("high") is not None:
         ends = [_end(part.get("low"), "−∞"), _end(part.get("high"), "∞")]
         if set(ends) != {text}:
-            text += f" [{ends[0]}, {ends[1]}]"
-    return f"{text} {unit(part)}".rstrip()
+            return amount(f"{text} [{ends[0]}, {ends[1]}]", unit(part))
+    return amount(text, unit(part), real(estimate))
 
 
 def unit(part: Part) -> str:
     """The unit of the number shown: a ratio of two times is no time."""
-    if part.get("rule") == "ratio":
-        return "times"
-    return "" if part.get("unit") in (None, "", "1", "count") else neutral(part["unit"])
+    return "times" if part.get("rule") == "ratio" else neutral(part.get("unit") or "")
 
 
 def _end(value: object, missing: str) -> str:

@@ -43,9 +43,10 @@ EXPERIMENTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
 """The ablation of sizes needs many runs, so it is told with the sweep."""
 FIRST: Final = 8
 HEADS: Final = ("Experiment", "Its verdict", "Counts for", "Why")
-WORDS: Final = (
-    f"<p><small>They are run in this order: the first {FIRST} must be GO before what follows them counts. A later experiment keeps its own verdict; behind one that is "
-    "not GO it stands for no more than UNDECIDED here, and the launch asks for both.</small></p>"
+WORDS: Final = sentence(
+    "<p><small>They are run in this order: the first {} must be GO before what follows them counts. A later experiment keeps its own verdict; "
+    "behind one that is not GO it stands for no more than UNDECIDED here, and the launch asks for both.</small></p>",
+    FIRST,
 )
 
 
@@ -75,7 +76,7 @@ def experiments(data: PageFacts) -> Markup:
         )
     )
     heading = "Experiments, in their order"
-    return section("experiments", heading, sentence(WORDS), table(HEADS, rows))
+    return section("experiments", heading, WORDS, table(HEADS, rows))
 
 
 def _open(data: PageFacts, identities: Iterable[str]) -> Markup:

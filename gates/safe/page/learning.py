@@ -91,7 +91,7 @@ def _strata(data: PageFacts) -> Markup:
     cells = []
     for need, rows in known.items():
         lines += [(NEEDS[need], None, None, None, None)] if rows else []
-        lines += [(arm(tokens), *limits, None) for tokens, *limits in rows]
+        lines += [(arm(tokens), middle, low, high, None) for tokens, middle, low, high in rows]
         shown = {
             arm(tokens): record_link(data, SKIP, value_text(middle) + around(low, high))
             for tokens, middle, low, high in rows

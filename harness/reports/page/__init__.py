@@ -16,7 +16,14 @@ from gonogo.harness.reports.page.facts import (
     word_of_line,
 )
 from gonogo.harness.reports.page.printing import printed
-from gonogo.harness.reports.page.tags import TEMPLATES, bullet_list, document, style, table
+from gonogo.harness.reports.page.tags import (
+    TEMPLATES,
+    bullet_list,
+    definitions,
+    document,
+    style,
+    table,
+)
 from markupsafe import Markup
 
 MEANINGS = {
@@ -68,7 +75,7 @@ class Page:
     overview: Callable[[PageFacts], Markup] | None = None
     """The first section, in place of the lines."""
 
-    gaps: Callable[[PageFacts], Iterable[Markup]] = no_gaps
+    gaps: Callable[[PageFacts], Iterable[Markup | str]] = no_gaps
     """What else is not there."""
 
     records: Callable[[PageFacts], Iterable[Markup]] = no_gaps
@@ -113,11 +120,11 @@ class Page:
             warnings=bullet_list(session.get("warnings") or [], "warnings"),
             lines=[self._line(data, name, *line) for name, line in shown.items()],
             gaps=bullet_list(
-                [*parts.gaps(data, lines | self.beside), *self.gaps(data)], "gaps", 10**6
+                [*parts.gaps(data, {**lines, **self.beside}), *self.gaps(data)], "gaps", 10**6
             ),
             records=[parts.criterion_record(data, row) for row in data.rows]
             + [*self.records(data)],
-            about=parts.definitions(parts.session_facts(session)),
+            about=definitions(parts.session_facts(session)),
         )
 
     def _line(self, data: PageFacts, name: str, asks: str, identities: tuple[str, ...]) -> Any:

@@ -27,7 +27,7 @@ def visible(value: object) -> object:
 class Wanted(Undefined):
     """A name that nobody gave: it may be asked for, and printing it is an error."""
 
-    __str__ = Undefined._fail_with_undefined_error  # type: ignore[assignment]
+    __str__ = Undefined._fail_with_undefined_error
 
 
 @functools.cache
