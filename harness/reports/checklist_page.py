@@ -43,7 +43,6 @@ MOST_IN_A_LINE: Final = 5
 MOST_ARRAYS: Final = 6
 TINY: Final = ("overfit", "shuffled")
 CODE: Final = re.compile(r"`([^`]+)`")
-STARTED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 MEANINGS: Final = {
     "GO": "Every criterion of this stage holds, on the evidence below.",
     "NO-GO": "A criterion is violated. Mend the run before it is scaled up.",
@@ -77,7 +76,6 @@ def render(checklist: Mapping[str, Any], beside: Mapping[str, str] | None = None
         session=session,
         launch=launch,
         meaning=MEANINGS[launch["outcome"]],
-        started=_minute(session["started"]),
         tally=tally(rows),
         unsaid=unsaid(checklist),
         beside=beside or {},
@@ -96,11 +94,6 @@ def render(checklist: Mapping[str, Any], beside: Mapping[str, str] | None = None
         CAUGHT=CAUGHT_SYMBOLS,
         **WORDS,
     )
-
-
-def _minute(started: str) -> str:
-    """`2026-11-21 06:15 UTC`; a time of another form stays as it is."""
-    return f"{started[:10]} {started[11:16]} UTC" if STARTED.fullmatch(started) else started
 
 
 def prose(text: object) -> Markup:

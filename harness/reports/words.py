@@ -18,6 +18,7 @@ SEVERITIES: Final = ("blocker", "critical", "normal", "minor", "trivial")
 LONGEST: Final = 2000
 HIDDEN: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 NUMERAL: Final = re.compile(r"(?<![\w.])[-+−]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+STARTED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 TWO_SIDED: Final = re.compile(r"\b(?:between|within)\b|[\[…]|\d\s*(?:\.\.|to|–)\s*[-−]?\d")
 
 
@@ -120,6 +121,11 @@ def duration(row: Row) -> str:
     if took is None:
         return ""
     return f"{took:.1f} s" if took < 100 else f"{took / 60:.1f} min"
+
+
+def minute(started: str) -> str:
+    """`2026-11-21 06:15 UTC`; a time of another form stays as it is."""
+    return f"{started[:10]} {started[11:16]} UTC" if STARTED.fullmatch(started) else started
 
 
 def deciding(row: Row) -> Part | None:

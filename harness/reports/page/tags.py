@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from gonogo.harness.reports.page.facts import PageFacts
-from gonogo.harness.reports.words import SYMBOLS, duration, neutral, number, real
+from gonogo.harness.reports.words import SYMBOLS, duration, minute, neutral, number, real
 from jinja2 import Environment, FileSystemLoader, Undefined
 from markupsafe import Markup, escape
 
@@ -42,7 +42,7 @@ def environment(own: Path = TEMPLATES) -> Environment:
         trim_blocks=True,
         undefined=Wanted,
     )
-    made.filters |= {"duration": duration, "kind": kind, "number": number}
+    made.filters |= {"duration": duration, "kind": kind, "minute": minute, "number": number}
     made.globals |= {"SYMBOLS": SYMBOLS, "verdict": verdict}
     return made
 
@@ -94,7 +94,8 @@ def sentence(words: str, *values: object) -> Markup:
 
 
 def join(pieces: Iterable[object], between: str = "") -> Markup:
-    return Markup(escaped(between).join(map(escaped, pieces)))
+    """The pieces in a row. `between` is markup of this page's author."""
+    return Markup(between.join(map(escaped, pieces)))
 
 
 def code(words: object) -> Markup:

@@ -56,7 +56,7 @@ def test_every_piece_escapes_text_and_keeps_markup() -> None:
         tags.missing(HOSTILE),
         tags.link(HOSTILE, HOSTILE),
         tags.sentence("<i>{}</i>", HOSTILE),
-        tags.join([HOSTILE, HOSTILE], HOSTILE),
+        tags.join([HOSTILE, HOSTILE], ", "),
         tags.table([HOSTILE], [[HOSTILE]]),
         tags.definitions([(HOSTILE, HOSTILE)]),
         tags.bullet_list([HOSTILE], HOSTILE),
@@ -71,6 +71,7 @@ def test_every_piece_escapes_text_and_keeps_markup() -> None:
         assert not {"\u202e", "\x1b"} & set(made)
     assert bold in tags.table(["x"], [[bold]])
     assert bold in tags.sentence("{}", bold)
+    assert tags.join(["a", "b"], ", ") == "a, b"
 
 
 def test_a_text_is_not_taken_for_markup_that_reads_the_same() -> None:
