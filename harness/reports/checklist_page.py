@@ -111,8 +111,8 @@ def items(texts: Iterable[object], kind: str = "", most: int = 10**6) -> Markup:
 
 def unspoken(row: Row) -> Markup | str:
     """Why, where the parts do not say it: a part whose number is there speaks for itself."""
-    told = [part for part in row.get("parts") or [] if part.get("estimate") is not None]
-    spoken = "; ".join(str(part.get("reason")) for part in told)
+    parts = [part for part in row.get("parts") or [] if part.get("estimate") is not None]
+    spoken = "; ".join(str(part.get("reason")) for part in parts)
     reason = row.get("reason")
     return prose(reason) if reason and reason not in spoken else ""
 
@@ -122,10 +122,10 @@ def cells(row: Row) -> dict[str, object]:
     part = deciding(row) or {}
     others = len(row.get("parts") or []) - 1
     more = small(f"and {others} more") if others > 0 else ""
-    told = join((small(part["metric"]), seen(part), more), " ") if part else ""
+    value = join((small(part["metric"]), seen(part), more), " ") if part else ""
     shown = part.get("rule", "exact") != "exact"
     return {
-        "seen": told,
+        "seen": value,
         "bound": part.get("bound") or "",
         "strip": drawn(pictures.strip, part, False) if shown else "",
         "time": duration(row),
@@ -135,11 +135,11 @@ def cells(row: Row) -> dict[str, object]:
 def about(part: Part) -> str:
     """On how many values a part rests, by which rule, with what margin, and why it is no GO."""
     count, rule = part.get("n"), part.get("rule")
-    told = [f"{number(count)} {'value' if count == 1 else 'values'}"] if count is not None else []
-    told += [RULES.get(rule, str(rule))] if rule else []
-    told += [f"margin {margin(part)}"] if margin(part) else []
-    told += [part["reason"]] if part.get("outcome") != "GO" and part.get("reason") else []
-    return " · ".join(map(str, told))
+    words = [f"{number(count)} {'value' if count == 1 else 'values'}"] if count is not None else []
+    words += [RULES.get(rule, str(rule))] if rule else []
+    words += [f"margin {margin(part)}"] if margin(part) else []
+    words += [part["reason"]] if part.get("outcome") != "GO" and part.get("reason") else []
+    return " · ".join(map(str, words))
 
 
 def facts(row: Row) -> Markup:

@@ -58,21 +58,23 @@ def history(data: PageFacts) -> Markup:
 def _held(history: Any) -> dict[str, Mapping[str, Any]]:
     some = history.items() if isinstance(history, Mapping) else ()
     return {
-        str(name): one
-        for name, one in some
-        if str(name).startswith(PREFIX) and isinstance(one, Mapping) and len(_points(one)) > 1
+        str(name): tracked
+        for name, tracked in some
+        if str(name).startswith(PREFIX)
+        and isinstance(tracked, Mapping)
+        and len(_points(tracked)) > 1
     }
 
 
-def _points(one: Mapping[str, Any]) -> list[Point]:
-    held = one.get("points")
+def _points(tracked: Mapping[str, Any]) -> list[Point]:
+    held = tracked.get("points")
     points = held if isinstance(held, list) else []
     return [point for point in points if isinstance(point, Mapping)][-MOST_POINTS:]
 
 
-def _criterion(identity: str, one: Mapping[str, Any]) -> Markup:
-    metric, unit = neutral(one.get("metric") or "", 60), neutral(one.get("unit") or "", 24)
-    points = _points(one)
+def _criterion(identity: str, tracked: Mapping[str, Any]) -> Markup:
+    metric, unit = neutral(tracked.get("metric") or "", 60), neutral(tracked.get("unit") or "", 24)
+    points = _points(tracked)
     rows = (
         [
             str(point.get("at")),

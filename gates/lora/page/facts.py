@@ -73,8 +73,8 @@ def shortness(data: PageFacts, task: str) -> str:
 
 def factor_of(part: Part | None) -> float | None:
     """0.97 of a bound such as `> 0 against 0.97 · full@sst2`."""
-    found = FACTOR.search(str((part or {}).get("bound") or ""))
-    return finite(found[1]) if found else None
+    match = FACTOR.search(str((part or {}).get("bound") or ""))
+    return finite(match[1]) if match else None
 
 
 def over_seeds(scores: Sequence[float]) -> tuple[float, float] | None:
@@ -114,10 +114,10 @@ def layer_ratios(data: PageFacts, task: str) -> list[float]:
 
 def cells(data: PageFacts) -> dict[str, dict[str, float]]:
     """Deployment: {cell: {figure: value}} of counts such as `p50_low@adapters_2`; each cell as it is named there."""
-    found: dict[str, dict[str, float]] = {}
+    figures: dict[str, dict[str, float]] = {}
     for name, value in data.counts(H3).items():
         figure, at, cell = str(name).partition("@")
         seen = real(value)
         if at and seen is not None:
-            found.setdefault(cell, {})[figure] = seen
-    return found
+            figures.setdefault(cell, {})[figure] = seen
+    return figures

@@ -168,12 +168,12 @@ def groups(
     data: PageFacts, identity: str
 ) -> dict[str, list[tuple[str, float | None, float | None]]]:
     """{need, kind, type, role: (group, share for which audio is consulted, items)…} as a policy's row counts them."""
-    told: dict[str, list[tuple[str, float | None, float | None]]] = {}
+    counted: dict[str, list[tuple[str, float | None, float | None]]] = {}
     for name, value in list(data.counts(identity).items())[:MOST_COUNTS]:
         first, _, rest = str(name).partition(" ")
         by, _, group = rest.partition(" ")
         if first == "consulted" and by in ("need", "kind", "type", "role") and group:
-            told.setdefault(by, []).append(
+            counted.setdefault(by, []).append(
                 (group, real(value), real(data.counts(identity).get(f"items {rest}")))
             )
-    return told
+    return counted

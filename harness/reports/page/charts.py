@@ -46,13 +46,13 @@ Stages = Sequence[tuple[str, float]]
 
 def stretches(points: Sequence[Point]) -> list[list[Point]]:
     """The points without those that are not finite, broken where one was."""
-    found: list[list[Point]] = [[]]
+    parts: list[list[Point]] = [[]]
     for point in points:
         if all(map(math.isfinite, point)):
-            found[-1].append(point)
-        elif found[-1]:
-            found.append([])
-    return [stretch for stretch in found if stretch]
+            parts[-1].append(point)
+        elif parts[-1]:
+            parts.append([])
+    return [stretch for stretch in parts if stretch]
 
 
 def thinned(points: Sequence[Point], most: int = MOST_POINTS) -> list[Point]:
