@@ -12,8 +12,6 @@ from gonogo.harness.evidence import Measurement
 from gonogo.harness.judging import verdict as verdicts
 from gonogo.harness.session import Session, evidence_of
 
-POWER = "harness.power.sabotage"
-
 
 def status_of(by_pytest: int, by_verdicts: int) -> int:
     """A session that pytest calls failed or interrupted is never 0: a crashed worker leaves no verdict behind."""
@@ -59,8 +57,8 @@ def settle_unjudged(state: Session, criterion: Criterion, reason: str) -> None:
 
 
 def judge_power(state: Session) -> None:
-    """`harness.power.sabotage`, from this session's table, on the controller, last."""
-    criterion = state.criteria.get(POWER)
+    """The gate that is judged at the end, from this session's table of defects, on the controller."""
+    criterion = state.criteria.get(state.at_end)
     if criterion is None or not state.sabotaged:
         return
     missed = [0.0 if r["outcome"] == "caught" else 1.0 for r in state.sabotaged]

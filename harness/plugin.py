@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from gonogo.harness.criteria.read import Criteria, CriteriaError, Criterion, load
-from gonogo.harness.ending import POWER, gather, judge_power
+from gonogo.harness.ending import gather, judge_power
 from gonogo.harness.ending import status_of as status_of
 from gonogo.harness.evidence import EvidenceError, Measurement, Store
 from gonogo.harness.evidence.measurement import strict
@@ -20,10 +20,11 @@ from gonogo.harness.place import ROOT
 from gonogo.harness.reports import allure, lines, power_table, write_all
 from gonogo.harness.reports.checklist import ChecklistError
 from gonogo.harness.reports.words import neutral, tame, writable
-from gonogo.harness.scan import check_gates as check_gates
+from gonogo.harness.scan import check_gates, judged_at_end
 from gonogo.harness.session import Session, badness, environment_facts, evidence_of, plain_of
 
 STATE = pytest.StashKey[Session]()
+STAGES = {"A": "before scaling up", "B": "before the full run", "C": "before deployment"}
 RAISED = {Outcome.NO_GO: NoGo, Outcome.UNDECIDED: Undecided, Outcome.NOT_RUN: NotRun}
 
 
@@ -50,7 +51,8 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers", "gate(criterion, needs=[]): the criterion that a test judges"
     )
     config.addinivalue_line("markers", "xdist_group(name): tests that stay on one worker")
-    config.addinivalue_line("markers", "harness: what the harness promises of itself")
+    for stage, when in STAGES.items():
+        config.addinivalue_line("markers", f"gate_stage{stage}: judged {when}")
     if config.getoption("--executor") == "ray":
         raise pytest.UsageError(
             "--executor ray: not built yet; use --executor local, with -n for more processes"
@@ -71,6 +73,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except (CriteriaError, EvidenceError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[STATE] = Session(ROOT, criteria, store, reports)
+    config.stash[STATE].at_end = judged_at_end(ROOT / "gates")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -115,6 +118,7 @@ def pytest_collection(session: pytest.Session) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     state, labelled = config.stash[STATE], allure.asked(config)
+    register_systems(config, state.criteria)
     for item in items:
         marker = item.get_closest_marker("gate")
         if marker is None:
@@ -128,6 +132,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.xdist_group(group_of(criterion.id, state.gates[criterion.id])))
         for label in allure.labels(criterion) if labelled else ():
             item.add_marker(label)
+
+
+def register_systems(config: pytest.Config, criteria: Criteria) -> None:
+    """A marker for the first part of every id, where whoever brought the system has not registered one in better words."""
+    known = {line.partition(":")[0] for line in config.getini("markers")}
+    for system in {criterion.system for criterion in criteria.values()} - known:
+        config.addinivalue_line("markers", f"{system}: gates of {system}")
 
 
 def judged_by(item: pytest.Item, marker: pytest.Mark, criteria: Criteria) -> Criterion:
@@ -148,13 +159,15 @@ def defect_of(item: pytest.Item) -> str | None:
 
 def group_of(criterion: str, needs: tuple[str, ...]) -> str:
     """Gates that share a run stay on one worker; a gate with a control run of its own may go elsewhere."""
-    return "+".join(n for n in needs if n not in ("pilot", "prepared")) or "pilot"
+    runs = (need.partition(".")[0] for need in needs)
+    return "+".join(dict.fromkeys(n for n in runs if n not in ("pilot", "prepared"))) or "pilot"
 
 
 def stages(criteria: Criteria) -> str:
-    counts = {s: sum(c.stage == s for c in criteria.values()) for s in "ABC"}
-    when = {"A": "before scaling up", "B": "before the full run", "C": "before deployment"}
-    told = [f"  pytest -m gate_stage{s}   {when[s]}: {n} criteria" for s, n in counts.items() if n]
+    counts = {s: sum(c.stage == s for c in criteria.values()) for s in STAGES}
+    told = [
+        f"  pytest -m gate_stage{s}   {STAGES[s]}: {n} criteria" for s, n in counts.items() if n
+    ]
     return "name the stage to be judged:\n" + "\n".join(told)
 
 
@@ -284,7 +297,7 @@ def settle_defect(state: Session, verdict: Verdict, row: dict[str, Any]) -> None
     )
     if outcome != "caught":
         raise NoGo(
-            f"NO-GO {POWER}: {row['defect']} was {outcome} by {verdict.criterion_id}: {verdict.outcome}, {verdict.reason}"
+            f"NO-GO {state.at_end}: {row['defect']} was {outcome} by {verdict.criterion_id}: {verdict.outcome}, {verdict.reason}"
         )
 
 

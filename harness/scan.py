@@ -36,6 +36,21 @@ def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
 
 def gate_ids(path: Path) -> list[str]:
     """The ids that the file's gates judge. Raises CriteriaError for a file that is no Python, or an id that is no literal."""
+    return [_id(path, call) for call in _gates(path)]
+
+
+def judged_at_end(gates: Path) -> str:
+    """The id of the gate that says `at_end=True`: it is judged when the session's power table is whole. "" without one."""
+    found = (
+        _id(path, call)
+        for path in sorted(gates.rglob("*.py"))
+        for call in _gates(path)
+        if any(key.arg == "at_end" and ast.unparse(key.value) == "True" for key in call.keywords)
+    )
+    return next(found, "")
+
+
+def _gates(path: Path) -> list[ast.Call]:
     try:
         tree = ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError) as error:
@@ -43,11 +58,8 @@ def gate_ids(path: Path) -> list[str]:
         raise CriteriaError(
             f"{path.name}{where}: cannot be read as Python ({error}); mend the file"
         ) from None
-    return [
-        _id(path, node)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _name(node.func) == "gate"
-    ]
+    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
+    return [call for call in calls if _name(call.func) == "gate"]
 
 
 def _name(function: ast.expr) -> str:

@@ -16,14 +16,18 @@ from gonogo.harness.evidence.measurement import strict
 from gonogo.harness.judging.verdict import Launch, Outcome, Verdict, roll_up
 from gonogo.harness.reports.history import tracked
 
+LISTED = 8  # changes that the terminal lists
+
 
 class Session:
     """One per pytest process. On an xdist worker it judges; on the controller it collects and reports."""
 
     def __init__(self, root: Path, criteria: Criteria, store: Store, reports: Path) -> None:
         self.root, self.criteria, self.store, self.reports = root, criteria, store, reports
-        self.subject, self.systems = "embedded", ("core",)
+        self.subject = "embedded"
+        self.systems = tuple(sorted({criterion.system for criterion in criteria.values()}))
         self.name = ""
+        self.at_end = ""  # the criterion that is judged at the end, on the whole power table
         self.started = time.time()
         self.gates: dict[str, tuple[str, ...]] = {}
         self.selected: set[str] = set()
@@ -48,6 +52,19 @@ class Session:
         if known is None or badness(row) <= badness(known):
             self.rows[row["id"]] = row
         self.selected.add(row["id"])
+
+    def note(self, registration: dict[str, Any]) -> None:
+        """What was fixed before the first measurement; what was changed since then is a warning on the checklist."""
+        self.registration = registration
+        changes = registration["changes"]
+        self.warnings += [
+            f"changed since it was registered on {registration['at']}: {change}"
+            for change in changes[:LISTED]
+        ]
+        if len(changes) > LISTED:
+            self.warnings.append(
+                f"and {len(changes) - LISTED} more items changed since then; the system's page lists them"
+            )
 
     def applicable(self) -> list[Criterion]:
         """What the launch is over: the stage's criteria of the subject's systems, and of others those that were judged."""

@@ -30,7 +30,7 @@ from gonogo.harness.reports.words import (
     untried,
 )
 
-STYLE: Final = Path(__file__).with_name("checklist.css")
+STYLE: Final = Path(__file__).parent / "page" / "checklist.css"
 CAUGHT_SYMBOLS: Final = {"caught": "✓", "MISSED": "✗", "error": "!"}
 MOST_SHOWN: Final = 20
 MOST_ON_A_CARD: Final = 5

@@ -6,6 +6,7 @@ import tomllib
 
 import pytest
 from gonogo.fixtures.launch import KINDS
+from gonogo.fixtures.measures import source_of
 from gonogo.fixtures.sabotage import DEFECTS, Defect, defect, defects_for
 from gonogo.harness.place import ROOT
 
@@ -24,9 +25,10 @@ def test_a_defect_names_what_exists(planted: Defect):
     assert planted.what
     assert planted.steps is None or planted.steps > 0
     assert planted.runs or planted.measures != ()
-    for family, _, name in (one.partition(".") for one in planted.measures or ()):
-        source = (ROOT / f"methods/measures/{family}.py").read_text("utf-8")
-        assert not name or f"def {name}(" in source
+    for one in planted.measures or ():
+        family, _, name = ("", "", one) if source_of(one).is_file() else one.rpartition(".")
+        source = source_of(family or name).read_text("utf-8")
+        assert not family or f"def {name}(" in source
 
 
 def test_a_defect_is_planted_in_the_measures_that_it_names():
@@ -36,7 +38,7 @@ def test_a_defect_is_planted_in_the_measures_that_it_names():
         "",
         "data",
         lambda job: None,
-        measures=("layerlens_plan", "layerlens.layers.importance"),
+        measures=("layerlens.plan", "layerlens.layers.importance"),
     )
     assert [
         some.reaches_measure(name)
@@ -44,7 +46,7 @@ def test_a_defect_is_planted_in_the_measures_that_it_names():
             "layerlens.plan.plan",
             "layerlens.layers.importance",
             "layerlens.layers.trained",
-            "layerlens_plans.plan",
+            "layerlens.plans.plan",
         )
     ] == [True, True, False, False]
     assert Defect("d", "core.data.schema", "", "data", lambda job: None).reaches_measure(

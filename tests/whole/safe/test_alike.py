@@ -13,7 +13,14 @@ from safetensors.torch import load_file
 
 from tests.methods.safe.test_measures import (
     STAGE,
+    clean,
+    copy,
     counts,
+    data,
+    finished,
+    lied,
+    read_once,
+    recipe_of,
 )
 
 FORWARD, PEAKS, ADVANCE, RETENTION, INIT = (

@@ -9,7 +9,12 @@ from gonogo.methods.run import RunFolder
 from gonogo.methods.safe.measures import curriculum as safe_curriculum
 from gonogo.methods.safe.measures import repro as safe_repro
 
-from tests.methods.safe.measures.test_curriculum import STAGES, event, judge, lines  # noqa: F401
+from tests.methods.safe.measures.test_curriculum import (
+    STAGES,
+    event,
+    judge,
+    lines,
+)
 
 
 def other_stages(lines):

@@ -33,9 +33,13 @@ from tests.methods.safe.test_adapter import K, embedded, logits, own, small, wil
 from tests.methods.safe.test_measures import (
     EMBEDDED,
     STAGE,
+    clean,
+    copy,
     counts,
+    data,
     edit,
     finished,
+    lied,
     recipe_of,
     respoil,
 )

@@ -9,7 +9,14 @@ from gonogo.methods.safe.measures import cost as safe_cost
 from gonogo.methods.safe.measures import data as safe_data
 from gonogo.methods.safe.measures import memory as safe_memory
 
-from tests.methods.safe.measures.test_data import change, files, folder, judge, rows_of, true  # noqa: F401
+from tests.methods.safe.measures.test_data import (
+    change,
+    files,
+    folder,
+    judge,
+    rows_of,
+    true,
+)
 
 EVERY = ("train", "dev", "test", "vqa")
 

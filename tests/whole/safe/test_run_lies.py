@@ -16,7 +16,15 @@ from gonogo.methods.safe.measures import (
     learning as safe_learning,
 )
 
-from tests.methods.safe.test_measures import clean, copy, counts, data, edit, pairs, read_once  # noqa: F401
+from tests.methods.safe.test_measures import (
+    clean,
+    copy,
+    counts,
+    data,
+    edit,
+    pairs,
+    read_once,
+)
 from tests.methods.safe.test_training import write
 
 

@@ -5,7 +5,14 @@ import torch
 from gonogo.methods.safe import training
 from gonogo.methods.safe.measures import entered as safe_entered
 
-from tests.methods.safe.test_measures import STAGE, copy, data, finished, lied, read_once  # noqa: F401
+from tests.methods.safe.test_measures import (
+    STAGE,
+    copy,
+    data,
+    finished,
+    lied,
+    read_once,
+)
 from tests.methods.safe.test_training import recipe_of
 
 BATCH, SETUP = training.Items.batch, training.Loop.groups

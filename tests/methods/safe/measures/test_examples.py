@@ -20,7 +20,10 @@ from gonogo.methods.safe.measures import (
 )
 from PIL import Image
 
-from tests.methods.safe.test_measures import clean, data  # noqa: F401
+from tests.methods.safe.test_measures import (
+    clean,
+    data,
+)
 
 
 @pytest.fixture(scope="module")
