@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from gonogo.harness.criteria.read import Criteria, CriteriaError, nearest
+from gonogo.harness.criteria.read import Criteria, CriteriaError
+from gonogo.harness.words import nearest
 
 
 def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:

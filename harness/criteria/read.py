@@ -4,9 +4,8 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from gonogo.harness.criteria.rules import SEVERITIES as SEVERITIES
 from gonogo.harness.criteria.rules import STAGES as STAGES
 from gonogo.harness.criteria.words import shown, toml_words
 from gonogo.harness.place import CRITERIA
+from gonogo.harness.words import nearest
 
 HEAD = ("claim", "stage", "severity", "why", "rule")
 PART_KEYS = (
@@ -134,11 +134,6 @@ class Criteria(Mapping[str, Criterion]):
 
     def __hash__(self) -> int:
         return hash(self.digest)
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` was probably meant to be, if any comes near."""
-    return next(iter(get_close_matches(name, sorted(names), n=1, cutoff=0.6)), None)
 
 
 def load(path: str | Path) -> Criteria:
