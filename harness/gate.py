@@ -13,7 +13,7 @@ def gate(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Mark a test as the gate of `criterion`.
 
-    needs  : the kinds of run it looks at, so that the plan can train them.
+    needs  : the kinds of run it looks at, or parts of a campaign (`SYSTEM.PART`), so that the plan can tell what is trained.
     alone  : it measures what others on the device would disturb, so it is judged after all others.
     at_end : it is judged by the plugin on the power table of the whole session, after the last test; one gate at most.
     Stage, system and severity are not stated here: they come from criteria.toml at collection.

@@ -1,7 +1,6 @@
-"""What the policies of the subject are asked to keep to, and its bench."""
+"""What the policies of the subject are asked to keep to, and its campaign."""
 
 import pytest
-from gonogo.fixtures.safe.bench import Once
 from gonogo.fixtures.safe.kept import keep
 from gonogo.fixtures.safe.subject import DEFAULTS
 from gonogo.harness.plugin import STATE
@@ -40,12 +39,5 @@ def asked(pad, request):
 
 
 @pytest.fixture
-def bench(pad, defect):
-    return Once(
-        subject=pad.subject,
-        children=pad.children,
-        store=pad.store,
-        home=pad.home,
-        executor=pad.executor,
-        sabotage=defect,
-    )
+def campaign(pad, defect):
+    return pad.campaign("safe", defect)
