@@ -10,7 +10,7 @@ from gonogo.fixtures.subject.shipped import shipped
 from gonogo.harness.evidence import EvidenceError
 from gonogo.harness.judging.verdict import Outcome, judge
 
-from tests.fixtures.safe.test_bench import CRITERIA, MEASURES, named, records
+from tests.fixtures.safe.test_campaign import CRITERIA, MEASURES, named, records
 
 AUDIO, RETENTION, DISTILLATION, NULL, SWEEP, SMALLEST = (
     "safe.variance.audio",
