@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from gonogo.fixtures.sabotage import DEFECTS
+from gonogo.fixtures.systems import systems
 from gonogo.harness.criteria.read import load
 from gonogo.harness.criteria.remedies import remedies
 from gonogo.harness.place import CRITERIA
@@ -31,11 +32,10 @@ def beside() -> Beside:
     planted: dict[str, list[Planted]] = {}
     for each in DEFECTS.values():
         planted.setdefault(each.criterion, []).append(Planted(each.id, each.what, each.source))
-    ini = (CLONE / "pytest.ini").read_text("utf-8")
     return Beside(
         remedies=remedies(),
         planted=planted,
-        systems=dict(re.findall(r"^    (?!gate_)(\w+): (.*)$", ini, re.M)),
+        systems={name: system.says for name, system in systems().items()},
         gates=gates(),
         commits=COMMITS,
     )

@@ -3,7 +3,6 @@ from pathlib import Path
 
 import pytest
 from gonogo.harness.criteria.read import RULES, CriteriaError, load, shipped_units
-from gonogo.harness.reports import criteria_page
 from gonogo.harness.words import nearest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -248,10 +247,3 @@ def test_the_keys_of_a_study_are_read_as_written(tmp_path):
         (),
     )
     assert json.loads(whole.to_json())["all"] == ["lora.h1"]
-
-
-def test_the_page_of_criteria_says_what_a_composite_is_made_of(tmp_path):
-    page = criteria_page.render(load(written(tmp_path, STUDY)))
-    assert "all of these hold: `lora.h1`" in page
-    assert "at least one of these holds: `lora.h2`, `core.parity.merge`" in page
-    assert "`accuracy@*` > 0 against 0.97 · full_accuracy@*" in page
