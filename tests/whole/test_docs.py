@@ -39,7 +39,7 @@ SOURCE = re.compile(
     r"|ICH E10|optuna\.\w+|\b(18|19|20)\d\d\b|docs/[\w/-]+\.md|bounds? of ours|core\.[\w.]+|benchmarks/\w+\.py"
 )
 LACKING = re.compile(
-    r"\bseed(?: document)? 00\d|\b(?:literature|protocol|sabotage|peers)\.md\b|shared/spec|\bspec/"
+    r"\bseed(?: document)? 00\d|\b(?:literature|protocol|peers)\.md\b|shared/spec|\bspec/"
     r"|\b(?:protocol|literature|peers|spec \w+) §|\bsabotage S\d\d\b",
     re.I,
 )
@@ -206,6 +206,29 @@ def test_no_file_names_a_document_that_readers_lack():
 )
 def test_a_document_that_readers_lack_is_seen(text):
     assert LACKING.search(text)
+
+
+def documented() -> set[str]:
+    """The metrics that the docstrings of the measures list, without what follows an `@`."""
+    found: set[str] = set()
+    files = [*(ROOT / "methods/measures").glob("*.py"), *(ROOT / "methods").glob("*/measures/*.py")]
+    for path in files:
+        for node in ast.parse(path.read_text("utf-8")).body:
+            text = ast.get_docstring(node) or "" if isinstance(node, ast.FunctionDef) else ""
+            if re.search(r"^ *Metrics\b", text, re.M):
+                found |= set(re.findall(r"[a-z][a-z0-9_]+", text))
+    return found
+
+
+def test_every_metric_of_the_core_criteria_is_listed_by_a_measure():
+    named = {
+        part.metric.partition("@")[0]
+        for id_, each in CRITERIA.items()
+        if id_.startswith("core.")
+        for part in each.parts
+    }
+    assert len(named) > 40
+    assert sorted(named - documented() - {"rank_p"}) == []
 
 
 # ── links and code ──────────────────────────────────────────────────────────────────────────────────────────────────
