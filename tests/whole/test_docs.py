@@ -241,9 +241,9 @@ def broken(page: Path, text: str | None = None) -> list[str]:
         path, _, heading = link.partition("#")
         target = (page.parent / path).resolve() if path else page
         made = MADE.get(str(target.relative_to(DOCS))) if target.is_relative_to(DOCS) else None
-        if made is None and not target.exists():
-            found.append(link)
-        elif heading and heading not in headings(made or target.read_text("utf-8")):
+        if (made is None and not target.exists()) or (
+            heading and heading not in headings(made or target.read_text("utf-8"))
+        ):
             found.append(link)
     return found
 
@@ -279,6 +279,15 @@ def test_every_guide_says_the_next_step_and_is_in_the_menu(page):
     assert re.search(r"\*\*Next:\*\* \[", page.read_text("utf-8"))
     menu = (ROOT / "mkdocs.yml").read_text("utf-8")
     assert str(page.relative_to(DOCS)) in menu
+
+
+def test_every_decision_is_in_the_list_of_decisions():
+    index = (DOCS / "decisions/index.md").read_text("utf-8")
+    titles = {
+        page.name: page.read_text("utf-8").splitlines()[0].lstrip("# ")
+        for page in DOCS.glob("decisions/0*.md")
+    }
+    assert [name for name, title in titles.items() if f"* [{title}]({name})" not in index] == []
 
 
 def test_the_readme_fits_one_page():
