@@ -1,6 +1,7 @@
 """The documents are complete and hold together: options, commands, criteria, keys, links, code blocks, public sources."""
 
 import ast
+import importlib
 import importlib.util
 import re
 import tomllib
@@ -100,6 +101,13 @@ def test_the_table_of_commands_names_every_option():
 def test_the_table_of_commands_names_every_verb_of_make():
     verbs = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
     assert missing([f"make {verb}" for verb in verbs], table("reference/commands.md")) == []
+
+
+def test_the_table_of_commands_names_every_verb_of_gonogo():
+    """Once the command is there."""
+    command = importlib.util.find_spec("gonogo.harness.command")
+    verbs = importlib.import_module("gonogo.harness.command").VERBS if command else ()
+    assert missing([f"gonogo {verb}" for verb in verbs], table("reference/commands.md")) == []
 
 
 def test_the_check_for_names_sees_one_that_is_missing():
