@@ -19,7 +19,13 @@ NORMAL_90 = 1.645
 
 
 def parameters(run: RunFolder) -> dict:
-    """Metrics trainable_fraction [1] = stored elements / all of the base's, stored_parameters [parameters], excess [tensors]."""
+    """What the exported adapter holds.
+
+    Metrics:
+        trainable_fraction [1]: stored elements over all of the base's
+        stored_parameters [parameters]: stored elements
+        excess [tensors]: stored and not of the adapter
+    """
     base = forward.base(run)
     promise, stored = expected.promise(run.recipe, base), artifact.tensors(run)
     total, size = (
@@ -49,7 +55,12 @@ def parameters(run: RunFolder) -> dict:
 
 
 def memory(run_lora: RunFolder, run_full: RunFolder) -> dict:
-    """Metrics peak_bytes [bytes] above what was there before the model, ratio_to_full [ratio]."""
+    """Peak memory of the training against that of full fine-tuning; same loop, batch and precision.
+
+    Metrics:
+        peak_bytes [bytes]: above what was there before the model
+        ratio_to_full [ratio]: of the two peaks
+    """
     own, full = peak(run_lora), peak(run_full)
     return {
         "values": {
@@ -102,7 +113,13 @@ def peak(run: RunFolder) -> float:
 
 
 def flops(run: RunFolder) -> dict:
-    """Metrics flops_per_step [FLOPs] (forward and backward of one optimizer step), ratio_to_full [ratio]; same batch in both."""
+    """Arithmetic of one optimizer step, by torch's counter, against full fine-tuning on the same batch.
+
+    Metrics:
+        flops_per_step [FLOPs]: forward and backward
+        ratio_to_full [ratio]: of the two counts
+    Source: arXiv 2001.08361, section 2.1.
+    """
     plan = run.recipe["training"]
     items, tokenizer = scoring.encoded(run, "train", plan["micro_batch"])
     batch = rows.collate(items, tokenizer)
@@ -146,11 +163,17 @@ def latency(
     warmup: int = 3,
     busy: float = 0.05,
 ) -> dict:
-    """Metrics served_s, base_s, base_again_s [seconds], one number per block: the form that ships against the base.
+    """Time of a forward in the form that ships, against the base; one number per block.
 
     Arms run interleaved in an order drawn per block; base_again is a second copy of the base. While its ratio's 90 %
     interval leaves ±`busy`, further blocks are run, up to `most`; a host that is not quiet by then is not believed. The
     served arm has no say in when to stop.
+
+    Metrics:
+        served_s [seconds]: the form that ships
+        base_s [seconds]: the base
+        base_again_s [seconds]: its second copy
+    Source: arXiv 2001.05811 (measurements side by side).
     """
     arms = {"served_s": served(run), "base_s": forward.base(run), "base_again_s": forward.base(run)}
     batch = {

@@ -19,11 +19,16 @@ COIN_SEED = 20_261
 
 
 def gradient_accumulation(run: RunFolder) -> dict:
-    """Metrics norm_ratio_error [1] = |‖accumulated‖ / ‖one batch‖ − 1|, one_minus_cosine, worst_tensor_error, slope_error [1], left_behind [count].
+    """The first accumulated gradient against that of the same rows as one batch, dropout off in both.
 
-    worst_tensor_error: the largest relative error of one tensor's gradient, of those above a thousandth of the whole.
-    slope_error: how far the loss along the accumulated gradient changes otherwise than that gradient promises, beyond
-    what two step widths agree on. left_behind: 1 if the second step begins with the first one's gradient.
+    Metrics:
+        norm_ratio_error [1]: |‖accumulated‖ / ‖one batch‖ − 1|
+        one_minus_cosine [1]
+        worst_tensor_error [1]: the largest relative error of one tensor's gradient, of those above a thousandth of the whole
+        slope_error [1]: how far the loss along the accumulated gradient changes otherwise than that gradient promises,
+            beyond what two step widths agree on
+        left_behind [count]: 1 if the second step begins with the first one's gradient
+    Source: huggingface/transformers#47688, huggingface/blog#2414.
     """
     seen = run.json("gradients.json")
     ratio, cosine = float(seen["norm_ratio"]), float(seen["cosine"])
@@ -73,7 +78,7 @@ def slope_error(seen: dict) -> float:
 
 
 def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
-    """The known cause of gradients that are whole multiples of the batch's (sabotage S27), in words; judges nothing."""
+    """The known cause of gradients that are whole multiples of the batch's (huggingface/transformers#47688), in words; judges nothing."""
     if (
         micro_batches < 2
         or not (isfinite(ratio) and isfinite(cosine))
@@ -89,12 +94,17 @@ def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
 
 
 def curve(run: RunFolder, width: float = 8.0) -> dict:
-    """Metrics nonfinite, spikes [count] (a negative loss is no cross-entropy and counts as nonfinite, as does a step that the record lacks), late_over_early, peak_over_start [ratio], divergence [1].
+    """The loss over the training.
 
-    A spike is a rise by more than `width` robust standard deviations (1.4826 · MAD of the successive differences);
-    divergence is the rise of the smoothed end over its minimum, in the same noise (per single loss). A run that is
-    wild from its second step hides in its own noise: the smoothed peak is therefore also set against the first loss,
-    which no update has touched.
+    A run that is wild from its second step hides in its own noise: the smoothed peak is therefore also set against the
+    first loss, which no update has touched.
+
+    Metrics:
+        nonfinite [count]: no number, negative (which is no cross-entropy), or missing in the record
+        spikes [count]: rises by more than `width` robust standard deviations (1.4826 · MAD of the successive differences)
+        late_over_early, peak_over_start [ratio]: of the smoothed loss
+        divergence [1]: the rise of the smoothed end over its minimum, in the same noise (per single loss)
+    Source: arXiv 2204.02311, section 5.1 (spikes).
     """
     trace = run.lines("trace.jsonl")
     losses, norms = ([number(line[name]) for line in trace] for name in ("loss", "grad_norm"))
@@ -173,13 +183,17 @@ def overfit(
     heldout_rows: int = 200,
     train_rows: int | None = None,
 ) -> dict:
-    """Metrics final_loss [nats], train_accuracy, heldout_correct and their `…_control` [accuracy] per row 0/1.
+    """A few rows learned to the end, and a control with shuffled labels.
 
-    control_fall [ratio]: the control's own loss in training, last third over first. trained_on [rows]: held-out rows that
-    entered the training of either.
+    Held-out rows are the first of the overfit run's own test split. The control answers the same rows, and is scored by the
+    true labels: on the training rows, what it learned by heart is wrong for about half.
 
-    Held-out rows are the first of the overfit run's own test split. The control with shuffled labels answers the same
-    rows, and is scored by the true labels: on the training rows, what it learned by heart is wrong for about half.
+    Metrics:
+        final_loss [nats]
+        train_accuracy, heldout_correct and their `…_control` [accuracy]: per row, 0 or 1
+        control_fall [ratio]: the control's own loss in training, last third over first
+        trained_on [rows]: held-out rows that entered the training of either
+    Source: arXiv 1611.03530.
     """
     items, tokenizer = scoring.encoded(overfit_run, "train", train_rows)
     heldout, _ = scoring.encoded(overfit_run, "test", heldout_rows)
@@ -216,10 +230,12 @@ def overfit(
 
 
 def baselines(run: RunFolder, split: str = "test", limit: int | None = None) -> dict:
-    """Metrics correct, majority_correct, random_correct [accuracy] per row 0/1, on the same rows; constant [count],
-    trained_on [rows]: of the scored rows, those that entered the training.
+    """The model against the commonest label and a random guess, on the same held-out rows.
 
-    `constant` is 1 for a model that answers every row alike where the truth does not: it is a baseline, not above one.
+    Metrics:
+        correct, majority_correct, random_correct [accuracy]: per row, 0 or 1
+        constant [count]: 1 for a model that answers every row alike where the truth does not: it is a baseline, not above one
+        trained_on [rows]: of the scored rows, those that entered the training
     """
     truth = [answer_of(row) for row in read(run.data, split)[:limit]]
     train = [answer_of(row) for row in read(run.data, "train")]

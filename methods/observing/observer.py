@@ -2,9 +2,9 @@
 
 It wraps no loop and asks no loop: it listens to module calls, `backward` and `Optimizer.step`, so the embedded loop and
 a user's own script are judged by the same record. It must not disturb what it sees: RNG states, training flags and
-`requires_grad` are put back after every look (peft's `disable_adapter` un-freezes; see sabotage S06).
+`requires_grad` are put back after every look (peft's `disable_adapter` un-freezes: huggingface/peft#3447).
 
-Files: see docs/architecture.md, "The run folder".
+Files: see docs/reference/records.md, "The run folder".
 """
 
 from __future__ import annotations
