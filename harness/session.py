@@ -10,18 +10,24 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from gonogo.harness.criteria.read import Criteria, Criterion
-from gonogo.harness.evidence import Measurement, Store
+import pytest
+from gonogo.harness.criteria.read import Criteria, Criterion, load
+from gonogo.harness.evidence import EvidenceError, Measurement, Store
 from gonogo.harness.evidence.measurement import strict
 from gonogo.harness.judging.verdict import Launch, Outcome, Verdict, roll_up
+from gonogo.harness.place import CRITERIA, ROOT
+from gonogo.harness.project import Project, read
 from gonogo.harness.reports.history import tracked
+from gonogo.harness.scan import check_gates
+
+STATE = pytest.StashKey["Session"]()
 
 
 class Session:
     """One per pytest process. On an xdist worker it judges; on the controller it collects and reports."""
 
-    def __init__(self, root: Path, criteria: Criteria, store: Store, reports: Path) -> None:
-        self.root, self.criteria, self.store, self.reports = root, criteria, store, reports
+    def __init__(self, project: Project, criteria: Criteria, store: Store, reports: Path) -> None:
+        self.project, self.criteria, self.store, self.reports = project, criteria, store, reports
         self.subject, self.systems = "embedded", ("core",)
         self.name = ""
         self.started = time.time()
@@ -41,6 +47,21 @@ class Session:
             None  # what was fixed before a study's first measurement
         )
         self.trouble = ""  # why the record of this session is not whole
+        self.brought: list[dict[str, Any]] = []  # rows that came with the workers' reports
+        self.versions: Mapping[str, Any] = {}  # of what trains and measures, for the checklist
+        self.shown: dict[str, Any] | None = None  # the checklist, once it is written
+        # what a measure raises that cannot see; who brings measures along adds its own
+        self.expected: tuple[type[Exception], ...] = (EvidenceError,)
+
+    @property
+    def home(self) -> Path:
+        """The root of the repository that is judged."""
+        return self.project.home
+
+    @property
+    def in_clone(self) -> bool:
+        """Whether this repository is gonogo's own."""
+        return self.home == ROOT
 
     def keep(self, row: dict[str, Any]) -> None:
         """Of several verdicts on one criterion (a parametrised gate, a second `judge`, a broken end) the worst stands."""
@@ -56,8 +77,13 @@ class Session:
 
     def launch(self) -> Launch:
         verdicts = {id_: Verdict.from_json(row["verdict"]) for id_, row in self.rows.items()}
-        missing = [c.id for c in self.applicable() if c.id not in self.selected]
-        return roll_up(self.applicable(), verdicts, missing)
+        due = self.applicable()
+        missing = [c.id for c in due if c.id not in self.selected]
+        return roll_up(due, verdicts, missing, self.systems)
+
+    def nothing_due(self) -> bool:
+        """Whether the stage asks nothing of the subject: what else was GO says nothing about it."""
+        return not any(c.system in self.systems for c in self.applicable())
 
     def outcomes(self) -> list[Outcome]:
         """What was selected, judged or not: the exit status is over these."""
@@ -128,7 +154,7 @@ class Session:
                 "subject": self.subject,
                 "stage": self.stage,
                 "command": command,
-                **git_state(self.root),
+                **git_state(self.home),
                 "seconds": time.time() - self.started,
                 "environment": dict(environment),
                 "warnings": self.warnings,
@@ -170,6 +196,21 @@ class Session:
             "planted": len(rows),
             "rows": shown,
         }
+
+
+def opened(home: Path, here: Path, criteria: str | None, evidence: str | None) -> Session:
+    """The session of the repository `home`: its settings, its criteria, its store under `reports/`.
+
+    `criteria` and `evidence` are the options, files named from the folder `here`.
+    Raises ProjectError, CriteriaError or EvidenceError for what cannot be used.
+    """
+    project, reports = read(home), home / "reports"
+    own = here / criteria if criteria else project.criteria
+    known = load(own or CRITERIA)
+    check_gates(known, ROOT / "gates", complete=own is None)
+    store = Store(evidence or f"sqlite:///{reports / 'centralized.db'}", reports / "artifacts")
+    store.counts()
+    return Session(project, known, store, reports)
 
 
 def badness(row: Mapping[str, Any]) -> int:

@@ -23,6 +23,7 @@ from gonogo.harness.reports.words import (
     margin,
     neutral,
     number,
+    of_stage,
     power,
     seen,
     tally,
@@ -96,7 +97,7 @@ def _prose(text: object) -> str:
 
 def _header(checklist: Mapping[str, Any], beside: Mapping[str, str]) -> str:
     session, launch = checklist["session"], checklist["launch"]
-    counts = tally(checklist["rows"])
+    counts = tally(of_stage(checklist))
     bar = "".join(
         f'<i class="{_kind(outcome)}" style="flex:{count}"></i>'
         for outcome, count in counts.items()
