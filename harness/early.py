@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import copy
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+PLUGIN = "gonogo.harness.plugin"
+LEFT = pytest.StashKey[int]()  # gates of a repository's own that no stage was named for
 ROOT = Path(__file__).resolve().parents[1]
 STAGE = re.compile(r"\bgate_stage[ABC]\b")
 REFUSED = re.compile(r"\bnot\s*(\([^()]*\)|\w+)")
@@ -39,6 +42,32 @@ def pytest_load_initial_conftests(
                 f"{option}: name the stage to be judged, as in pytest -m gate_stageA {option}"
             )
     return answer
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A repository's own gates can be imported under --strict-markers, whatever the session is about."""
+    config.addinivalue_line(
+        "markers", "gate(criterion, needs=[]): the criterion that a test judges"
+    )
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Where no stage is named, a repository's own gates have nothing to judge with: they are deselected."""
+    if "gonogo.harness.gate" not in sys.modules or config.pluginmanager.hasplugin(PLUGIN):
+        return
+    gates = {
+        item for item in items if (m := item.get_closest_marker("gate")) and "needs" in m.kwargs
+    }
+    if gates:
+        config.stash[LEFT] = len(gates)
+        config.hook.pytest_deselected(items=list(gates))
+        items[:] = [item for item in items if item not in gates]
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    left = config.stash.get(LEFT, 0)
+    return [f"gates not judged: {left}; name a stage, as in pytest -m gate_stageA"] if left else []
 
 
 def register(config: pytest.Config, args: list[str], parser: pytest.Parser) -> None:

@@ -7,6 +7,8 @@ ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("harness", "methods", "fixtures", "gates")
 CRITERIA = ROOT / "criteria.toml"
 """The criteria that ship with gonogo."""
+CONSTRAINTS = ROOT / "constraints.txt"
+"""The versions of other packages that gonogo was tried with."""
 PLUGINS = (
     "gonogo.harness.plugin",
     "gonogo.fixtures.launch",

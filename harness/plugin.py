@@ -19,9 +19,8 @@ from gonogo.harness.project import ProjectError
 from gonogo.harness.reports import allure, lines, power_table
 from gonogo.harness.reports.checklist import ChecklistError
 from gonogo.harness.selection import (
-    defect_of,
-    group_of,
-    judged_by,
+    check_own,
+    mark_gates,
     markers,
     note_selected,
     stages,
@@ -65,7 +64,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except (CriteriaError, EvidenceError, ProjectError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[STATE] = state
-    for line in markers(state.criteria):
+    for line in markers(state.criteria, config.getini("markers")):
         config.addinivalue_line("markers", line)
     config.pluginmanager.register(Listener(state), "gonogo-listener")
 
@@ -131,20 +130,13 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    state, labelled = config.stash[STATE], allure.asked(config)
-    for item in items:
-        marker = item.get_closest_marker("gate")
-        if marker is None:
-            continue
-        criterion = judged_by(item, marker, state.criteria)
-        state.gates[criterion.id] = tuple(marker.kwargs.get("needs", ()))
-        if defect_of(item) is None:
-            item.user_properties.append(("gonogo-gate", criterion.id))
-        item.add_marker(f"gate_stage{criterion.stage}")
-        item.add_marker(criterion.system)
-        item.add_marker(pytest.mark.xdist_group(group_of(criterion.id, state.gates[criterion.id])))
-        for label in allure.labels(criterion) if labelled else ():
-            item.add_marker(label)
+    state = config.stash[STATE]
+    try:
+        mark_gates(state, items, labelled=allure.asked(config))
+        check_own(state, items, everything=config.args_source.name != "ARGS")
+    except pytest.UsageError:
+        items.clear()  # pytest finishes the collection all the same: nothing may be trained for it
+        raise
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

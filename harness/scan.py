@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeGuard
 
 from gonogo.harness.criteria.read import Criteria, CriteriaError, nearest
 
 
 def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
-    """Static: every `@gate("id")` has its criterion and every criterion its gate. Raises CriteriaError."""
+    """Static: every `@gate("id")` has its criterion and, if `complete`, every criterion its gate. Raises CriteriaError.
+
+    The gate of a criterion that a repository adds lies anywhere in that repository; the collection finds it.
+    """
     claimed = [(path, id_) for path in sorted(gates.rglob("*.py")) for id_ in gate_ids(path)]
     problems = []
     for path, id_ in claimed:
@@ -28,26 +33,58 @@ def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
         problems += [
             f"{criteria.path.name}: no gate judges {id_}; write it or delete the entry"
             for id_ in criteria
-            if id_ not in ids
+            if id_ not in ids and id_ not in criteria.own
         ]
     if problems:
         raise CriteriaError("\n".join(problems))
 
 
+@dataclass(frozen=True)
+class Gate:
+    """A gate as its file has it: the test that judges `id`, its docstring ("" for none), the measures that it calls."""
+
+    id: str
+    path: Path
+    name: str
+    docstring: str
+    measures: tuple[str, ...]
+
+
 def gate_ids(path: Path) -> list[str]:
     """The ids that the file's gates judge. Raises CriteriaError for a file that is no Python, or an id that is no literal."""
+    return [_id(path, node) for node in ast.walk(_tree(path)) if _is_gate(node)]
+
+
+def gates_in(path: Path) -> list[Gate]:
+    """The gates of a file. Raises CriteriaError as `gate_ids` does."""
+    return [
+        Gate(_id(path, mark), path, node.name, ast.get_docstring(node) or "", _measures(node))
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.FunctionDef)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and _is_gate(mark)
+    ]
+
+
+def _tree(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_bytes())
+        return ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError) as error:
         where = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise CriteriaError(
             f"{path.name}{where}: cannot be read as Python ({error}); mend the file"
         ) from None
-    return [
-        _id(path, node)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Call) and _name(node.func) == "gate"
-    ]
+
+
+def _is_gate(node: ast.AST) -> TypeGuard[ast.Call]:
+    return isinstance(node, ast.Call) and _name(node.func) == "gate"
+
+
+def _measures(function: ast.FunctionDef) -> tuple[str, ...]:
+    """`parity.merge` for `measures.parity.merge(pilot)`."""
+    called = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
+    names = [ast.unparse(one) for one in called if isinstance(one, ast.Attribute)]
+    return tuple(n.removeprefix("measures.") for n in names if n.startswith("measures."))
 
 
 def _name(function: ast.expr) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
 from gonogo.harness.criteria.read import Criteria, Criterion
+from gonogo.harness.reports import allure
 from gonogo.harness.session import Session
 
+NAME = re.compile(r"[^:(]*")
 WHEN = {"A": "before scaling up", "B": "before the full run", "C": "before deployment"}
 
 
@@ -41,15 +44,57 @@ def stages(criteria: Criteria) -> str:
     return "name the stage to be judged:\n" + "\n".join(listed)
 
 
-def markers(criteria: Criteria) -> list[str]:
-    """The lines that make pytest know every marker of a gate, also under --strict-markers."""
+def markers(criteria: Criteria, known: Sequence[str]) -> list[str]:
+    """The lines that make pytest know every marker of a gate, also under --strict-markers; without those it knows."""
     systems = dict.fromkeys(criterion.system for criterion in criteria.values())
-    return [
+    lines = [
         "gate(criterion, needs=[]): the criterion that a test judges",
         "xdist_group(name): tests that stay on one worker",
         *(f"gate_stage{stage}: judged {when}" for stage, when in WHEN.items()),
         *(f"{system}: gates of the system {system}" for system in systems),
     ]
+    names = {NAME.match(line)[0] for line in known}  # type: ignore[index]
+    return [line for line in lines if NAME.match(line)[0] not in names]  # type: ignore[index]
+
+
+def mark_gates(state: Session, items: Sequence[pytest.Item], *, labelled: bool) -> None:
+    """Give each gate the marks of its criterion; `labelled`: those of Allure, too. Raises UsageError for an unknown id."""
+    for item in items:
+        marker = item.get_closest_marker("gate")
+        if marker is None:
+            continue
+        criterion = judged_by(item, marker, state.criteria)
+        state.gates[criterion.id] = tuple(marker.kwargs.get("needs", ()))
+        if defect_of(item) is None:
+            item.user_properties.append(("gonogo-gate", criterion.id))
+        item.add_marker(f"gate_stage{criterion.stage}")
+        item.add_marker(criterion.system)
+        item.add_marker(pytest.mark.xdist_group(group_of(criterion.id, state.gates[criterion.id])))
+        for label in allure.labels(criterion) if labelled else ():
+            item.add_marker(label)
+
+
+def check_own(state: Session, items: Sequence[pytest.Item], *, everything: bool) -> None:
+    """Of the criteria that a repository adds each has one gate; whether it has any is known if `everything` was collected.
+
+    Raises UsageError.
+    """
+    gates: dict[str, set[str]] = {}
+    for item in items:
+        if (marker := item.get_closest_marker("gate")) and marker.args:
+            gates.setdefault(marker.args[0], set()).add(item.nodeid.split("[")[0])
+    problems = [
+        f"{id_} is judged by {' and '.join(sorted(tests))}; keep one of them"
+        for id_, tests in gates.items()
+        if len(tests) > 1
+    ]
+    if everything:
+        problems += [
+            f"{state.criteria.path.name}: no gate judges {id_}; write it or delete the entry"
+            for id_ in sorted(state.criteria.own - gates.keys())
+        ]
+    if problems:
+        raise pytest.UsageError("\n".join(problems))
 
 
 def note_selected(state: Session, items: Sequence[pytest.Item]) -> None:

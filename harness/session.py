@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from gonogo.harness.criteria.overlay import load_over
 from gonogo.harness.criteria.read import Criteria, Criterion, load
 from gonogo.harness.evidence import EvidenceError, Measurement, Store
 from gonogo.harness.evidence.measurement import strict
@@ -73,17 +74,21 @@ class Session:
     def applicable(self) -> list[Criterion]:
         """What the launch is over: the stage's criteria of the subject's systems, and of others those that were judged."""
         due = [c for c in self.criteria.values() if c.stage == self.stage]
-        return [c for c in due if c.system in self.systems or c.id in self.rows]
+        return [c for c in due if self.asked_of_it(c) or c.id in self.rows]
+
+    def asked_of_it(self, criterion: Criterion) -> bool:
+        """Whether the criterion is about the subject: one of its systems, or one that its repository added."""
+        return criterion.system in self.systems or criterion.id in self.criteria.own
 
     def launch(self) -> Launch:
         verdicts = {id_: Verdict.from_json(row["verdict"]) for id_, row in self.rows.items()}
         due = self.applicable()
         missing = [c.id for c in due if c.id not in self.selected]
-        return roll_up(due, verdicts, missing, self.systems)
+        return roll_up(due, verdicts, missing, {c.id for c in due if self.asked_of_it(c)})
 
     def nothing_due(self) -> bool:
         """Whether the stage asks nothing of the subject: what else was GO says nothing about it."""
-        return not any(c.system in self.systems for c in self.applicable())
+        return not any(self.asked_of_it(c) for c in self.applicable())
 
     def outcomes(self) -> list[Outcome]:
         """What was selected, judged or not: the exit status is over these."""
@@ -101,6 +106,7 @@ class Session:
             "severity": criterion.severity,
             "claim": criterion.claim,
             "why": criterion.why,
+            **({"changed": words} if (words := self.criteria.changes.get(criterion.id)) else {}),
         }
         seen = self.rows.get(criterion.id)
         if seen is None:
@@ -157,7 +163,10 @@ class Session:
                 **git_state(self.home),
                 "seconds": time.time() - self.started,
                 "environment": dict(environment),
-                "warnings": self.warnings,
+                "warnings": [
+                    *(f"{c.id}: {w}" for c in shown for w in self.criteria.changes.get(c.id, ())),
+                    *self.warnings,
+                ],
             },
             "launch": {
                 "outcome": str(launch.outcome),
@@ -206,8 +215,8 @@ def opened(home: Path, here: Path, criteria: str | None, evidence: str | None) -
     """
     project, reports = read(home), home / "reports"
     own = here / criteria if criteria else project.criteria
-    known = load(own or CRITERIA)
-    check_gates(known, ROOT / "gates", complete=own is None)
+    known = load_over(own) if own else load(CRITERIA)
+    check_gates(known, ROOT / "gates", complete=True)
     store = Store(evidence or f"sqlite:///{reports / 'centralized.db'}", reports / "artifacts")
     store.counts()
     return Session(project, known, store, reports)

@@ -194,11 +194,12 @@ def roll_up(
     criteria_of_stage: Sequence[Criterion],
     verdicts: Mapping[str, Verdict],
     not_selected: Collection[str],
-    systems: Collection[str] | None = None,
+    about_subject: Collection[str] | None = None,
 ) -> Launch:
     """The launch over every criterion of the stage, whatever was selected; GO only when each one is GO.
 
-    `systems` are those of the subject: where none of their criteria was judged, nothing was shown of it (None: all are).
+    `about_subject` are the ids that ask something of the subject (None: all do). Where none of them was judged, nothing was
+    shown of it.
     """
     if not criteria_of_stage:
         return Launch(
@@ -223,12 +224,11 @@ def roll_up(
     reasons += [*count, *_named("not selected", left_out), *_named("no verdict", missing)]
     if red:
         return Launch(Outcome.NO_GO, tuple(reasons), judged, len(ids))
-    about_it = [c for c in criteria_of_stage if systems is None or c.system in systems]
-    shown = [c.id for c in about_it if c.id in found and found[c.id].outcome is not Outcome.NOT_RUN]
+    about = ids if about_subject is None else about_subject
+    shown = any(found[name].outcome is not Outcome.NOT_RUN for name in found if name in about)
     if not shown:
         stage = criteria_of_stage[0].stage
-        named = ", ".join(systems or ("any system",))
-        reasons.insert(0, f"no criterion of {named} was judged at stage {stage}; nothing was shown")
+        reasons.insert(0, f"no criterion of the subject was judged at stage {stage}")
     all_go = shown and not (grey or left_out or missing)
     return Launch(Outcome.GO if all_go else Outcome.UNDECIDED, tuple(reasons), judged, len(ids))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from gonogo.harness.place import ROOMS, ROOT
 
-FILES = ("criteria.toml", "pyproject.toml", "setup.py", "README.md", "LICENSE")
+FILES = ("criteria.toml", "constraints.txt", "pyproject.toml", "setup.py", "README.md", "LICENSE")
 
 
 def wheel(folder: Path) -> Path:

@@ -1,12 +1,19 @@
 """The house: arrows run one way, and the light half stays light. Each check has its negative control."""
 
 import ast
+import os
 import subprocess
 import sys
 
 import pytest
 from gonogo.harness.place import ROOT
 
+from tests.whole.loaded import session, wrong
+
+SHORT = (
+    "gates",
+    "conftest.py",
+)  # pytest imports the files that it collects by the path below its root
 MAY = {
     "harness": set(),
     "methods": set(),
@@ -62,3 +69,16 @@ def test_the_pytest_process_imports_no_torch():
 
 def test_the_import_check_sees_torch():
     assert imports_torch("import torch")
+
+
+def names_in_the_clone(tmp_path, *more):
+    evidence = f"--evidence=sqlite:///{tmp_path}/e.db"
+    return wrong(session(ROOT, ROOT, evidence, *more, **os.environ)["modules"], SHORT)
+
+
+def test_no_room_is_loaded_under_its_short_name_and_no_gate_twice(tmp_path):
+    assert names_in_the_clone(tmp_path) == []
+
+
+def test_the_check_for_names_sees_a_short_one(tmp_path):
+    assert "methods.run" in names_in_the_clone(tmp_path, "-p", "methods.run")

@@ -29,7 +29,7 @@ def in_the_rooms() -> set[str]:
 
 
 def missing(names: list[str]) -> set[str]:
-    wanted = {*in_the_rooms(), "criteria.toml", "__init__.py", "py.typed"}
+    wanted = {*in_the_rooms(), "criteria.toml", "constraints.txt", "__init__.py", "py.typed"}
     return {f"gonogo/{name}" for name in wanted} - set(names)
 
 
