@@ -122,7 +122,7 @@ def test_the_check_for_names_sees_a_module_under_a_short_name(site, repository):
 
 def test_each_side_gets_its_own_fixtures_and_the_report_goes_to_their_repository(site, repository):
     (repository / "src").mkdir()
-    arguments = (*STAGE, EMBEDDED, "-n", "2", "-k", "theirs or environment", "-rA")
+    arguments = (*STAGE, EMBEDDED, "-n", "2", "-k", "theirs or rare", "-rA")
     done = python(site, repository / "src", *arguments, "--rootdir=..", "-c", "../pytest.ini", "..")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "2 passed" in done.stdout
