@@ -16,6 +16,7 @@ for room in ("harness", "methods", "fixtures", "gates"):
 
 pytest_plugins = [
     "gonogo.harness.plugin",
+    "gonogo.harness.reports.progress.plugin",
     "gonogo.fixtures.launch",
     "gonogo.fixtures.harness.simulations",
 ]

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 from gonogo.fixtures.jobs import child
+from gonogo.methods.observing.observed import labels
 from gonogo.methods.observing.observer import Observer
 from gonogo.methods.observing.probe import probe_batch
 from gonogo.methods.run import Run
@@ -139,7 +140,7 @@ def observed(run: Run, folder: Path) -> Observer:
         folder,
         run.recipe,
         probe_batch(run.recipe, tokenizer),
-        row_label=child.labels(run.recipe, tokenizer),
+        row_label=labels(run.recipe, tokenizer),
     )
 
 

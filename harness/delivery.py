@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from gonogo.harness.criteria.read import Criterion
-from gonogo.harness.ending import POWER
 from gonogo.harness.evidence import EvidenceError, Measurement
 from gonogo.harness.evidence.measurement import strict
 from gonogo.harness.gate import Broken, NoGo, NotRun, Undecided
@@ -139,7 +138,7 @@ def settle_defect(state: Session, verdict: Verdict, row: dict[str, Any]) -> None
     )
     if outcome != "caught":
         raise NoGo(
-            f"NO-GO {POWER}: {row['defect']} was {outcome} by {verdict.criterion_id}: {verdict.outcome}, {verdict.reason}"
+            f"NO-GO {state.at_end}: {row['defect']} was {outcome} by {verdict.criterion_id}: {verdict.outcome}, {verdict.reason}"
         )
 
 

@@ -15,8 +15,6 @@ from gonogo.harness.reports import allure, write_all
 from gonogo.harness.reports.words import neutral
 from gonogo.harness.session import Session, environment_facts, evidence_of
 
-POWER = "harness.power.sabotage"
-
 
 def status_of(by_pytest: int, by_verdicts: int) -> int:
     """A session that pytest calls failed or interrupted is never 0: a crashed worker leaves no verdict behind."""
@@ -98,8 +96,8 @@ def trouble_line(state: Session) -> str:
 
 
 def judge_power(state: Session) -> None:
-    """`harness.power.sabotage`, from this session's table, on the controller, last."""
-    criterion = state.criteria.get(POWER)
+    """The gate that is judged at the end, from this session's table of defects, on the controller."""
+    criterion = state.criteria.get(state.at_end)
     if criterion is None or not state.sabotaged:
         return
     missed = [0.0 if r["outcome"] == "caught" else 1.0 for r in state.sabotaged]

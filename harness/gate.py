@@ -9,13 +9,16 @@ import pytest
 
 
 def gate(
-    criterion: str, *, needs: Sequence[str] = ()
+    criterion: str, *, needs: Sequence[str] = (), alone: bool = False, at_end: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Mark a test as the gate of `criterion`; `needs` names the runs it looks at, so that the plan can train them.
+    """Mark a test as the gate of `criterion`.
 
+    needs  : the kinds of run it looks at, so that the plan can train them.
+    alone  : it measures what others on the device would disturb, so it is judged after all others.
+    at_end : it is judged by the plugin on the power table of the whole session, after the last test; one gate at most.
     Stage, system and severity are not stated here: they come from criteria.toml at collection.
     """
-    return pytest.mark.gate(criterion, needs=tuple(needs))
+    return pytest.mark.gate(criterion, needs=tuple(needs), alone=alone, at_end=at_end)
 
 
 class Broken(Exception):

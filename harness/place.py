@@ -11,6 +11,7 @@ CONSTRAINTS = ROOT / "constraints.txt"
 """The versions of other packages that gonogo was tried with."""
 PLUGINS = (
     "gonogo.harness.plugin",
+    "gonogo.harness.reports.progress.plugin",
     "gonogo.fixtures.launch",
     "gonogo.fixtures.harness.simulations",
 )

@@ -23,6 +23,7 @@ from gonogo.harness.selection import (
     mark_gates,
     markers,
     note_selected,
+    register_systems,
     stages,
 )
 from gonogo.harness.session import STATE as STATE
@@ -64,7 +65,7 @@ def pytest_configure(config: pytest.Config) -> None:
     except (CriteriaError, EvidenceError, ProjectError) as error:
         raise pytest.UsageError(str(error)) from None
     config.stash[STATE] = state
-    for line in markers(state.criteria, config.getini("markers")):
+    for line in markers(config.getini("markers")):
         config.addinivalue_line("markers", line)
     config.pluginmanager.register(Listener(state), "gonogo-listener")
 
@@ -131,6 +132,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     state = config.stash[STATE]
+    register_systems(config, state.criteria)
     try:
         mark_gates(state, items, labelled=allure.asked(config))
         check_own(state, items, everything=config.args_source.name != "ARGS")

@@ -6,7 +6,7 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from gonogo.harness.criteria.read import nearest
+from gonogo.harness.words import nearest
 
 KEYS = ("subject", "criteria")
 

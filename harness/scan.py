@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TypeGuard
 
-from gonogo.harness.criteria.read import Criteria, CriteriaError, nearest
+from gonogo.harness.criteria.read import Criteria, CriteriaError
+from gonogo.harness.words import nearest
 
 
 def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
@@ -52,7 +53,18 @@ class Gate:
 
 def gate_ids(path: Path) -> list[str]:
     """The ids that the file's gates judge. Raises CriteriaError for a file that is no Python, or an id that is no literal."""
-    return [_id(path, node) for node in ast.walk(_tree(path)) if _is_gate(node)]
+    return [_id(path, call) for call in _marks(path)]
+
+
+def judged_at_end(gates: Path) -> str:
+    """The id of the gate that says `at_end=True`: it is judged when the session's power table is whole. "" without one."""
+    found = (
+        _id(path, call)
+        for path in sorted(gates.rglob("*.py"))
+        for call in _marks(path)
+        if any(key.arg == "at_end" and ast.unparse(key.value) == "True" for key in call.keywords)
+    )
+    return next(found, "")
 
 
 def gates_in(path: Path) -> list[Gate]:
@@ -62,8 +74,15 @@ def gates_in(path: Path) -> list[Gate]:
         for node in ast.walk(_tree(path))
         if isinstance(node, ast.FunctionDef)
         for mark in node.decorator_list
-        if isinstance(mark, ast.Call) and _is_gate(mark)
+        if isinstance(mark, ast.Call) and _name(mark.func) == "gate"
     ]
+
+
+@cache
+def _marks(path: Path) -> list[ast.Call]:
+    """Every `gate(...)` of a file, read once."""
+    calls = (node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call))
+    return [call for call in calls if _name(call.func) == "gate"]
 
 
 def _tree(path: Path) -> ast.Module:
@@ -74,10 +93,6 @@ def _tree(path: Path) -> ast.Module:
         raise CriteriaError(
             f"{path.name}{where}: cannot be read as Python ({error}); mend the file"
         ) from None
-
-
-def _is_gate(node: ast.AST) -> TypeGuard[ast.Call]:
-    return isinstance(node, ast.Call) and _name(node.func) == "gate"
 
 
 def _measures(function: ast.FunctionDef) -> tuple[str, ...]:

@@ -44,14 +44,12 @@ def stages(criteria: Criteria) -> str:
     return "name the stage to be judged:\n" + "\n".join(listed)
 
 
-def markers(criteria: Criteria, known: Sequence[str]) -> list[str]:
-    """The lines that make pytest know every marker of a gate, also under --strict-markers; without those it knows."""
-    systems = dict.fromkeys(criterion.system for criterion in criteria.values())
+def markers(known: Sequence[str]) -> list[str]:
+    """The lines that make pytest know the markers of a gate, also under --strict-markers; without those it knows."""
     lines = [
         "gate(criterion, needs=[]): the criterion that a test judges",
         "xdist_group(name): tests that stay on one worker",
         *(f"gate_stage{stage}: judged {when}" for stage, when in WHEN.items()),
-        *(f"{system}: gates of the system {system}" for system in systems),
     ]
     names = {NAME.match(line)[0] for line in known}  # type: ignore[index]
     return [line for line in lines if NAME.match(line)[0] not in names]  # type: ignore[index]
@@ -95,6 +93,13 @@ def check_own(state: Session, items: Sequence[pytest.Item], *, everything: bool)
         ]
     if problems:
         raise pytest.UsageError("\n".join(problems))
+
+
+def register_systems(config: pytest.Config, criteria: Criteria) -> None:
+    """A marker for the first part of every id, where whoever brought the system has not registered one in better words."""
+    known = {line.partition(":")[0] for line in config.getini("markers")}
+    for system in sorted({criterion.system for criterion in criteria.values()} - known):
+        config.addinivalue_line("markers", f"{system}: gates of {system}")
 
 
 def note_selected(state: Session, items: Sequence[pytest.Item]) -> None:

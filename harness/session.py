@@ -19,9 +19,11 @@ from gonogo.harness.judging.verdict import Launch, Outcome, Verdict, roll_up
 from gonogo.harness.place import CRITERIA, ROOT
 from gonogo.harness.project import Project, read
 from gonogo.harness.reports.history import tracked
-from gonogo.harness.scan import check_gates
+from gonogo.harness.scan import check_gates, judged_at_end
 
 STATE = pytest.StashKey["Session"]()
+
+LISTED = 8  # changes that the terminal lists
 
 
 class Session:
@@ -29,8 +31,10 @@ class Session:
 
     def __init__(self, project: Project, criteria: Criteria, store: Store, reports: Path) -> None:
         self.project, self.criteria, self.store, self.reports = project, criteria, store, reports
-        self.subject, self.systems = "embedded", ("core",)
+        self.subject = "embedded"
+        self.systems = tuple(sorted({criterion.system for criterion in criteria.values()}))
         self.name = ""
+        self.at_end = ""  # the criterion that is judged at the end, on the whole power table
         self.started = time.time()
         self.gates: dict[str, tuple[str, ...]] = {}
         self.selected: set[str] = set()
@@ -70,6 +74,19 @@ class Session:
         if known is None or badness(row) <= badness(known):
             self.rows[row["id"]] = row
         self.selected.add(row["id"])
+
+    def note(self, registration: dict[str, Any]) -> None:
+        """What was fixed before the first measurement; what was changed since then is a warning on the checklist."""
+        self.registration = registration
+        changes = registration["changes"]
+        self.warnings += [
+            f"changed since it was registered on {registration['at']}: {change}"
+            for change in changes[:LISTED]
+        ]
+        if len(changes) > LISTED:
+            self.warnings.append(
+                f"and {len(changes) - LISTED} more items changed since then; the system's page lists them"
+            )
 
     def applicable(self) -> list[Criterion]:
         """What the launch is over: the stage's criteria of the subject's systems, and of others those that were judged."""
@@ -219,7 +236,9 @@ def opened(home: Path, here: Path, criteria: str | None, evidence: str | None) -
     check_gates(known, ROOT / "gates", complete=True)
     store = Store(evidence or f"sqlite:///{reports / 'centralized.db'}", reports / "artifacts")
     store.counts()
-    return Session(project, known, store, reports)
+    session = Session(project, known, store, reports)
+    session.at_end = judged_at_end(ROOT / "gates")
+    return session
 
 
 def badness(row: Mapping[str, Any]) -> int:

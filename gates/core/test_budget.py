@@ -18,6 +18,6 @@ def test_a_step_costs_no_more_arithmetic_than_declared(pilot, measures, judge):
     judge(measures.cost.flops(pilot))
 
 
-@gate("core.budget.latency", needs=["pilot"])
+@gate("core.budget.latency", needs=["pilot"], alone=True)
 def test_the_model_that_ships_is_as_fast_as_the_base(pilot, measures, judge):
     judge(measures.cost.latency(pilot))

@@ -24,12 +24,12 @@ def test_the_drift_over_the_training_is_on_record(study, judge):
     judge(evidence.temporal(study))
 
 
-@gate("lora.h3.deployment", needs=["study"])
+@gate("lora.h3.deployment", needs=["study"], alone=True)
 def test_two_adapters_cost_at_most_thirty_percent_more_than_merged(study, judge):
     judge(evidence.deployment(study))
 
 
-@gate("harness.latency.aa", needs=["study"])
+@gate("harness.latency.aa", needs=["study"], alone=True)
 def test_two_servers_of_the_same_model_take_the_same_time(study, judge):
     judge(evidence.deployment(study, "serving.aa"))
 

@@ -23,7 +23,7 @@ def test_vision_language_questions_lose_nothing(pilot, measures, judge, asked):
     )
 
 
-@gate("safe.pilot.latency", needs=["pilot"])
+@gate("safe.pilot.latency", needs=["pilot"], alone=True)
 def test_audio_adds_at_most_a_tenth_to_a_request(pilot, measures, judge):
     judge(measures.safe.cost.latency(pilot))
 

@@ -11,13 +11,14 @@ from pathlib import Path
 
 from gonogo.harness.command import CommandError
 from gonogo.harness.criteria.overlay import load_over
-from gonogo.harness.criteria.read import Criteria, CriteriaError, Criterion, load, nearest
+from gonogo.harness.criteria.read import Criteria, CriteriaError, Criterion, load
 from gonogo.harness.evidence import EvidenceError, Store
 from gonogo.harness.judging.verdict import bound_text
 from gonogo.harness.place import CRITERIA, ROOT, home
 from gonogo.harness.project import ProjectError, read
 from gonogo.harness.scan import Gate, gates_in
 from gonogo.harness.selection import WHEN
+from gonogo.harness.words import nearest
 
 HELP = "what a criterion asks, why, and what to do when it is NO-GO"
 WIDTH = 100

@@ -35,7 +35,7 @@ def load_over(path: Path, shipped: Path = CRITERIA) -> Criteria:
     return Criteria(
         path,
         hashlib.sha256(below.raw + above.raw).hexdigest(),
-        checked(path.name, tables),
+        checked(path.name, tables, above.units),
         own=frozenset(above.tables.keys() - below.tables.keys()),
         changes=changes,
     )

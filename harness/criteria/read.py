@@ -4,9 +4,9 @@ import hashlib
 import json
 import re
 import tomllib
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +28,9 @@ from gonogo.harness.criteria.rules import RULES as RULES
 from gonogo.harness.criteria.rules import SCHEMA as SCHEMA
 from gonogo.harness.criteria.rules import SEVERITIES as SEVERITIES
 from gonogo.harness.criteria.rules import STAGES as STAGES
-from gonogo.harness.criteria.rules import UNITS as UNITS
 from gonogo.harness.criteria.words import shown, toml_words
+from gonogo.harness.place import CRITERIA
+from gonogo.harness.words import nearest
 
 HEAD = ("claim", "stage", "severity", "why", "rule")
 PART_KEYS = (
@@ -50,6 +51,7 @@ PART_KEYS = (
     "floor_times",
     "precondition",
 )
+TOP = ("schema", "units", "criteria")
 EVERY = "@*"
 ID = re.compile(r"[a-z][a-z0-9_-]*(\.[a-z0-9][a-z0-9_-]*)+")
 
@@ -140,24 +142,21 @@ class Criteria(Mapping[str, Criterion]):
         return hash(self.digest)
 
 
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` was probably meant to be, if any comes near."""
-    return next(iter(get_close_matches(name, sorted(names), n=1, cutoff=0.6)), None)
-
-
 @dataclass(frozen=True)
 class Parsed:
     """A criteria file as it stands there: its bytes and its tables, each not yet looked at."""
 
     raw: bytes
     tables: dict[str, Any]
+    units: tuple[str, ...]
 
 
 def load(path: str | Path) -> Criteria:
     """The criteria in `path`. Raises CriteriaError, which lists all that is wrong."""
     path = Path(path)
     found = parsed(path)
-    return Criteria(path, hashlib.sha256(found.raw).hexdigest(), checked(path.name, found.tables))
+    by_id = checked(path.name, found.tables, found.units)
+    return Criteria(path, hashlib.sha256(found.raw).hexdigest(), by_id)
 
 
 def parsed(path: Path) -> Parsed:
@@ -169,12 +168,13 @@ def parsed(path: Path) -> Parsed:
         raise CriteriaError(
             f"{path.name}: cannot be read ({reason}) at {path}; name a criteria file that exists"
         ) from None
-    return Parsed(raw, _tables(path.name, raw))
+    document = _document(path.name, raw)
+    return Parsed(raw, _tables(path.name, document), units(path, document))
 
 
-def checked(file: str, tables: Mapping[str, Any]) -> dict[str, Criterion]:
+def checked(file: str, tables: Mapping[str, Any], units: tuple[str, ...]) -> dict[str, Criterion]:
     """The tables as criteria. Raises CriteriaError, which lists all that is wrong."""
-    reader = _Reader(file)
+    reader = _Reader(file, units)
     by_id = {
         name: criterion
         for name, table in tables.items()
@@ -186,8 +186,30 @@ def checked(file: str, tables: Mapping[str, Any]) -> dict[str, Criterion]:
     return by_id
 
 
-def _tables(file: str, raw: bytes) -> dict[str, Any]:
-    """The tables under `criteria`, once the file is TOML, of this schema, and has any."""
+def units(path: Path, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """The units that a part may be in: those of the file's own `[units]`, and of the criteria that ship."""
+    own = document.get("units", {})
+    if not isinstance(own, dict) or not all(isinstance(word, str) for word in own.values()):
+        raise CriteriaError(
+            f'{path.name}: [units] is {shown(own)}, wanted a line UNIT = "what it counts" for each'
+        )
+    return (
+        *own,
+        *(unit for unit in (() if path == CRITERIA else shipped_units()) if unit not in own),
+    )
+
+
+@cache
+def shipped_units() -> tuple[str, ...]:
+    """The units of the criteria that ship with gonogo; none where they lie elsewhere."""
+    try:
+        return tuple(tomllib.loads(CRITERIA.read_text("utf-8")).get("units", {}))
+    except (OSError, ValueError):
+        return ()
+
+
+def _document(file: str, raw: bytes) -> dict[str, Any]:
+    """The file, once it is TOML and of this schema."""
     document = _parse(file, raw)
     schema = document.get("schema")
     if schema is None:
@@ -197,11 +219,15 @@ def _tables(file: str, raw: bytes) -> dict[str, Any]:
             f"{file}: has `schema = {shown(schema)}`, this gonogo reads schema {SCHEMA}; use the gonogo that the file was written for"
         )
     strangers = [
-        f"{file}: has unknown key `{key}`{_hint(key, ('schema', 'criteria'))}"
-        for key in document.keys() - {"schema", "criteria"}
+        f"{file}: has unknown key `{key}`{_hint(key, TOP)}" for key in document.keys() - set(TOP)
     ]
     if strangers:
         raise CriteriaError("\n".join(sorted(strangers)))
+    return document
+
+
+def _tables(file: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """The tables under `criteria`, once there are any."""
     tables = document.get("criteria", {})
     if not isinstance(tables, dict) or not tables:
         raise CriteriaError(
@@ -235,8 +261,8 @@ def _hint(word: str, words: Collection[str]) -> str:
 class _Reader:
     """Turns tables into criteria and keeps every problem that it meets, each with its address."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
+    def __init__(self, file: str, units: tuple[str, ...]) -> None:
+        self.file, self.units = file, units
         self.problems: list[str] = []
 
     def criterion(self, name: str, table: object) -> Criterion | None:
@@ -388,7 +414,7 @@ class _Reader:
                 where, f"`precondition` is {shown(table['precondition'])}, wanted true or false"
             )
         self._text(where, table, "metric")
-        self._word(where, table, "unit", UNITS)
+        self._word(where, table, "unit", self.units)
         words = {
             "direction": DIRECTIONS,
             "statistic": STATISTICS.get(rule, ()),

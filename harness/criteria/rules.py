@@ -1,4 +1,4 @@
-"""The words of a criteria file: rules with the keys that each needs and may have, units, and what a number may be."""
+"""The words of a criteria file: rules with the keys that each needs and may have, and what a number may be."""
 
 from collections.abc import Mapping
 from math import isfinite
@@ -9,34 +9,6 @@ SEVERITIES = ("blocker", "critical", "normal", "minor", "trivial")
 DIRECTIONS = ("at_most", "at_least")
 COMPOUND = ("all_of", "any_of")
 COMPOSITE = "composite"
-UNITS = (
-    "1",
-    "count",
-    "tensors",
-    "rows",
-    "parameters",
-    "bytes",
-    "logits",
-    "nats",
-    "nats/token",
-    "steps",
-    "seconds",
-    "FLOPs",
-    "%",
-    "accuracy",
-    "hits",
-    "ratio",
-    "modules",
-    "checks",
-    "answers",
-    "arms",
-    "blocks",
-    "cells",
-    "decisions",
-    "lines",
-    "paths",
-    "stages",
-)
 
 # rule -> (keys it needs, keys it may have); `metric`, `unit` and `rule` always, `level` always allowed
 RULES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {

@@ -16,7 +16,7 @@ from typing import Any
 from gonogo.harness.evidence.locks import exclusive
 from gonogo.harness.evidence.measurement import EvidenceError
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 _IMPORTERS = {"import_module", "__import__"}
 _RUNNERS = {
     "run_path",

@@ -283,13 +283,18 @@ class Store:
             found = connection.value(query, {"defect": defect})
         return None if found is None else str(found)
 
-    def history(self, name: str) -> float | None:
-        """Median seconds of the newest fifty measurements of this name, or runs of this kind."""
+    def history(self, name: str, base: str | None = None) -> float | None:
+        """Median seconds of the newest fifty measurements of this name, or runs of this kind.
+
+        base : digest of a base model; only runs on it count, because another one's times say nothing.
+        """
+        on_base = "" if base is None else " AND base_digest = :base"
         with self._database.reading() as connection:
-            for table, column in (("measurements", "name"), ("runs", "kind")):
-                known = f"{column} = :name AND seconds IS NOT NULL AND invalid_reason IS NULL"
+            for table, column, more in (("measurements", "name", ""), ("runs", "kind", on_base)):
+                known = f"{column} = :name AND seconds IS NOT NULL AND invalid_reason IS NULL{more}"
                 query = f"SELECT seconds FROM {table} WHERE {known} ORDER BY id DESC LIMIT 50"
-                spent = [row["seconds"] for row in connection.rows(query, {"name": name})]
+                asked = {"name": name, **({"base": base} if more else {})}
+                spent = [row["seconds"] for row in connection.rows(query, asked)]
                 if spent:
                     return float(statistics.median(spent))
         return None

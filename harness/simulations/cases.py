@@ -1,10 +1,11 @@
 """The rules with the data and the sizes they are used with, each sample drawn so that the truth is known."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import asin, exp, log, pi, sqrt
+from typing import Any
 
 import numpy as np
-from gonogo.harness.simulations.rules import Case
 from gonogo.harness.statistics import (
     composite,
     correlates,
@@ -21,6 +22,26 @@ Floats = NDArray[np.float64]
 Rng = np.random.Generator
 Arms = tuple[Floats, Floats]
 LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Case:
+    """One rule on one kind of data. `draw(rng)` is one sample whose estimand is `truth`; `limits(sample)` the rule's answer.
+
+    `share`: part of the replications that this case takes, for rules that cost much.
+    """
+
+    rule: str
+    data: str
+    size: str
+    truth: float
+    draw: Callable[[np.random.Generator], Any]
+    limits: Callable[[Any], Interval]
+    share: float = 1.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.rule} · {self.data} · {self.size}"
 
 
 def cases() -> list[Case]:

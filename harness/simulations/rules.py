@@ -1,11 +1,11 @@
 """How often each limit is wrong when the truth lies on the bound: every rule, on the data and at the sizes it is used with."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from math import isfinite, sqrt
 from typing import Any
 
 import numpy as np
+from gonogo.harness.simulations.cases import Case, cases
 from gonogo.harness.statistics.interval import Interval
 from numpy.typing import NDArray
 
@@ -18,26 +18,6 @@ MORE = 5  # times as many replications the second time
 FAR = (
     8.0  # standard deviations of the estimate from the truth to a bound that must be found cleared
 )
-
-
-@dataclass(frozen=True)
-class Case:
-    """One rule on one kind of data. `draw(rng)` is one sample whose estimand is `truth`; `limits(sample)` the rule's answer.
-
-    `share`: part of the replications that this case takes, for rules that cost much.
-    """
-
-    rule: str
-    data: str
-    size: str
-    truth: float
-    draw: Callable[[np.random.Generator], Any]
-    limits: Callable[[Any], Interval]
-    share: float = 1.0
-
-    @property
-    def name(self) -> str:
-        return f"{self.rule} · {self.data} · {self.size}"
 
 
 @dataclass(frozen=True)
@@ -107,8 +87,6 @@ def size_of_rules(replications: int = REPLICATIONS, seed: int = SEED) -> dict[st
     size_z: standard errors by which wrong claims at the bound exceed the level of 5 %; unit 1.
     far_found: share of samples in which bounds far from the truth are cleared; a rule that never claims anything fails it.
     """
-    from gonogo.harness.simulations.cases import cases
-
     seen = [settled(case, replications, seed) for case in cases()]
     worst = sorted(seen, key=lambda one: -max(one.z))
     return {

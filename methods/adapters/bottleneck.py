@@ -4,15 +4,16 @@ Houlsby et al. 2019 (both places) and Pfeiffer et al. 2020 (feed-forward only): 
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import torch
-from gonogo.methods.adapters.trained_tensors import load_tensors, save_tensors
 from gonogo.methods.run import check_names
 from gonogo.methods.tasks.models import task_type
+from gonogo.methods.tensors import load_tensors, save_tensors
 from torch import nn
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
@@ -122,6 +123,16 @@ def enable(model: nn.Module, on: bool) -> None:
     for module in model.modules():
         if isinstance(module, Adapter):
             module.enabled = on
+
+
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """The model without its adapters."""
+    enable(model, False)
+    try:
+        yield
+    finally:
+        enable(model, True)
 
 
 def save(model: nn.Module, folder: str | Path) -> None:

@@ -1,13 +1,14 @@
 """Head only: the base is frozen, the classification (or language-model) head trains."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from gonogo.methods.adapters.trained_tensors import load_tensors, save_tensors
 from gonogo.methods.run import check_names
+from gonogo.methods.tensors import load_tensors, save_tensors
 from torch import nn
 
 PROMISES = {"identity_at_init": True, "mergeable": False}
@@ -64,6 +65,12 @@ def wrap(model: nn.Module, given: Mapping[str, Any], seed: int | None = None) ->
             f"adapter (head): {tied[0]} shares its tensor with the head; untie it or use another method"
         )
     return model.eval()
+
+
+@contextmanager
+def switched_off(model: nn.Module) -> Iterator[None]:
+    """The model as it is: beside its head there is nothing to switch off."""
+    yield
 
 
 def save(model: nn.Module, folder: str | Path) -> None:

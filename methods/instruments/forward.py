@@ -4,7 +4,6 @@ from contextlib import contextmanager
 from math import isnan
 
 import torch
-from gonogo.methods.adapters import bottleneck
 from gonogo.methods.expected import promises as expected
 from gonogo.methods.observing.probe import probe_batch, probe_logits
 from gonogo.methods.run import NotObservable, RunFolder
@@ -72,20 +71,20 @@ def over(error: float, effect: float) -> float:
 
 @contextmanager
 def adapter_off(run: RunFolder, model: nn.Module):
-    """The model with its adapter switched off; head-only training has nothing beside its head to switch."""
-    name = run.recipe["method"]["name"]
-    if hasattr(model, "disable_adapter"):
+    """The model with its adapter switched off, as its method does it, or else as peft does.
+
+    Raises NotObservable: neither has such a switch.
+    """
+    method = models.method(run.recipe)
+    if hasattr(method, "switched_off"):
+        with method.switched_off(model):
+            yield
+    elif hasattr(model, "disable_adapter"):
         with model.disable_adapter():
             yield
-    elif name == "bottleneck":
-        bottleneck.enable(model, False)
-        yield
-        bottleneck.enable(model, True)
-    elif name == "head":
-        yield
     else:
         raise NotObservable(
-            f"{name} has no switch that turns the adapter off; gate it off in the subject"
+            f"{run.recipe['method']['name']} has no switch that turns the adapter off; gate it off in the subject"
         )
 
 

@@ -13,12 +13,12 @@ from typing import Any
 import torch
 from gonogo.methods.adapters.bottleneck import FORWARD, Adapter, Bottleneck, heads, places
 from gonogo.methods.adapters.lora import sort_config
-from gonogo.methods.adapters.trained_tensors import load_tensors, save_tensors
 from gonogo.methods.layerlens import prefixes
 from gonogo.methods.layerlens.layout import Layer, Layout
 from gonogo.methods.layerlens.plan import Given, Plan, parameters
 from gonogo.methods.run import check_names
 from gonogo.methods.tasks.models import task_type
+from gonogo.methods.tensors import load_tensors, save_tensors
 from peft import LoraConfig, PeftModel, get_peft_model
 from torch import nn
 

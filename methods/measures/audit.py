@@ -187,7 +187,7 @@ def other_precision(recipe: dict, seen: dict, tensors: list[dict]) -> list[str]:
 
 
 def unmatched(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[str]:
-    if recipe["method"]["name"] != "lora":
+    if not expected.is_targeted(recipe):
         return []
     settings = recipe["method"].get("config", {})
     names = [name for name, _ in base.named_modules() if name]
@@ -224,7 +224,7 @@ def used(key: str, modules: dict) -> bool:
 
 def ambiguous(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[str]:
     """One suffix in several places of the model, unless the recipe counted the modules and the count is met."""
-    targets = expected.declared_targets(recipe, base) if recipe["method"]["name"] == "lora" else ""
+    targets = expected.declared_targets(recipe, base) if expected.is_targeted(recipe) else ""
     if isinstance(targets, str) or declared_met(recipe, promise):
         return []
     roles = {
@@ -242,7 +242,7 @@ def declared_met(recipe: dict, promise: expected.Promise) -> bool:
 
 
 def strange_modules(recipe: dict, adapters: list[dict], promise: expected.Promise) -> list[str]:
-    if recipe["method"]["name"] != "lora":
+    if not expected.is_targeted(recipe):
         return []
     live = Counter(expected.base_name(item["module"]) for item in adapters)
     lines = [f"{name}: adapted, but not asked for" for name in live if name not in promise.modules]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gonogo.methods.expected.promises import tensor_digest
+from gonogo.methods.tensors import tensor_digest
 from torch import nn
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gonogo.methods.expected.promises import tensor_digest
+from gonogo.methods.tensors import tensor_digest
 from gonogo.methods.training import checkpoints
 from safetensors.torch import load_file, save_file
 from torch import nn

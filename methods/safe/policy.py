@@ -7,20 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from gonogo.methods.safe.policy_scores import Array, Table, anytime_lower, argmax, pure, rewards
-from numpy.typing import NDArray
+from gonogo.methods.safe.policy_scores import Array, Table, anytime_lower, argmax, pure
 
 
 def always(table: Table, tokens: int) -> Array:
     """The same action on every item: 0 tokens is always off, the most is always on."""
     return pure(np.full(table.n, _column(table, tokens)), table.actions)
-
-
-def random_gate(table: Table, rate: float, tokens: int) -> Array:
-    """Consults with `tokens` at this rate, whatever the item."""
-    if not 0 <= rate <= 1:
-        raise ValueError(f"random gate: rate {rate!r}; wanted a share from 0 to 1")
-    return (1 - rate) * always(table, 0) + rate * always(table, tokens)
 
 
 def matched_random(chosen: Array) -> Array:
@@ -172,34 +164,3 @@ def harm_limit(table: Table, chosen: Array, level: float) -> float:
     correct = table.correct[~table.dependent]
     kept = (chosen[~table.dependent] * correct).sum(1) - correct[:, 0]
     return float(1 - 2 * anytime_lower((1 + kept) / 2, 1 - level)[-1])
-
-
-@dataclass(frozen=True)
-class Online:
-    """What an online policy did: actions (n,), regret (n,) summed up to each row, and the model it ended with."""
-
-    actions: NDArray[np.intp]
-    regret: Array
-    values: Linear
-
-    def __call__(self, table: Table) -> Array:
-        return pure(argmax(self.values(table.features)), table.actions)
-
-
-def linucb(table: Table, alpha: float, bonus: float = 1.0, penalty: float = 1.0) -> Online:
-    """LinUCB with one model an action (Li et al. 2010, algorithm 1), one pass over the rows in their order, seeing only the reward
-    of the action it took. Regret is against the per-item oracle. Features are standardised over the table: their scale is not
-    what the baseline is tested on."""
-    centre, scale = standard(table.features)
-    x, reward = design(table.features, centre, scale), rewards(table, alpha)
-    inverse = np.repeat(np.eye(x.shape[1])[None] / penalty, table.actions, axis=0)
-    sums, actions = np.zeros((table.actions, x.shape[1])), np.zeros(table.n, dtype=np.intp)
-    for n, row in enumerate(x):
-        reach = inverse @ row
-        limit = (reach * sums).sum(1) + bonus * np.sqrt(reach @ row)
-        a = actions[n] = argmax(limit[None])[0]
-        inverse[a] -= np.outer(reach[a], reach[a]) / (1 + reach[a] @ row)
-        sums[a] += reward[n, a] * row
-    weights = np.einsum("aij,aj->ia", inverse, sums)
-    lost = reward.max(1) - reward[np.arange(table.n), actions]
-    return Online(actions, np.cumsum(lost), Linear(centre, scale, weights))

@@ -125,7 +125,7 @@ class Loop:
         self.guard = Guard(safe, kept["threshold"]) if kept["null_space"] else None
         self.step, self.folder = 0, run.output.parent
         self.pace = checkpoints.Pace(run.checkpoint_share, EXPECTED_S)
-        self.progress = Progress(self.folder, self.curriculum.planned_steps)
+        self.progress = Progress(self.folder, self.curriculum.planned_steps, "rows")
         if run.resume_from is None:
             self.note({"declared": self.recipe["curriculum"]})
 

@@ -5,7 +5,6 @@ import math
 import os
 import random
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -175,7 +174,8 @@ class Loop:
                 training["steps"],
             )
         self.step, self.position = 0, 0
-        self.progress = Progress(run.output.parent, training["steps"])
+        read = "pixels" if run.recipe["task"] == "image" else "tokens"
+        self.progress = Progress(run.output.parent, training["steps"], read)
         size = 3 * sum(p.numel() * p.element_size() for p in self.parameters.values())
         self.pace = checkpoints.Pace(run.checkpoint_share, EXPECTED_S + size / EXPECTED_BYTES_PER_S)
 
@@ -362,14 +362,16 @@ def _restore_generators(state: Mapping[str, Any], tensors: Mapping[str, torch.Te
 
 
 class Progress:
-    """`progress.json` beside the output, at most once a second; one line on a terminal when GONOGO_PROGRESS is set."""
+    """`progress.json` beside the output, at most once a second: what the terminal of the session shows.
 
-    def __init__(self, folder: Path, steps: int) -> None:
+    steps : optimizer steps of the whole schedule; unit: what `report` counts (tokens, pixels, rows).
+    """
+
+    def __init__(self, folder: Path, steps: int, unit: str = "tokens") -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.file, self.steps = folder / "progress.json", steps
+        self.file, self.steps, self.unit = folder / "progress.json", steps, unit
         self.started = self.written = time.monotonic()
         self.tokens = self.done = 0
-        self.terminal = bool(os.environ.get("GONOGO_PROGRESS")) and sys.stderr.isatty()
 
     def report(self, step: int, loss: torch.Tensor, tokens: int) -> None:
         self.tokens, self.done = self.tokens + tokens, self.done + 1
@@ -382,13 +384,11 @@ class Progress:
             "step": step,
             "steps": self.steps,
             "loss": value if math.isfinite(value) else None,
-            "tokens_per_s": round(self.tokens / spent, 1),
+            "from_step": step - self.done,
+            "unit": self.unit,
+            "per_s": round(self.tokens / spent, 1),
             "eta_s": round((self.steps - step) * spent / self.done, 1),
         }
         scratch = self.file.with_suffix(f".{os.getpid()}")
         scratch.write_text(json.dumps(seen) + "\n", "utf-8")
         scratch.replace(self.file)
-        if self.terminal:
-            line = f"\rstep {step}/{self.steps}  loss {value:.4f}  {seen['tokens_per_s']} tokens/s  {seen['eta_s']} s left "
-            sys.stderr.write(line + ("\n" if step >= self.steps else ""))
-            sys.stderr.flush()

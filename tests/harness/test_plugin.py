@@ -64,7 +64,7 @@ def test_without_a_stage_the_stages_are_named_and_nothing_is_fetched(tmp_path, w
 @pytest.mark.parametrize("workers", [(), ("-n", "2")])
 def test_a_wrong_criteria_file_is_one_message_and_status_4(tmp_path, workers):
     wrong = tmp_path / "criteria.toml"
-    wrong.write_text('schema = 1\n[criteria."core.parity.merge"]\nclaim = "x"\n')
+    wrong.write_text('schema = 1\n[criteria."core.parity.merge"]\nclami = "x"\n')
     done = pytest_in(ROOT, "-m", "gate_stageA", f"--criteria={wrong}", *workers)
     assert done.returncode == 4
     assert "core.parity.merge" in done.stderr + done.stdout

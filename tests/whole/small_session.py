@@ -82,7 +82,7 @@ def build(
         ROOT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__")
     )
     as_package(folder)
-    criteria, gates = ["schema = 1\n"], [HEAD]
+    criteria, gates = ['schema = 1\n\n[units]\nlogits = "scores"\n'], [HEAD]
     for place, outcome in outcomes.items():
         stage, name = place.upper().split(".")[0], place.split(".")[1]
         identity = f"core.small.{name}"

@@ -13,22 +13,12 @@ from pathlib import Path
 import pytest
 from gonogo.harness.place import ROOT
 
-from tests.whole.small_session import as_package
+from tests.whole.own_tree import copy_tree, environment, write_mine
 
 PAGE = ROOT / "CONTRIBUTING.md"
 STEP = re.compile(
     r"^(?P<indent> *)<!-- (?P<what>write|append|edit|run)(?::? (?P<where>[^>]*))? -->\n(?P=indent)```\w*\n(?P<text>.*?)^(?P=indent)```$",
     re.M | re.S,
-)
-TREE = (
-    "harness",
-    "methods",
-    "fixtures",
-    "gates",
-    "tests/methods",
-    "conftest.py",
-    "pytest.ini",
-    "criteria.toml",
 )
 SECTIONS = ("Gate my own run", "Add a criterion", "Add a sabotage", "Add a method")
 
@@ -55,36 +45,9 @@ def steps() -> list[Step]:
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of what the examples touch, with the reader's own model and rows in `mine/`."""
     folder = tmp_path_factory.mktemp("tree")
-    for name in TREE:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        copy(ROOT / name, folder / name)
-    as_package(folder)
-    code = "import sys; from pathlib import Path; from tests.methods import small_models; small_models.write_bert(Path(sys.argv[1]))"
-    subprocess.run(
-        [sys.executable, "-c", code, str(folder / "mine/model")],
-        env=environment(folder),
-        check=True,
-        timeout=120,
-    )
-    draw = random.Random(0)
-    (folder / "mine/rows").mkdir()
-    for split in ("train", "dev", "test"):
-        rows = [
-            {
-                "text": " ".join([split, *(f"w{draw.randrange(40)}" for _ in range(8))]),
-                "label": ("no", "yes")[n % 2],
-            }
-            for n in range(40)
-        ]
-        (folder / f"mine/rows/{split}.jsonl").write_text(
-            "".join(json.dumps(row) + "\n" for row in rows), "utf-8"
-        )
+    copy_tree(folder)
+    write_mine(folder)
     return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"}
 
 
 def take(step: Step, folder: Path) -> None:

@@ -15,6 +15,7 @@ from gonogo.methods.drift.compare import NAMES, Reference, Terms, compared, mean
 from gonogo.methods.drift.representations import Representations, disagreement, extract
 from gonogo.methods.drift.sample import Sample, sample
 from gonogo.methods.expected import promises as expected
+from gonogo.methods.expected.lora import strength
 from gonogo.methods.instruments import artifact, forward, originals
 from gonogo.methods.measures import merging
 from gonogo.methods.measures.audit import LIMIT
@@ -347,7 +348,7 @@ def low_rank(
     ):
         before = weights[f"{name}.weight"]
         before = before if isinstance(modules[name], nn.Linear) else before.T
-        b = expected.strength(config, name)[2] * stored[f"{name}.lora_B.weight"].double()
+        b = strength(config, name)[2] * stored[f"{name}.lora_B.weight"].double()
         found = intruders.of_low_rank(
             intruders.spectrum(before),
             b,

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from gonogo.methods.expected.promises import tensor_digest
 from gonogo.methods.measures.audit import counted, inventory, late, parameters, silent_share
 from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.safe.adapter import CONFIG, WEIGHTS, SafeConfig
@@ -19,6 +18,7 @@ from gonogo.methods.safe.instruments.promise import promised
 from gonogo.methods.safe.instruments.recipe import settings_off
 from gonogo.methods.safe.instruments.reference import lived, served
 from gonogo.methods.safe.models import PRECISIONS
+from gonogo.methods.tensors import tensor_digest
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 

@@ -21,13 +21,13 @@ from gonogo.harness.evidence import (
 )
 
 GOLDEN = {
-    "60686435758db43bb5cf830e8df2b6e8e67c975bd9a2c2f14c0b8ab9e0bf2540": {},
-    "13dcff0879cee69f3d622610555ee96ac57088cb808d9dcc607bc1b967789955": {
+    "9e71f8d76ec1962d3c9d98b0c451154583d2244c957e56b6f63c33e1fa5b0304": {},
+    "d16501ffcfc3bd10db40306c1ddd31ad2ed85f85467217b6aab31887431b724a": {
         "kind": "pilot",
         "base": {"path": "/a", "digest": "ab"},
         "training": {"lr": 1e-3, "steps": 63},
     },
-    "dc5049687b0cf8a76ee636629f159c1bcdfa8ef6c967bbdd1e41d6b93095bad1": [
+    "6d8634cf29587a54543bb672473ac001e952e5e63b6ef041670ac55894a52e9c": [
         "é",
         None,
         True,

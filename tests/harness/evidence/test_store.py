@@ -267,6 +267,8 @@ def test_a_run_brings_its_model_data_and_curve(store, tmp_path):
         "datasets": 1,
     }
     assert store.history("pilot") == 3.5
+    assert store.history("pilot", RECIPE["base"]["digest"]) == 3.5
+    assert store.history("pilot", "another base") is None
     with pytest.raises(StoreError, match="put_run first"):
         store.put_curve("r2", rows)
 

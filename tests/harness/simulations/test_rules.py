@@ -121,7 +121,7 @@ def test_the_same_seed_gives_the_same_counts():
 
 def test_sizes_are_plain_measurement_data(monkeypatch):
     monkeypatch.setattr(
-        simulation_cases,
+        simulation,
         "cases",
         lambda: [CASES["mean t · normal · 5"], CASES["composite p · all false · 3 parts"]],
     )

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from gonogo.harness.place import ROOT
-from gonogo.methods.expected.promises import tensor_digest
 from gonogo.methods.safe import adapter, models
 from gonogo.methods.safe.adapter import SAFE, Fusion, Projector, SafeConfig
+from gonogo.methods.tensors import tensor_digest
 from safetensors.torch import load_file, save_file
 from torch import nn
 

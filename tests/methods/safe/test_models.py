@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from gonogo.fixtures.safe.subject import widths
-from gonogo.methods.expected.promises import tensor_digest
 from gonogo.methods.safe import models
 from gonogo.methods.safe.adapter import SAFE, SafeConfig, load
+from gonogo.methods.tensors import tensor_digest
 from PIL import Image
 from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers import models as vocabularies

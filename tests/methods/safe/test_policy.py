@@ -71,12 +71,17 @@ def test_scores_by_hand():
     assert seen == pytest.approx(wanted)
 
 
+def random_gate(table, rate, tokens):
+    """Consults with `tokens` at this rate, whatever the item."""
+    return (1 - rate) * policy.always(table, 0) + rate * policy.always(table, tokens)
+
+
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 def test_a_random_gate_scores_its_closed_form(rate):
     """Whatever the item: each score is linear in the rate between always off and always on."""
     six = table()
     off, on = scores(six, policy.always(six, 0)), scores(six, policy.always(six, 8))
-    seen = scores(six, policy.random_gate(six, rate, 8))
+    seen = scores(six, random_gate(six, rate, 8))
     assert seen == pytest.approx({name: (1 - rate) * off[name] + rate * on[name] for name in off})
     assert seen["false_consultation"] == pytest.approx(rate)
     assert seen["missed_consultation"] == pytest.approx(1 - rate)
@@ -86,7 +91,7 @@ def test_a_random_gate_scores_as_a_sampled_one_does():
     rows, rate = drawn(20_000), 0.3
     consult = np.random.default_rng(1).random(rows.n) < rate
     sampled = scores(rows, pure(np.where(consult, 2, 0), 3))
-    exact = scores(rows, policy.random_gate(rows, rate, 8))
+    exact = scores(rows, random_gate(rows, rate, 8))
     assert all(
         abs(sampled[name] - exact[name]) < (0.2 if name == "tokens" else 0.02) for name in exact
     )
@@ -261,29 +266,6 @@ def test_the_harm_limit_is_above_what_was_lost_and_comes_down():
     assert seen[0] > 3 * seen[1] > 0
 
 
-def test_linucb_learns_and_its_regret_is_sublinear():
-    rows = drawn(3000)
-    found = policy.linucb(rows, alpha=1.0)
-    early, late = found.regret[299], found.regret[-1] - found.regret[-301]
-    assert early > 0
-    assert late < 0.1 * early
-    assert found.regret[-1] < 2.5 * found.regret[math.isqrt(rows.n) * 10 - 1]
-    assert found(rows).tolist() == policy_scores.oracle(rows, 1.0).tolist()
-
-
-def test_linucb_updates_are_ridge_regressions():
-    rows = drawn(60)
-    found = policy.linucb(rows, alpha=1.0, penalty=0.5)
-    x = policy.design(rows.features, *policy.standard(rows.features))
-    reward = policy_scores.rewards(rows, 1.0)
-    for a in range(3):
-        own = x[found.actions == a]
-        wanted = np.linalg.solve(
-            own.T @ own + 0.5 * np.eye(7), own.T @ reward[found.actions == a, a]
-        )
-        assert found.values.weights[:, a] == pytest.approx(wanted, abs=1e-9)
-
-
 def test_the_front_rises_and_nothing_on_it_is_beaten():
     draw = np.random.default_rng(0)
     points = [(float(c), float(s), n) for n, (c, s) in enumerate(draw.integers(0, 12, (60, 2)))]
@@ -384,7 +366,6 @@ def test_a_table_that_cannot_be_read_is_refused(change, said):
     ("act", "said"),
     [
         (lambda: policy.always(table(), 12), "0, 4, 8"),
-        (lambda: policy.random_gate(table(), 1.1, 8), "0 to 1"),
         (lambda: policy.choose_threshold(table(), "mood", 0, 8), "entropy, confidence"),
         (lambda: anytime_lower([2.0], 0.1), "rescale"),
         (lambda: policy.choose_threshold(table(need=["none"] * 6), "entropy", 0, 8), "needs audio"),

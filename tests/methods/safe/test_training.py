@@ -11,10 +11,10 @@ import pytest
 import torch
 from gonogo.fixtures.safe.data import questions as av_questions
 from gonogo.fixtures.safe.subject import DEFAULTS, EMBEDDED, widths
-from gonogo.methods.expected.promises import tensor_digest
 from gonogo.methods.run import Run
 from gonogo.methods.safe import models, rows, training
 from gonogo.methods.safe.adapter import WEIGHTS
+from gonogo.methods.tensors import tensor_digest
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from tests.fixtures.safe.data.test_questions import write_wheel

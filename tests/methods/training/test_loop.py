@@ -284,6 +284,16 @@ def test_an_overfit_on_few_rows_learns(llama, tmp_path):
     assert json.loads((tmp_path / "run" / "progress.json").read_text())["loss"] < 1.0
 
 
+def test_progress_says_where_a_resumed_run_went_on_and_what_it_counts(tmp_path):
+    progress = training.Progress(tmp_path, steps=9, unit="pixels")
+    for step in (7, 8, 9):  # six steps were done by a process that was killed
+        progress.report(step, torch.tensor(0.5), 100)
+    told = json.loads((tmp_path / "progress.json").read_text())
+    assert (told["step"], told["steps"], told["from_step"], told["unit"]) == (9, 9, 6, "pixels")
+    assert told["per_s"] > 0
+    assert told["eta_s"] == 0
+
+
 def test_a_factory_builds_the_base(bert, data, tmp_path, monkeypatch):
     (tmp_path / "mine.py").write_text(
         "from gonogo.methods.tasks.models import load_base\ndef build(recipe):\n    return load_base({**recipe, 'factory': None})\n"

@@ -125,7 +125,7 @@ def test_a_simulated_plan(tmp_path, criterion):
         T.verdict(
             criterion,
             PLANS[criterion](
-                T.lied(tmp_path, lie=of("c0", "layerlens_plan", simulated), cells=1).cells[0]
+                T.lied(tmp_path, lie=of("c0", "layerlens.plan", simulated), cells=1).cells[0]
             ),
         ).outcome
         is not Outcome.GO
