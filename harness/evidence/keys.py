@@ -15,6 +15,7 @@ from typing import Any
 
 from gonogo.harness.evidence.locks import exclusive
 from gonogo.harness.evidence.measurement import EvidenceError
+from gonogo.harness.files import write_atomically
 
 KEY_VERSION = 2
 _IMPORTERS = {"import_module", "__import__"}
@@ -139,9 +140,7 @@ def _read_cache(cache: Path) -> dict[str, Any]:
 def _remember(cache: Path, name: str, entry: dict[str, Any]) -> None:
     with exclusive(cache.with_name(cache.name + ".lock"), timeout=30):
         entries = {**_read_cache(cache), name: entry}
-        fresh = cache.with_name(f"{cache.name}.{os.getpid()}")
-        fresh.write_bytes(canonical(entries))
-        os.replace(fresh, cache)
+        write_atomically(cache, canonical(entries), durable=False)
 
 
 def source_digest(files: Iterable[Path], root: Path, below: Path | None = None) -> str:

@@ -7,8 +7,9 @@ import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from difflib import get_close_matches
 from typing import Any
+
+from gonogo.harness.words import did_you_mean
 
 MEASUREMENT_SCHEMA = 1
 FINDINGS_KEPT = 20
@@ -127,8 +128,7 @@ def _refuse_strangers(mapping: Mapping[str, Any]) -> None:
     known = [item.name for item in fields(Measurement)]
     for name in mapping:
         if name not in known:
-            near = get_close_matches(str(name), known, n=1)
-            do = f"did you mean '{near[0]}'?" if near else "remove it"
+            do = did_you_mean(str(name), known, "remove it", quote="'")
             raise EvidenceError(
                 "measurement", f"unknown field {name!r}", "one of " + ", ".join(known), do
             )
@@ -145,8 +145,7 @@ def _match_units(values: Mapping[str, Any], unit: Mapping[str, str]) -> None:
             )
     for metric in unit:
         if metric not in values:
-            near = get_close_matches(metric, list(values), n=1)
-            do = f"did you mean '{near[0]}'?" if near else "remove it or add its values"
+            do = did_you_mean(metric, values, "remove it or add its values", quote="'")
             raise EvidenceError(
                 f"measurement unit of '{metric}'",
                 "no values of that name",

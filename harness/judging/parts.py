@@ -7,7 +7,7 @@ from math import inf, isfinite, isnan
 from typing import Any, Protocol
 
 import numpy as np
-from gonogo.harness.criteria.read import EVERY, Part, nearest
+from gonogo.harness.criteria.read import EVERY, Part
 from gonogo.harness.judging.doubts import doubt
 from gonogo.harness.judging.estimators import ESTIMATORS, Sample, number
 from gonogo.harness.statistics import (
@@ -20,8 +20,15 @@ from gonogo.harness.statistics import (
     quantile_needs,
 )
 from gonogo.harness.statistics.crossed import needs as crossed_needs
+from gonogo.harness.words import amount, did_you_mean
 
 OPEN = ("superior", "non_inferior", "equivalent", "correlates")
+EACH = {
+    "exact": ("differ", "the farthest", "each of {} is"),
+    "at_most": ("are above it", "the largest", "the largest of {} is"),
+    "at_least": ("are below it", "the smallest", "the smallest of {} is"),
+}
+"""Where every value is judged on its own: what those off do, which is named, what is said where none is off."""
 
 
 class Outcome(StrEnum):
@@ -29,6 +36,13 @@ class Outcome(StrEnum):
     NO_GO = "NO-GO"
     UNDECIDED = "UNDECIDED"
     NOT_RUN = "NOT RUN"
+
+
+OUTCOMES = {
+    Side.INSIDE: Outcome.GO,
+    Side.OUTSIDE: Outcome.NO_GO,
+    Side.BETWEEN: Outcome.UNDECIDED,
+}
 
 
 class Measured(Protocol):
@@ -139,13 +153,9 @@ def _gap(part: Part, measurement: Measured) -> str | None:
         if name.endswith(EVERY):
             return f"the measure gave no {name[:-1]}…, where one is needed at the least; check what was measured"
         if name not in measurement.values:
-            near = nearest(name, measurement.values)
-            hint = (
-                f"; did you mean {near}?"
-                if near
-                else "; check the metric's name in criteria.toml and in the measure"
-            )
-            return f"the measure gave no {name}{hint}"
+            check = "check the metric's name in criteria.toml and in the measure"
+            hint = did_you_mean(name, measurement.values, check, quote="")
+            return f"the measure gave no {name}; {hint}"
         if not measurement.values[name]:
             return f"the sample of {name} is empty; check what was left out, and measure again"
         if measurement.unit.get(name) != part.unit and not (
@@ -182,9 +192,24 @@ def _judge_each(part: Part, values: tuple[float, ...], open_part: PartVerdict) -
         worst = max(values, key=lambda value: sign * value)
         margin, off = sign * (bound - worst), sum(sign * value > sign * bound for value in values)
     outcome = Outcome.NO_GO if off else Outcome.GO
-    told = f"{off} of {len(values)} are not" if off else f"all {len(values)} are"
-    reason = f"{part.metric} {open_part.bound}: {told}, the worst is {worst:.4g}{_unit(part)}"
+    reason = f"{part.metric}: {_each_text(part, worst, len(values), off)}; wanted {_wanted(part)}"
     return replace(open_part, estimate=worst, margin=margin, outcome=outcome, reason=reason)
+
+
+def _each_text(part: Part, worst: float, count: int, off: int) -> str:
+    """`1 tensor`; of several values how many are off, and the one that is the farthest."""
+    seen = amount(f"{worst:.4g}", part.unit, worst)
+    if count == 1:
+        return seen
+    beyond, most, within = EACH[part.rule]
+    return (
+        f"{off} of {count} {beyond}, {most} is {seen}" if off else f"{within} {seen}".format(count)
+    )
+
+
+def _wanted(part: Part) -> str:
+    """The bound in the words of a reason: an exact one is the number alone."""
+    return bound_text(part).removeprefix("= ")
 
 
 def _judge_interval(
@@ -207,38 +232,33 @@ def _judge_interval(
             open_part,
             bound=f"within ±{region.high:.4g} ({100 * part.margin_relative:g} %) of {part.reference}",
         )
-    decision = decide(interval, region)
-    outcome = {
-        Side.INSIDE: Outcome.GO,
-        Side.OUTSIDE: Outcome.NO_GO,
-        Side.BETWEEN: Outcome.UNDECIDED,
-    }[decision.side]
-    p = p_inside(interval, region)
-    seen = f"{part.metric} {open_part.bound}{_unit(part)}: {_interval_text(interval, p)}"
-    judged = replace(
+    judged = _placed(part, interval, region, open_part)
+    if judged.outcome is Outcome.GO and (why := doubt(part, interval, region, sample)):
+        return replace(judged, outcome=Outcome.UNDECIDED, reason=f"{judged.reason}; {why}")
+    if judged.outcome is not Outcome.UNDECIDED:
+        return judged
+    more = decide(interval, region).more
+    needs = _needs(part, interval, region, more, _unit_of_sampling(part, sample, unit))
+    sides = "the limits lie on both sides" if interval.limits else "the test turns to neither side"
+    reason = f"{judged.reason}; {sides}{f', {needs} would decide' if needs else ''}"
+    return replace(judged, reason=reason, needs=needs)
+
+
+def _placed(part: Part, interval: Interval, region: Region, open_part: PartVerdict) -> PartVerdict:
+    """What the interval says of the region, before any doubt."""
+    decision, p = decide(interval, region), p_inside(interval, region)
+    wanted = open_part.bound.removeprefix("= ")
+    return replace(
         open_part,
         estimate=interval.estimate,
         low=interval.low if interval.limits else None,
         high=interval.high if interval.limits else None,
         n=interval.n,
         margin=decision.margin if interval.limits else None,
-        outcome=outcome,
-        reason=seen,
+        outcome=OUTCOMES[decision.side],
+        reason=f"{part.metric}: {_interval_text(interval, p, _unit(part))}; wanted {wanted}",
         p=p,
     )
-    if outcome is Outcome.GO and (why := doubt(part, interval, region, sample)):
-        return replace(judged, outcome=Outcome.UNDECIDED, reason=f"{seen}; {why}")
-    if outcome is Outcome.UNDECIDED:
-        needs = _needs(part, interval, region, decision.more, _unit_of_sampling(part, sample, unit))
-        sides = (
-            "the limits lie on both sides" if interval.limits else "the test turns to neither side"
-        )
-        return replace(
-            judged,
-            reason=f"{seen}; {sides}{f', {needs} would decide' if needs else ''}",
-            needs=needs,
-        )
-    return judged
 
 
 def _unit_of_sampling(part: Part, sample: Sample, unit: str) -> str:
@@ -329,26 +349,16 @@ def bound_text(part: Part) -> str:
     return f"SD {text}" if part.rule == "spread" else text
 
 
-def _interval_text(interval: Interval, p: float | None) -> str:
-    limits = (
-        f"[{interval.low:.4g}, {interval.high:.4g}]"
-        if interval.limits
-        else f"p = {p:.3g}"
-        if p is not None
-        else "no p"
-    )
-    return f"{interval.estimate:.4g} {limits} from {interval.n} at {interval.level:g} ({interval.method})"
+def _interval_text(interval: Interval, p: float | None, unit: str) -> str:
+    limits = f"[{interval.low:.4g}, {interval.high:.4g}]"
+    tested = "no p" if p is None else f"p = {p:.3g}"
+    seen = amount(f"{interval.estimate:.4g} {limits if interval.limits else tested}", unit)
+    return f"{seen} from {interval.n} at {interval.level:g} ({interval.method})"
 
 
 def _unit(part: Part) -> str:
-    """The unit of the judged number, after a blank; a plain number has none, and a ratio of two times is no time."""
-    return (
-        ""
-        if part.unit == "1" or part.rule == "correlates"
-        else " times"
-        if part.rule == "ratio"
-        else f" {part.unit}"
-    )
+    """The unit of the judged number; a correlation has none, and a ratio of two times is no time."""
+    return {"correlates": "", "ratio": "times"}.get(part.rule, part.unit)
 
 
 def _plural(unit: str, n: int) -> str:

@@ -14,9 +14,9 @@ import allure_commons
 import pytest
 from allure_commons.logger import AllureFileLogger
 from allure_commons.types import Severity
+from gonogo.harness.files import write_atomically
 from gonogo.harness.reports import markdown
-from gonogo.harness.reports.checklist import plain, write_atomically
-from gonogo.harness.reports.page import pictures
+from gonogo.harness.reports.checklist import plain
 from gonogo.harness.reports.words import Row, deciding, duration, margin, neutral, seen
 
 SEVERITIES: Final = {severity.value: severity for severity in Severity}
@@ -107,12 +107,16 @@ def _parameters(row: Row) -> dict[str, str]:
 
 
 def _pictures(row: Row) -> dict[str, str]:
-    drawn = {}
-    for part in row.get("parts") or []:
-        drawn[f"{neutral(part['metric'])} against its bound"] = pictures.drawn(pictures.strip, part)
-    for name, values in (row.get("arrays") or {}).items():
-        drawn[neutral(name)] = pictures.drawn(pictures.array, name, values)
-    return {name: svg for name, svg in drawn.items() if svg}
+    from gonogo.harness.reports import checklist_pictures as pictures  # only where Allure is asked
+    from gonogo.harness.reports.page.svg import drawn
+
+    shown = {
+        f"{neutral(part['metric'])} against its bound": drawn(pictures.strip, part)
+        for part in row.get("parts") or []
+    }
+    arrays = (row.get("arrays") or {}).items()
+    shown |= {neutral(name): drawn(pictures.array, name, values) for name, values in arrays}
+    return {name: svg for name, svg in shown.items() if svg}
 
 
 def write_session(folder: str | Path | None, session: Mapping[str, Any]) -> None:

@@ -2,15 +2,12 @@
 
 import json
 import math
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from gonogo.harness.reports import checklist_page as html
+from gonogo.harness.files import write_atomically
 from gonogo.harness.reports import markdown
-from gonogo.harness.reports.pages import pages
 from gonogo.harness.reports.words import OUTCOMES, real
 
 SCHEMA: Final = 1
@@ -139,21 +136,23 @@ def write_all(checklist: Checklist, folder: str | Path) -> dict[str, Path]:
     A reader sees the old file or the new one, never half of one.
     """
     validate(checklist)
+    from gonogo.harness.reports import checklist_page, pages  # Jinja2, for whoever writes a page
+
     content, place = plain(checklist), Path(folder)
-    held = pages(str(row.get("system")) for row in content["rows"])
+    held = pages.pages(str(row.get("system")) for row in content["rows"])
     texts = {
         "json": _lines(content),
         "md": markdown.render(content),
-        "html": html.render(content, {page.name: page.about or page.title for page in held}),
+        "html": checklist_page.render(
+            content, {page.name: page.about or page.title for page in held}
+        ),
     }
     paths = {
         kind: write_atomically(place / f"launch-checklist.{kind}", text)
         for kind, text in texts.items()
     }
     for page in held:
-        paths[page.system] = write_atomically(place / page.name, page.render(content, place))
-        more = page.beside(paths[page.system]) if page.beside else None
-        paths |= {f"{page.system}_{more.suffix[1:]}": more} if more else {}
+        paths |= page.write(content, place)
     return paths
 
 
@@ -168,19 +167,3 @@ def _lines(content: Checklist) -> str:
 
 def _json(value: Any) -> str:
     return json.dumps(value, allow_nan=False, sort_keys=True)
-
-
-def write_atomically(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path

@@ -48,14 +48,7 @@ def _table(rows: list[Row], width: int) -> list[str]:
 def _cells(row: Row) -> list[str]:
     part = deciding(row) or {}
     bound = neutral(part.get("bound") or "")
-    several = len(row.get("parts") or []) > 1
-    what = (
-        f"{neutral(part.get('metric', ''))}: {seen(part)}"
-        if several
-        else seen(part)
-        if part
-        else ""
-    )
+    what = f"{neutral(part.get('metric', ''))}: {seen(part)}" if part else ""
     distance = margin(part)
     return [
         row["outcome"],
@@ -68,7 +61,7 @@ def _cells(row: Row) -> list[str]:
 
 
 def _line(cells: list[str], columns: list[int], width: int) -> str:
-    """Padded into columns where that fits; then close together, without margin, without time; cut only as a last resort."""
+    """Padded into columns where that fits; then close together, without margin, time, metric; cut only as a last resort."""
     padded = "  ".join(cell.ljust(size) for cell, size in zip(cells, columns, strict=True)).rstrip()
     if len(padded) <= width:
         return padded
@@ -76,7 +69,8 @@ def _line(cells: list[str], columns: list[int], width: int) -> str:
         cell.ljust(size) for cell, size in zip(cells[:2], columns[:2], strict=True)
     ).rstrip()
     seen, bound, distance, time = cells[2:]
-    kept = ([seen, bound, distance, time], [seen, bound, time], [seen, bound])
+    bare = seen.partition(": ")[2]
+    kept = ([seen, bound, distance, time], [seen, bound, time], [seen, bound], [bare, bound])
     lines = ["  ".join([head, *filter(None, told)]) for told in kept]
     return next(
         (line for line in lines if len(line) <= width), _cut(lines[-1], max(width, len(head)))

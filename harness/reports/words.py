@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from gonogo.harness.words import amount
+
 Row = dict[str, Any]
 Part = dict[str, Any]
 
@@ -16,6 +18,7 @@ SEVERITIES: Final = ("blocker", "critical", "normal", "minor", "trivial")
 LONGEST: Final = 2000
 HIDDEN: Final = ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 NUMERAL: Final = re.compile(r"(?<![\w.])[-+−]?(?:\d[\d,]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
+STARTED: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 TWO_SIDED: Final = re.compile(r"\b(?:between|within)\b|[\[…]|\d\s*(?:\.\.|to|–)\s*[-−]?\d")
 
 
@@ -83,20 +86,19 @@ def _rounded(seen: float) -> str:
 
 
 def seen(part: Part) -> str:
-    """The estimate with its interval and unit: `0.998 [0.996, 0.999] ratio`; a plain number has no unit."""
-    text = number(part.get("estimate"))
+    """The estimate with its interval and unit: `0.998 [0.996, 0.999] ratio`, `1 tensor`; a plain number has no unit."""
+    estimate = part.get("estimate")
+    text = number(estimate)
     if part.get("low") is not None or part.get("high") is not None:
         ends = [_end(part.get("low"), "−∞"), _end(part.get("high"), "∞")]
         if set(ends) != {text}:
-            text += f" [{ends[0]}, {ends[1]}]"
-    return f"{text} {unit(part)}".rstrip()
+            return amount(f"{text} [{ends[0]}, {ends[1]}]", unit(part))
+    return amount(text, unit(part), real(estimate))
 
 
 def unit(part: Part) -> str:
     """The unit of the number shown: a ratio of two times is no time."""
-    if part.get("rule") == "ratio":
-        return "times"
-    return "" if part.get("unit") in (None, "", "1", "count") else neutral(part["unit"])
+    return "times" if part.get("rule") == "ratio" else neutral(part.get("unit") or "")
 
 
 def _end(value: object, missing: str) -> str:
@@ -119,6 +121,11 @@ def duration(row: Row) -> str:
     if took is None:
         return ""
     return f"{took:.1f} s" if took < 100 else f"{took / 60:.1f} min"
+
+
+def minute(started: str) -> str:
+    """`2026-11-21 06:15 UTC`; a time of another form stays as it is."""
+    return f"{started[:10]} {started[11:16]} UTC" if STARTED.fullmatch(started) else started
 
 
 def deciding(row: Row) -> Part | None:

@@ -1,10 +1,10 @@
 """Trained arms on LayerLens' page: accuracy against size, differences with their limits, time and memory, the table of all cells and arms."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from itertools import groupby
+from typing import Final
 
-from gonogo.gates.layerlens.page import facts as lens_facts
-from gonogo.gates.layerlens.page import pictures as lens_pictures
+from gonogo.gates.layerlens.page import facts, pictures
 from gonogo.gates.layerlens.page.facts import (
     GENERALISE,
     MEMORY,
@@ -13,15 +13,25 @@ from gonogo.gates.layerlens.page.facts import (
     TIME,
     Arms,
     arm_name,
-    reference,
 )
-from gonogo.gates.lora.page.facts import task_of
-from gonogo.gates.safe.page import pictures as safe_pictures
-from gonogo.harness.reports.page import pictures
-from gonogo.harness.reports.page import sections as page
-from gonogo.harness.reports.page.facts import PageFacts
-from gonogo.harness.reports.page.tags import linked, missing, table, text
+from gonogo.harness.reports.page import PageFacts
+from gonogo.harness.reports.page.charts import Interval, intervals
+from gonogo.harness.reports.page.facts import reference, task_of, times
+from gonogo.harness.reports.page.sections import interval_row, verdict_cells
+from gonogo.harness.reports.page.svg import drawn
+from gonogo.harness.reports.page.tags import (
+    code,
+    figure,
+    fold,
+    gallery,
+    join,
+    missing,
+    sentence,
+    table,
+    value_link,
+)
 from gonogo.harness.reports.words import Part, finite
+from markupsafe import Markup
 
 AMOUNTS: Final = {
     "mean": ("Accuracy", 1.0),
@@ -29,169 +39,128 @@ AMOUNTS: Final = {
     "cpu_s": ("Processor time [s]", 1.0),
     "peak_bytes": ("Peak memory [MB]", 1e-6),
 }
+SAVINGS: Final = {TIME: "processor time to one dev loss", MEMORY: "peak memory of training"}
+FRONT_WORDS: Final = (
+    "Means over seeds, without limits; the differences have them. Small dots: single seeds, where the record holds them. On the front, dashed: {}. "
+    "The commonest answer alone: {}."
+)
 
 
-def arms(found: PageFacts) -> str:
-    known = lens_facts.arms(found)
-    fronts = [_front(found, cell, held) for cell, held in known.items()] or [
-        page.shown("Accuracy against stored parameters", "")
-    ]
-    return page.pictured(
-        "arms",
-        "Trained arms",
-        [*fronts, _differences(found), _savings(found)],
-        _table(found, known),
-    )
+def arms(data: PageFacts) -> Markup:
+    known = facts.arms(data)
+    unknown = [figure("Accuracy against stored parameters", "")]
+    fronts = [_front(data, cell, held) for cell, held in known.items()] or unknown
+    figures = (*fronts, _differences(data), _savings(data))
+    return gallery("arms", "Trained arms", figures, _table(data, known))
 
 
-def _front(found: PageFacts, cell: str, held: Arms) -> str:
+def _front(data: PageFacts, cell: str, held: Arms) -> Markup:
     points = {
         arm: (x, y)
         for arm, (_, seen) in held.items()
         if (x := finite(seen.get("stored"))) is not None
         and (y := finite(seen.get("mean"))) is not None
     }
-    best = lens_facts.front(points)
-    shown = {arm: (*point, lens_facts.by_seed(found, cell, arm)) for arm, point in points.items()}
-    drawn = pictures.drawn(lens_pictures.pareto, shown, best)
+    best = facts.front(points)
+    shown = {arm: (*point, facts.by_seed(data, cell, arm)) for arm, point in points.items()}
     lost = ", ".join(arm_name(arm) for arm in held if arm not in points)
-    words = f"Means over seeds, without limits; the differences have them. Small dots: single seeds, where the record holds them. On the front, dashed: {text(', '.join(map(arm_name, best)) or 'none')}."
-    return page.shown(
-        f"Accuracy against stored parameters: {text(cell)}",
-        drawn,
-        f"<p>{missing(f'without a number: {lost}')}</p>" if lost else "",
-        f"{words} {_majority(found, cell)}",
-    )
+    without = sentence("<p>{}</p>", missing(f"without a number: {lost}")) if lost else ""
+    names = ", ".join(map(arm_name, best)) or "none"
+    note = sentence(FRONT_WORDS, names, _majority(data, cell))
+    picture = drawn(pictures.pareto, shown, best)
+    return figure(f"Accuracy against stored parameters: {cell}", picture, without, note)
 
 
-def _majority(found: PageFacts, cell: str) -> str:
+def _majority(data: PageFacts, cell: str) -> Markup:
     """The accuracy of the commonest answer, of the first row that counts it."""
-    for identity in (QUALITY, GENERALISE, PAYS):
-        seen = found.count(identity, f"majority@{cell}")
-        if seen is not None:
-            return f"The commonest answer alone: {linked(found, identity, seen)}."
-    return f"The commonest answer alone: {missing()}."
+    counts = ((name, data.count(name, f"majority@{cell}")) for name in (QUALITY, GENERALISE, PAYS))
+    return next((value_link(data, *each) for each in counts if each[1] is not None), missing())
 
 
-def _differences(found: PageFacts) -> str:
-    parts = [
-        (identity, part)
-        for identity in (QUALITY, PAYS)
-        for part in found.parts(identity)
-        if part.get("rule") == "non_inferior"
-    ]
-    drawn = pictures.drawn(
-        safe_pictures.intervals,
-        _grouped((f"plan − {reference(part)}", part) for _, part in parts),
-        "difference in accuracy",
-    )
-    told = table(
-        ("Plan against", "Seen", "Bound", "Verdict"),
-        (page.judged(found, identity, part) for identity, part in parts),
-    )
-    return page.shown(
+def _parts(data: PageFacts, rule: str, *identities: str) -> list[tuple[str, Part]]:
+    """Criterion and part, of the parts of this rule."""
+    every = ((identity, part) for identity in identities for part in data.parts(identity))
+    return [(identity, part) for identity, part in every if part.get("rule") == rule]
+
+
+def _verdicts(data: PageFacts, head: str, parts: Iterable[tuple[str, Part]]) -> Markup:
+    rows = (verdict_cells(data, identity, part) for identity, part in parts)
+    return table((head, "Seen", "Bound", "Verdict"), rows)
+
+
+def _differences(data: PageFacts) -> Markup:
+    parts = _parts(data, "non_inferior", QUALITY, PAYS)
+    groups = dict.fromkeys(reference(part) for _, part in parts)
+    ordered = [part for name in groups for _, part in parts if reference(part) == name]
+    lines: list[Interval] = []
+    for name, members in groupby(ordered, key=reference):
+        lines.append((f"plan − {name}", None, None, None, None))
+        lines += map(_line, members)
+    return figure(
         "Accuracy of the plan less that of its references",
-        drawn,
-        told,
+        drawn(intervals, lines, "difference in accuracy"),
+        _verdicts(data, "Plan against", parts),
         "One-sided limits over seeds and items; upright lines: the bounds.",
     )
 
 
-def _savings(found: PageFacts) -> str:
-    named = {TIME: "processor time to one dev loss", MEMORY: "peak memory of training"}
-    parts = [
-        (identity, part)
-        for identity in named
-        for part in found.parts(identity)
-        if part.get("rule") == "ratio"
-    ]
-    drawn = "".join(
-        pictures.drawn(
-            safe_pictures.intervals,
-            [_line(part) for part in found.parts(identity) if part.get("rule") == "ratio"],
+def _savings(data: PageFacts) -> Markup:
+    charts = (
+        drawn(
+            intervals,
+            [_line(part) for _, part in _parts(data, "ratio", identity)],
             f"{name}, times full fine-tuning's",
         )
-        for identity, name in named.items()
+        for identity, name in SAVINGS.items()
     )
-    told = table(
-        ("Plan over full fine-tuning", "Seen", "Bound", "Verdict"),
-        (page.judged(found, identity, part) for identity, part in parts),
-    )
-    return page.shown(
+    return figure(
         "Time and memory of training",
-        drawn,
-        told,
+        join(charts),
+        _verdicts(data, "Plan over full fine-tuning", _parts(data, "ratio", *SAVINGS)),
         "The dev loss is one that both arms reach; looks are left out. Memory is the accelerator's peak where there is one, else that of the process above its start.",
     )
 
 
-def _grouped(named: Iterable[tuple[str, Part]]) -> list[safe_pictures.Line]:
-    """Lines by group, each under the group's name, called after their cells."""
-    groups: dict[str, list[Part]] = {}
-    for name, part in named:
-        groups.setdefault(name, []).append(part)
-    return [
-        line
-        for name, some in groups.items()
-        for line in ((name, None, None, None, None), *map(_line, some))
-    ]
+def _line(part: Part) -> Interval:
+    return interval_row(task_of(part.get("metric")), part)
 
 
-def _line(part: Part) -> safe_pictures.Line:
-    return page.limits(task_of(part.get("metric")), part)
-
-
-def _table(found: PageFacts, known: dict[str, Arms]) -> str:
-    heads = (
-        "Cell",
-        "Arm",
-        *(name for name, _ in AMOUNTS.values()),
-        "Share of the base's parameters",
-    )
-    rows = [_row(found, cell, arm, held[arm]) for cell, held in known.items() for arm in held]
+def _table(data: PageFacts, known: dict[str, Arms]) -> Markup:
+    amounts = [name for name, _ in AMOUNTS.values()]
+    heads = ("Cell", "Arm", *amounts, "Share of the base's parameters")
+    rows = [_row(data, cell, arm, held[arm]) for cell, held in known.items() for arm in held]
     rows += [
-        [text(cell), missing("no trained arms"), *[missing()] * (len(heads) - 2)]
-        for cell in lens_facts.cells(found)
+        [cell, missing("no trained arms"), *[missing()] * (len(heads) - 2)]
+        for cell in facts.cells(data)
         if cell not in known
     ]
-    return (
-        f"<details open><summary>All cells and arms</summary>{table(heads, rows)}</details>"
-        if rows
-        else f"<p>{missing('no cell was measured')}</p>"
-    )
+    unknown = sentence("<p>{}</p>", missing("no cell was measured"))
+    return fold("All cells and arms", table(heads, rows), True) or unknown
 
 
 def _row(
-    found: PageFacts, cell: str, arm: str, held: tuple[str, dict[str, float | None]]
-) -> list[str]:
+    data: PageFacts, cell: str, arm: str, held: tuple[str, dict[str, float | None]]
+) -> list[object]:
     identity, seen = held
-    base, stored = finite(found.count(identity, f"base@{cell}")), finite(seen.get("stored"))
+    base, stored = finite(data.count(identity, f"base@{cell}")), finite(seen.get("stored"))
     share = stored / base if base and stored is not None else None
+    amounts = [times(seen.get(name), factor) for name, (_, factor) in AMOUNTS.items()]
     return [
-        text(cell),
-        text(arm_name(arm)),
-        *(
-            linked(found, identity, _times(seen.get(name), factor))
-            for name, (_, factor) in AMOUNTS.items()
-        ),
-        linked(found, identity, share),
+        cell,
+        arm_name(arm),
+        *(value_link(data, identity, value) for value in (*amounts, share)),
     ]
 
 
-def _times(value: Any, factor: float) -> float | None:
-    return None if value is None else value * factor
-
-
-def gaps(found: PageFacts) -> Iterable[str]:
+def gaps(data: PageFacts) -> Iterable[Markup]:
     """Cells without arms or without solo gains, and what the row over all models found missing."""
-    known, truths = lens_facts.arms(found), lens_facts.truths(found)
-    for cell in lens_facts.cells(found):
-        lacks = [
-            name
-            for name, there in (("trained arms", cell in known), ("solo gains", cell in truths))
-            if not there
-        ]
-        if lacks:
-            yield f"<b>{text(cell)}</b>: {' and '.join(lacks)} missing; what was not asked for, or has not been run, is not in the records"
-    for told in (found.row(GENERALISE) or {}).get("findings") or []:
-        yield f"<code>{GENERALISE}</code>: {text(told)}"
+    known = {"trained arms": facts.arms(data), "solo gains": facts.truths(data)}
+    words = (
+        "<b>{}</b>: {} missing; what was not asked for, or has not been run, is not in the records"
+    )
+    for cell in facts.cells(data):
+        lacking = [name for name, cells in known.items() if cell not in cells]
+        if lacking:
+            yield sentence(words, cell, " and ".join(lacking))
+    for finding in (data.row(GENERALISE) or {}).get("findings") or []:
+        yield join((code(GENERALISE), finding), ": ")

@@ -1,16 +1,14 @@
 """What a checklist's rows say of LayerLens: importance by layer, plans, solo gains, trained arms. Nothing is measured or judged here; what a row does not hold is None."""
 
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from gonogo.harness.reports.page.facts import Lines, PageFacts, numbers, with_others
+from gonogo.harness.reports.page.facts import Lines, PageFacts, numbers
 from gonogo.harness.reports.words import finite, neutral, number, real
 
-PREFIX: Final = "layerlens."
 VARIATION, GRADIENT, FISHER, TRUTH = (
     f"layerlens.utility.{name}"
     for name in ("variation", "gradient_correlation", "fisher_correlation", "ground_truth")
@@ -67,9 +65,8 @@ ARMS: Final = {
 METHODS: Final = {"lora": "LoRA", "adapter": "adapter", "prefix": "prefix", "none": "nothing"}
 SIZES: Final = ("rank", "width", "tokens")
 COUNTED: Final = re.compile(r"(\w{1,40})@(.{1,120}) (mean|stored|cpu_s|peak_bytes)")
-AGAINST: Final = re.compile(r"against (.+)@")
 TOP: Final = 3
-MOST_CELLS, MOST_LAYERS, MOST_SITES, MOST_COUNTS, MOST_TEXT = 24, 128, 512, 4_000, 400_000
+MOST_CELLS, MOST_LAYERS, MOST_SITES, MOST_COUNTS = 24, 128, 512, 4_000
 
 
 @dataclass(frozen=True)
@@ -102,31 +99,14 @@ Arms = dict[str, tuple[str, dict[str, float | None]]]
 """Arm: the row that it is in, what was counted of it."""
 
 
-def of(checklist: Mapping[str, Any]) -> PageFacts:
-    return PageFacts(tuple(row for row in checklist["rows"] if str(row["id"]).startswith(PREFIX)))
-
-
-def lines(found: PageFacts) -> dict[str, tuple[str, tuple[str, ...]]]:
-    return with_others(found, LINES)
-
-
-def told(found: PageFacts, identity: str, name: str) -> Any:
-    """What a digest holds as JSON; None where there is none that can be read."""
-    held = ((found.row(identity) or {}).get("digests") or {}).get(name)
-    try:
-        return json.loads(held) if isinstance(held, str) and len(held) <= MOST_TEXT else None
-    except (ValueError, RecursionError):
-        return None
-
-
 def names(held: Any, most: int) -> list[str]:
     return [neutral(one, 80) for one in held[:most]] if isinstance(held, list) else []
 
 
 # ── importance and plans ─────────────────────────────────────────────────────────────────────────────────────────────
-def by_module(found: PageFacts, name: str) -> list[list[float]]:
+def by_module(data: PageFacts, name: str) -> list[list[float]]:
     """A line per module, a number per layer."""
-    return [line[:MOST_LAYERS] for line in found.grid(VARIATION, f"{name} by module")]
+    return [line[:MOST_LAYERS] for line in data.grid(VARIATION, f"{name} by module")]
 
 
 def summed(grid: Sequence[Sequence[float]]) -> list[float]:
@@ -137,8 +117,8 @@ def summed(grid: Sequence[Sequence[float]]) -> list[float]:
     ]
 
 
-def plan(found: PageFacts, identity: str) -> list[Given]:
-    held = told(found, identity, "plan")
+def plan(data: PageFacts, identity: str) -> list[Given]:
+    held = data.document(identity, "plan")
     some = (
         [one for one in held[:MOST_SITES] if isinstance(one, Mapping)]
         if isinstance(held, list)
@@ -157,23 +137,23 @@ def _given(one: Mapping[str, Any], layer: int) -> Given:
 
 
 # ── solo gains ───────────────────────────────────────────────────────────────────────────────────────────────────────
-def truths(found: PageFacts) -> list[str]:
+def truths(data: PageFacts) -> list[str]:
     """Cells with solo gains."""
-    held = (found.row(TRUTH) or {}).get("arrays") or {}
+    held = (data.row(TRUTH) or {}).get("arrays") or {}
     return [str(name).removeprefix("gain@") for name in held if str(name).startswith("gain@")][
         :MOST_CELLS
     ]
 
 
-def truth(found: PageFacts, cell: str) -> Truth:
+def truth(data: PageFacts, cell: str) -> Truth:
     gain, utility = (
-        found.line(TRUTH, f"{name}@{cell}")[:MOST_SITES] for name in ("gain", "utility")
+        data.line(TRUTH, f"{name}@{cell}")[:MOST_SITES] for name in ("gain", "utility")
     )
     return Truth(
-        names(told(found, TRUTH, f"sites@{cell}"), MOST_SITES),
+        names(data.document(TRUTH, f"sites@{cell}"), MOST_SITES),
         utility,
         gain,
-        [line[:MOST_SITES] for line in found.grid(TRUTH, f"gain by seed@{cell}")],
+        [line[:MOST_SITES] for line in data.grid(TRUTH, f"gain by seed@{cell}")],
     )
 
 
@@ -198,11 +178,11 @@ def hits(seen: Truth) -> int | None:
 
 
 # ── trained arms ─────────────────────────────────────────────────────────────────────────────────────────────────────
-def arms(found: PageFacts) -> dict[str, Arms]:
+def arms(data: PageFacts) -> dict[str, Arms]:
     """{cell: {arm: (row, counts)}}; of an arm that several rows count, the first."""
     seen: dict[str, Arms] = {}
     for identity in (QUALITY, GENERALISE, PAYS):
-        for name, value in list(found.counts(identity).items())[:MOST_COUNTS]:
+        for name, value in list(data.counts(identity).items())[:MOST_COUNTS]:
             if match := COUNTED.fullmatch(str(name)):
                 row, counts = seen.setdefault(match[2], {}).setdefault(match[1], (identity, {}))
                 counts |= {match[3]: real(value)} if row == identity else {}
@@ -220,9 +200,9 @@ def arm_name(arm: str) -> str:
     return ARMS.get(arm, neutral(arm, 24))
 
 
-def by_seed(found: PageFacts, cell: str, arm: str) -> list[float]:
+def by_seed(data: PageFacts, cell: str, arm: str) -> list[float]:
     """Accuracy of an arm's seeds, of the row over all models."""
-    held = told(found, GENERALISE, "table")
+    held = data.document(GENERALISE, "table")
     rows = (
         [row for row in held[:MOST_COUNTS] if isinstance(row, list) and len(row) == 5]
         if isinstance(held, list)
@@ -240,18 +220,12 @@ def front(points: Mapping[str, tuple[float, float]]) -> list[str]:
     return [name for name, one in points.items() if not beaten(one)]
 
 
-def cells(found: PageFacts) -> list[str]:
+def cells(data: PageFacts) -> list[str]:
     """Every cell that some figure belongs to, in the order of their first sight."""
     correlated = [
         str(name).partition("@")[2]
         for identity in (GRADIENT, FISHER)
-        for name in found.counts(identity)
+        for name in data.counts(identity)
         if str(name).startswith("r@")
     ]
-    return list(dict.fromkeys([*arms(found), *truths(found), *correlated]))[:MOST_CELLS]
-
-
-def reference(part: Mapping[str, Any]) -> str:
-    """`0.95 · full` of a bound such as `> 0 against 0.95 · full@sst2`."""
-    match = AGAINST.search(str(part.get("bound") or ""))
-    return neutral(match[1], 40) if match else "its reference"
+    return list(dict.fromkeys([*arms(data), *truths(data), *correlated]))[:MOST_CELLS]

@@ -1,12 +1,11 @@
-"""What a checklist's rows say of the LoRA study, by task and arm. Nothing is measured or judged here; what a row does not hold is None."""
+"""What a checklist's rows say of LoRA against full fine-tuning, by task and arm. Nothing is measured or judged here; what a row does not hold is None."""
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from gonogo.harness.reports.page.facts import PageFacts
+from gonogo.harness.reports.page.facts import PageFacts, task_of
 from gonogo.harness.reports.words import Part, finite, neutral, number, real
 from gonogo.harness.statistics import mean_limits
 
@@ -29,57 +28,38 @@ CLAIMED: Final = {
 TASKS: Final = {"mrpc": "MRPC", "sst2": "SST-2", "rte": "RTE", "squad_v2": "SQuAD v2"}
 WHOLE: Final = {"mrpc": 3_700, "sst2": 67_000, "rte": 2_500, "squad_v2": 130_000}
 MOST_TASKS: Final = 12
-MOST_LINES: Final = 64
 FACTOR: Final = re.compile(r"against (\d*\.?\d+) · ")
-Points = list[list[float]]
 
 
-@dataclass(frozen=True)
-class Facts(PageFacts):
-    """The study's rows of one checklist, in their order."""
-
-    def claimed(self, identity: str) -> list[Part]:
-        """The parts that state the hypothesis itself, without its preconditions; all parts where none is known as that."""
-        rule, stem = CLAIMED.get(identity, ("", ""))
-        parts = self.parts(identity)
-        return [
-            p for p in parts if p.get("rule") == rule and str(p.get("metric")).startswith(stem)
-        ] or parts
-
-    def tasks(self) -> list[str]:
-        """The tasks that some figure belongs to, in the order of their first sight."""
-        return list(dict.fromkeys(task for task in self._suffixes() if task))[:MOST_TASKS]
-
-    def _suffixes(self) -> Iterator[str]:
-        for row in self.rows:
-            if row["id"] in (H3, ALL):
-                continue
-            names = [part["metric"] for part in row.get("parts") or []]
-            names += [*(row.get("counts") or {}), *(row.get("arrays") or {})]
-            yield from (str(name).partition("@")[2].partition(" ")[0] for name in names)
+def claimed(data: PageFacts, identity: str) -> list[Part]:
+    """The parts that state the hypothesis itself, without its preconditions; all parts where none is known as that."""
+    rule, stem = CLAIMED.get(identity, ("", ""))
+    parts = data.parts(identity)
+    own = [p for p in parts if p.get("rule") == rule and str(p.get("metric")).startswith(stem)]
+    return own or parts
 
 
-def of(checklist: Mapping[str, Any]) -> Facts:
-    return Facts(tuple(row for row in checklist["rows"] if row.get("system") == "lora"))
+def tasks_of(data: PageFacts) -> list[str]:
+    """The tasks that some figure belongs to, in the order of their first sight."""
+    return list(dict.fromkeys(task for task in _suffixes(data) if task))[:MOST_TASKS]
 
 
-def _line(held: Any) -> list[float]:
-    if not isinstance(held, list | tuple):
-        return []
-    return [math.nan if (seen := real(value)) is None else seen for value in held[:MOST_LINES]]
+def _suffixes(data: PageFacts) -> Iterator[str]:
+    for row in data.rows:
+        if row["id"] in (H3, ALL):
+            continue
+        names = [part["metric"] for part in row.get("parts") or []]
+        names += [*(row.get("counts") or {}), *(row.get("arrays") or {})]
+        yield from (task_of(name).partition(" ")[0] for name in names)
 
 
 def title(task: str) -> str:
     return TASKS.get(task, neutral(task, 60))
 
 
-def task_of(metric: object) -> str:
-    return str(metric).partition("@")[2]
-
-
-def shortness(facts: Facts, task: str) -> str:
+def shortness(data: PageFacts, task: str) -> str:
     """How much of the whole data set was trained on: `1,000 of 67,000 training rows (1.5 %)`."""
-    used, whole = finite(facts.count(H1, f"train_rows@{task}")), WHOLE.get(task)
+    used, whole = finite(data.count(H1, f"train_rows@{task}")), WHOLE.get(task)
     if used is None:
         return (
             f"training rows not recorded, of {number(whole)}"
@@ -93,8 +73,8 @@ def shortness(facts: Facts, task: str) -> str:
 
 def factor_of(part: Part | None) -> float | None:
     """0.97 of a bound such as `> 0 against 0.97 · full@sst2`."""
-    found = FACTOR.search(str((part or {}).get("bound") or ""))
-    return finite(found[1]) if found else None
+    match = FACTOR.search(str((part or {}).get("bound") or ""))
+    return finite(match[1]) if match else None
 
 
 def over_seeds(scores: Sequence[float]) -> tuple[float, float] | None:
@@ -126,18 +106,18 @@ def standardised(lora: Sequence[float], full: Sequence[float]) -> float | None:
     return centre / math.sqrt(sum((pair - centre) ** 2 for pair in pairs) / (len(pairs) - 1))
 
 
-def layer_ratios(facts: Facts, task: str) -> list[float]:
+def layer_ratios(data: PageFacts, task: str) -> list[float]:
     """Per layer, LoRA's drift over full fine-tuning's at the matched level; NaN where full fine-tuning did not drift."""
-    both = [facts.line(H2, f"{arm}@{task} cka_debiased by layer") for arm in ARMS]
+    both = [data.line(H2, f"{arm}@{task} cka_debiased by layer") for arm in ARMS]
     return [(1 - a) / (1 - b) if b < 1 else math.nan for a, b in zip(*both, strict=False)]
 
 
-def cells(facts: Facts) -> dict[str, dict[str, float]]:
+def cells(data: PageFacts) -> dict[str, dict[str, float]]:
     """Deployment: {cell: {figure: value}} of counts such as `p50_low@adapters_2`; each cell as it is named there."""
-    found: dict[str, dict[str, float]] = {}
-    for name, value in facts.counts(H3).items():
+    figures: dict[str, dict[str, float]] = {}
+    for name, value in data.counts(H3).items():
         figure, at, cell = str(name).partition("@")
         seen = real(value)
         if at and seen is not None:
-            found.setdefault(cell, {})[figure] = seen
-    return found
+            figures.setdefault(cell, {})[figure] = seen
+    return figures

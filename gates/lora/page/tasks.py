@@ -1,26 +1,38 @@
-"""One task of the LoRA study: scores, drift, layers and tuning, each figure linked to its record."""
+"""One task of the LoRA page: scores, drift, layers and tuning, each figure linked to its record."""
 
 import math
 from collections.abc import Sequence
 from typing import Any, Final
 
-from gonogo.gates.lora.page import pictures as study_pictures
+from gonogo.gates.lora.page import pictures
 from gonogo.gates.lora.page.facts import (
     ARMS,
     H1,
     H2,
     SEARCH,
-    Facts,
     factor_of,
     layer_ratios,
     mean,
     over_seeds,
     shortness,
+    tasks_of,
     title,
 )
-from gonogo.harness.reports.page import pictures
-from gonogo.harness.reports.page.tags import figure, linked, missing, table, text, verdict
-from gonogo.harness.reports.words import Part, edges, finite, number, real, seen
+from gonogo.harness.reports.page import PageFacts, tags
+from gonogo.harness.reports.page.facts import value_at
+from gonogo.harness.reports.page.svg import drawn
+from gonogo.harness.reports.page.tags import (
+    fold,
+    join,
+    missing,
+    record_link,
+    sentence,
+    table,
+    value_link,
+    verdict,
+)
+from gonogo.harness.reports.words import edges, finite, number, real, seen
+from markupsafe import Markup
 
 BY_LAYER: Final = {
     "cka_debiased": "1 − CKA",
@@ -31,234 +43,210 @@ BY_LAYER: Final = {
     "cosine_mismatched": "cosine of mismatched pairs (floor)",
 }
 DISTANCES: Final = ("cka_debiased", "cka_without_top")
+SCORE_HEADS: Final = ("Arm", "Mean", "95 % over seeds", "By seed", "Trained on")
+DRIFT_HEADS: Final = ("Arm", "Drift at the matched level", "By seed", "At the end", "Trained on")
+TRIAL_HEADS: Final = ("Arm", "Trials", "Best", "Worst", "Trained on")
+JUDGED: Final = "<p>{} LoRA − factor · full: {}, wanted {}{} <small>{}. The bar is this interval, laid at the bound.</small></p>"
+Runs = list[list[tuple[float, float]]]
+"""(step, drift) of each look, by run."""
 
 
-def section(found: Facts, task: str) -> str:
-    name = f"{text(title(task))} <small>{text(_about(found, task))}</small>"
-    return (
-        f'<section class="study task"><h2>{name}</h2><div class="pictures">{_scores(found, task)}{_drift(found, task)}'
-        f"{_heat(found, task)}{_tuning(found, task)}{_layers(found, task)}</div></section>"
-    )
+def sections(data: PageFacts) -> Markup:
+    return join(_section(data, task) for task in tasks_of(data))
 
 
-def _about(found: Facts, task: str) -> str:
-    items, seeds = found.count(H1, f"items@{task}"), found.count(H1, "seeds")
-    told = [shortness(found, task)]
-    told += [f"{number(items)} test items"] if items is not None else []
-    return " · ".join([*told, *([f"{number(seeds)} seeds"] if seeds is not None else [])])
+def _section(data: PageFacts, task: str) -> Markup:
+    figures = [make(data, task) for make in (_scores, _drift, _heat, _tuning, _layers)]
+    heading = sentence("{} <small>{}</small>", title(task), _about(data, task))
+    return tags.gallery(f"task-{tasks_of(data).index(task)}", heading, figures, kind="task")
 
 
-def lacking(found: Facts, task: str) -> list[str]:
+def _about(data: PageFacts, task: str) -> str:
+    items, seeds = data.count(H1, f"items@{task}"), data.count(H1, "seeds")
+    about = [shortness(data, task)]
+    about += [f"{number(items)} test items"] if items is not None else []
+    return " · ".join([*about, *([f"{number(seeds)} seeds"] if seeds is not None else [])])
+
+
+def lacking(data: PageFacts, task: str) -> list[str]:
     """What of a task has no figures, in words."""
     wanted: dict[str, list[Any]] = {
-        "scores by seed": [found.line(H1, f"{arm}@{task} by seed") for arm in ARMS],
-        "drift by step": [_runs(found, task, arm) for arm in ARMS],
-        "drift by layer and step": [
-            found.grid(H2, f"{arm}@{task} drift by layer and step") for arm in ARMS
-        ],
-        "drift by layer": [layer_ratios(found, task)],
-        "tuning scores": [found.line(SEARCH, f"{task}.{arm} scores") for arm in ARMS],
+        "scores by seed": [data.line(H1, f"{arm}@{task} by seed") for arm in ARMS],
+        "drift by step": [_runs(data, task, arm) for arm in ARMS],
+        "drift by layer and step": [_map(data, task, arm) for arm in ARMS],
+        "drift by layer": [layer_ratios(data, task)],
+        "tuning scores": [data.line(SEARCH, f"{task}.{arm} scores") for arm in ARMS],
     }
     return [name for name, each in wanted.items() if not all(each)]
 
 
-def shown(
-    found: Facts, task: str, name: str, drawn: str, told: str = "", trained_on: str | None = None
-) -> str:
-    body = drawn or f"<p>{missing(f'{name}: missing')}</p>"
-    return f"<figure><figcaption>{name} <small>{text(trained_on or shortness(found, task))}</small></figcaption>{body}{told}</figure>"
+def _figure(
+    data: PageFacts, task: str, name: str, picture: Markup, *numbers: Markup, trained_on: str = ""
+) -> Markup:
+    """A figure that says on how much was trained."""
+    caption = sentence("{} <small>{}</small>", name, trained_on or shortness(data, task))
+    return tags.figure(caption, picture or _gone(name), join(numbers))
+
+
+def _gone(name: str) -> Markup:
+    return sentence("<p>{}</p>", missing(f"{name}: missing"))
 
 
 # ── scores ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _scores(found: Facts, task: str) -> str:
-    by_arm = {arm: found.line(H1, f"{arm}@{task} by seed") for arm in ARMS}
-    part = found.part(H1, f"lora@{task}", "non_inferior")
+def _scores(data: PageFacts, task: str) -> Markup:
+    by_arm = {arm: data.line(H1, f"{arm}@{task} by seed") for arm in ARMS}
+    part = data.part(H1, f"lora@{task}", "non_inferior") or {}
     factor, full = factor_of(part), mean(by_arm["full"])
-    bound = factor * full if factor is not None and full is not None else None
-    interval = (
-        [finite(part.get("low")), finite(part.get("high"))]
-        if part and finite(part.get("estimate")) is not None
-        else []
-    )
-    drawn = pictures.drawn(
-        study_pictures.scores,
-        by_arm,
-        finite(bound),
-        interval,
-        finite(found.count(H1, f"baseline@{task}")),
-    )
-    rows = [_arm(found, task, arm, by_arm[arm]) for arm in ARMS]
-    told = table(("Arm", "Mean", "95 % over seeds", "By seed", "Trained on"), rows) + _judged(
-        found, task, part
-    )
-    baseline = linked(found, H1, found.count(H1, f"baseline@{task}"))
-    return shown(
-        found,
-        task,
-        "Scores by arm and seed",
-        drawn,
-        f"{told}<p>Better of the majority and the random baseline: {baseline}</p>",
-    )
+    bound = None if factor is None or full is None else finite(factor * full)
+    known = finite(part.get("estimate")) is not None
+    limits = [finite(part.get("low")), finite(part.get("high"))] if known else []
+    baseline = data.count(H1, f"baseline@{task}")
+    picture = drawn(pictures.scores, by_arm, bound, limits, finite(baseline))
+    rows = table(SCORE_HEADS, (_arm(data, task, arm, by_arm[arm]) for arm in ARMS))
+    words = "<p>Better of the majority and the random baseline: {}</p>"
+    beside = sentence(words, value_link(data, H1, baseline))
+    name = "Scores by arm and seed"
+    return _figure(data, task, name, picture, rows, _judged(data, task), beside)
 
 
-def _arm(found: Facts, task: str, arm: str, by_seed: Sequence[float]) -> list[str]:
-    average = mean(by_seed) if by_seed else found.count(H1, f"{arm}@{task} mean")
+def _arm(data: PageFacts, task: str, arm: str, by_seed: Sequence[float]) -> list[object]:
+    average = mean(by_seed) if by_seed else data.count(H1, f"{arm}@{task} mean")
     limits = over_seeds(by_seed)
-    around = (
-        figure(found, H1, f"[{number(limits[0])}, {number(limits[1])}]")
-        if limits
-        else missing("none" if by_seed else "missing")
-    )
-    each = figure(found, H1, " · ".join(map(number, by_seed))) if by_seed else missing()
-    return [ARMS[arm], linked(found, H1, average), around, each, text(shortness(found, task))]
+    span = f"[{number(limits[0])}, {number(limits[1])}]" if limits else ""
+    return [
+        ARMS[arm],
+        value_link(data, H1, average),
+        record_link(data, H1, span) if limits else missing("none" if by_seed else "missing"),
+        record_link(data, H1, " · ".join(map(number, by_seed))) if by_seed else missing(),
+        shortness(data, task),
+    ]
 
 
-def _judged(found: Facts, task: str, part: Part | None) -> str:
+def _judged(data: PageFacts, task: str) -> Markup:
+    part = data.part(H1, f"lora@{task}", "non_inferior")
     if part is None or real(part.get("estimate")) is None:
-        return f"<p>LoRA against the bound: {missing()}</p>"
-    p = f", p = {linked(found, H1, part['p'])}" if part.get("p") is not None else ""
-    return (
-        f"<p>{verdict(str(part.get('outcome')))} LoRA − factor · full: {figure(found, H1, seen(part))}, wanted {text(part.get('bound'))}{p} "
-        f"<small>{text(shortness(found, task))}. The bar is this interval, laid at the bound.</small></p>"
-    )
+        return sentence("<p>LoRA against the bound: {}</p>", missing())
+    p = "" if part.get("p") is None else sentence(", p = {}", value_link(data, H1, part["p"]))
+    estimate, bound = record_link(data, H1, seen(part)), part.get("bound")
+    outcome = verdict(str(part.get("outcome")))
+    return sentence(JUDGED, outcome, estimate, bound, p, shortness(data, task))
 
 
 # ── drift ────────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _drift(found: Facts, task: str) -> str:
-    runs = {arm: _runs(found, task, arm) for arm in ARMS}
-    matched = {
-        arm: [
-            (row[0], row[1]) for row in found.grid(H2, f"{arm}@{task} matched at") if len(row) == 2
+def _drift(data: PageFacts, task: str) -> Markup:
+    runs = {arm: _runs(data, task, arm) for arm in ARMS}
+    matched = {arm: _matched(data, task, arm) for arm in ARMS}
+    floor, level = data.count(H2, f"floor@{task}"), data.count(H2, f"level@{task}")
+    rows = (
+        [
+            ARMS[arm],
+            value_link(data, H2, mean([y for _, y in matched[arm]])),
+            record_link(data, H2, " · ".join(number(y) for _, y in matched[arm]))
+            if matched[arm]
+            else missing(),
+            value_link(data, H2, mean([run[-1][1] for run in runs[arm] if run])),
+            shortness(data, task),
         ]
         for arm in ARMS
-    }
-    floor, level = found.count(H2, f"floor@{task}"), found.count(H2, f"level@{task}")
-    drawn = pictures.drawn(study_pictures.trajectories, runs, floor, matched)
-    told = table(
-        ("Arm", "Drift at the matched level", "By seed", "At the end", "Trained on"),
-        (
-            [
-                ARMS[arm],
-                linked(found, H2, mean([y for _, y in matched[arm]])),
-                figure(found, H2, " · ".join(number(y) for _, y in matched[arm]))
-                if matched[arm]
-                else missing(),
-                linked(found, H2, mean([run[-1][1] for run in runs[arm] if run])),
-                text(shortness(found, task)),
-            ]
-            for arm in ARMS
-        ),
     )
-    words = f"Matched level of the dev score: {linked(found, H2, level)}. Floor between seeds of full fine-tuning: {linked(found, H2, floor)}."
-    return shown(
-        found,
-        task,
-        "Drift by step (mean over layers of 1 − debiased CKA)",
-        drawn,
-        f"{told}<p>{words}</p>",
+    words = (
+        "<p>Matched level of the dev score: {}. Floor between seeds of full fine-tuning: {}.</p>"
     )
+    note = sentence(words, value_link(data, H2, level), value_link(data, H2, floor))
+    name = "Drift by step (mean over layers of 1 − debiased CKA)"
+    picture = drawn(pictures.trajectories, runs, floor, matched)
+    return _figure(data, task, name, picture, table(DRIFT_HEADS, rows), note)
 
 
-def _runs(found: Facts, task: str, arm: str) -> list[list[tuple[float, float]]]:
-    """(step, drift) of each run; none where the steps of one are not known: a mean over the others would be another one."""
-    drifts, steps = (
-        found.grid(H2, f"{arm}@{task} drift by step"),
-        found.grid(H2, f"{arm}@{task} steps"),
-    )
-    if list(map(len, drifts)) != list(map(len, steps)) or not all(
-        math.isfinite(step) for xs in steps for step in xs
-    ):
+def _matched(data: PageFacts, task: str, arm: str) -> list[tuple[float, float]]:
+    """Step and drift of each run where it reached the level that is compared."""
+    rows = data.grid(H2, f"{arm}@{task} matched at")
+    return [(row[0], row[1]) for row in rows if len(row) == 2]
+
+
+def _runs(data: PageFacts, task: str, arm: str) -> Runs:
+    """None where the steps of one are not known: a mean over the others would be another one."""
+    drifts = data.grid(H2, f"{arm}@{task} drift by step")
+    steps = data.grid(H2, f"{arm}@{task} steps")
+    known = all(math.isfinite(step) for line in steps for step in line)
+    if not known or [*map(len, drifts)] != [*map(len, steps)]:
         return []
     return [list(zip(xs, ys, strict=True)) for xs, ys in zip(steps, drifts, strict=True)]
 
 
-def _heat(found: Facts, task: str) -> str:
-    maps = {arm: found.grid(H2, f"{arm}@{task} drift by layer and step") for arm in ARMS}
-    most = max(
-        (v for each in maps.values() for row in each for v in row if math.isfinite(v)), default=None
-    )
-    told = ""
-    for arm, each in maps.items():
-        steps = next(iter(found.grid(H2, f"{arm}@{task} steps")), [])
-        told += (
-            pictures.drawn(study_pictures.heat, ARMS[arm], each, steps, most or 1.0)
-            or f"<p>{missing(f'{ARMS[arm]}: missing')}</p>"
-        )
-    note = (
-        f"<p><small>Mean over seeds of 1 − debiased CKA; largest cell {linked(found, H2, most)}. Layer 0 is the embedding.</small></p>"
-        if any(maps.values())
-        else ""
-    )
-    return shown(found, task, "Drift by layer and step", told, note)
+def _map(data: PageFacts, task: str, arm: str) -> list[list[float]]:
+    return data.grid(H2, f"{arm}@{task} drift by layer and step")
 
 
-def _layers(found: Facts, task: str) -> str:
-    ratios = layer_ratios(found, task)
-    part = found.part(H2, f"drift_lora@{task}", "ratio")
-    drawn = pictures.drawn(study_pictures.ratios, ratios, edges(part) if part else [])
+def _heat(data: PageFacts, task: str) -> Markup:
+    maps = {arm: _map(data, task, arm) for arm in ARMS}
+    cells = [value for each in maps.values() for row in each for value in row]
+    most = max(filter(math.isfinite, cells), default=None)
+    shown = [
+        drawn(pictures.heat, ARMS[arm], each, _steps(data, task, arm), most or 1.0)
+        or _gone(ARMS[arm])
+        for arm, each in maps.items()
+    ]
+    words = "<p><small>Mean over seeds of 1 − debiased CKA; largest cell {}. Layer 0 is the embedding.</small></p>"
+    note = sentence(words, value_link(data, H2, most)) if any(maps.values()) else Markup("")
+    return _figure(data, task, "Drift by layer and step", join(shown), note)
+
+
+def _steps(data: PageFacts, task: str, arm: str) -> list[float]:
+    return next(iter(data.grid(H2, f"{arm}@{task} steps")), [])
+
+
+def _layers(data: PageFacts, task: str) -> Markup:
+    ratios, part = layer_ratios(data, task), data.part(H2, f"drift_lora@{task}", "ratio")
     columns = {
-        name: [found.line(H2, f"{arm}@{task} {name} by layer") for arm in ARMS] for name in BY_LAYER
+        name: [data.line(H2, f"{arm}@{task} {name} by layer") for arm in ARMS] for name in BY_LAYER
     }
     known = {name: lines for name, lines in columns.items() if all(lines)}
     layers = max((len(line) for lines in known.values() for line in lines), default=0)
-    rows = [
+    heads = ("Layer", "LoRA / full", *(f"{BY_LAYER[name]}: LoRA, full" for name in known))
+    rows = (
         [
-            str(layer),
-            linked(found, H2, _at(ratios, layer)),
-            *(_pair(found, name, lines, layer) for name, lines in known.items()),
+            layer,
+            value_link(data, H2, value_at(ratios, layer)),
+            *(_pair(data, name, lines, layer) for name, lines in known.items()),
         ]
         for layer in range(layers)
-    ]
-    listed = table(
-        ("Layer", "LoRA / full", *(f"{BY_LAYER[name]}: LoRA, full" for name in known)), rows
     )
-    folded = (
-        f"<details open><summary>Every layer at the matched level</summary>{listed}</details>"
-        if listed
-        else ""
+    return _figure(
+        data,
+        task,
+        "Drift of LoRA over full fine-tuning, by layer",
+        drawn(pictures.ratios, ratios, edges(part) if part else []),
+        fold("Every layer at the matched level", table(heads, rows), True),
     )
-    return shown(found, task, "Drift of LoRA over full fine-tuning, by layer", drawn, folded)
 
 
-def _at(line: Sequence[float], place: int) -> float | None:
-    return line[place] if place < len(line) else None
-
-
-def _pair(found: Facts, name: str, lines: Sequence[Sequence[float]], layer: int) -> str:
-    told = [_at(line, layer) for line in lines]
-    values = [
-        None if value is None else 1 - value if name in DISTANCES else value for value in told
-    ]
-    return ", ".join(linked(found, H2, value) for value in values)
+def _pair(data: PageFacts, name: str, lines: Sequence[Sequence[float]], layer: int) -> Markup:
+    values = [value_at(line, layer) for line in lines]
+    if name in DISTANCES:
+        values = [None if value is None else 1 - value for value in values]
+    return join((value_link(data, H2, value) for value in values), ", ")
 
 
 # ── tuning ───────────────────────────────────────────────────────────────────────────────────────────────────────────
-def _tuning(found: Facts, task: str) -> str:
-    seen_by = {arm: found.line(SEARCH, f"{task}.{arm} scores") for arm in ARMS}
-    drawn = pictures.drawn(study_pictures.trials, seen_by)
-    told = table(
-        ("Arm", "Trials", "Best", "Worst", "Trained on"),
-        (_searched(found, task, arm, line) for arm, line in seen_by.items() if line),
-    )
-    return shown(
-        found, task, "Tuning: dev score of each trial", drawn, told, searched_on(found, task)
-    )
+def _tuning(data: PageFacts, task: str) -> Markup:
+    by_arm = {arm: data.line(SEARCH, f"{task}.{arm} scores") for arm in ARMS}
+    rows = table(TRIAL_HEADS, (_trials(data, task, *each) for each in by_arm.items() if each[1]))
+    picture, about = drawn(pictures.trials, by_arm), searched_on(data, task)
+    name = "Tuning: dev score of each trial"
+    return _figure(data, task, name, picture, rows, trained_on=about)
 
 
-def searched_on(found: Facts, task: str) -> str:
-    """A trial is trained on fewer rows than the study."""
-    rows = found.count(SEARCH, f"search_rows@{task}")
-    return (
-        "missing how many training rows a trial had"
-        if rows is None
-        else f"{number(rows)} training rows a trial"
-    )
+def searched_on(data: PageFacts, task: str) -> str:
+    """A trial is trained on fewer rows than the runs that are compared."""
+    rows = data.count(SEARCH, f"search_rows@{task}")
+    if rows is None:
+        return "missing how many training rows a trial had"
+    return f"{number(rows)} training rows a trial"
 
 
-def _searched(found: Facts, task: str, arm: str, line: Sequence[float]) -> list[str]:
-    real_ones = [score for score in line if math.isfinite(score)]
-    ends = [
-        linked(found, SEARCH, max(real_ones, default=None)),
-        linked(found, SEARCH, min(real_ones, default=None)),
-    ]
-    return [ARMS[arm], linked(found, SEARCH, len(line)), *ends, text(searched_on(found, task))]
+def _trials(data: PageFacts, task: str, arm: str, scores: Sequence[float]) -> list[object]:
+    known = list(filter(math.isfinite, scores))
+    ends = (max(known, default=None), min(known, default=None))
+    counts = (value_link(data, SEARCH, value) for value in (len(scores), *ends))
+    return [ARMS[arm], *counts, searched_on(data, task)]

@@ -1,11 +1,12 @@
-"""The seed's twelve experiments on SAFE's page, in their order: the first eight veto what follows them."""
+"""The twelve experiments on SAFE's page, in their order: the first eight veto what follows them."""
 
 from collections.abc import Iterable
 from typing import Final
 
-from gonogo.harness.reports.page import sections as page
-from gonogo.harness.reports.page.facts import PageFacts, word
-from gonogo.harness.reports.page.tags import missing, table, text, verdict
+from gonogo.harness.reports.page import PageFacts
+from gonogo.harness.reports.page.facts import word_of_line
+from gonogo.harness.reports.page.tags import join, missing, section, sentence, table, verdict
+from markupsafe import Markup
 
 EXPERIMENTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     (
@@ -39,11 +40,13 @@ EXPERIMENTS: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("Variance", ("safe.variance.audio", "safe.variance.retention")),
     ("Learned policy", ("safe.policy.skip_rate", "safe.policy.pareto")),
 )
-"""Seed 002, sections 1 to 12. Its ablation of sizes stands in section 4 and needs many runs, so it is told with the sweep."""
+"""The ablation of sizes needs many runs, so it is told with the sweep."""
 FIRST: Final = 8
-WORDS: Final = (
-    f"Seed 002 runs them in this order: the first {FIRST} must be GO before what follows them counts. A later experiment keeps its own verdict; behind one that is not GO "
-    "it stands for no more than UNDECIDED here, and the launch asks for both."
+HEADS: Final = ("Experiment", "Its verdict", "Counts for", "Why")
+WORDS: Final = sentence(
+    "<p><small>They are run in this order: the first {} must be GO before what follows them counts. A later experiment keeps its own verdict; "
+    "behind one that is not GO it stands for no more than UNDECIDED here, and the launch asks for both.</small></p>",
+    FIRST,
 )
 
 
@@ -59,31 +62,31 @@ def stands(words: Iterable[str]) -> list[tuple[str, list[int]]]:
     ]
 
 
-def experiments(found: PageFacts) -> str:
-    own = [word(found.outcome(identity) for identity in ids) for _, ids in EXPERIMENTS]
-    rows = [
+def experiments(data: PageFacts) -> Markup:
+    own = [word_of_line(data, identities) for _, identities in EXPERIMENTS]
+    rows = (
         [
-            text(f"{number}. {name}"),
+            f"{number}. {name}",
             verdict(mine),
             verdict(counts),
-            f"vetoed by {', '.join(map(str, by))}" if by else _open(found, ids),
+            f"vetoed by {', '.join(map(str, by))}" if by else _open(data, identities),
         ]
-        for number, ((name, ids), mine, (counts, by)) in enumerate(
+        for number, ((name, identities), mine, (counts, by)) in enumerate(
             zip(EXPERIMENTS, own, stands(own), strict=True), 1
         )
-    ]
-    return page.section(
-        "experiments",
-        "Experiments, in their order",
-        f"<p><small>{WORDS}</small></p>{table(('Experiment', 'Its verdict', 'Counts for', 'Why'), rows)}",
     )
+    heading = "Experiments, in their order"
+    return section("experiments", heading, WORDS, table(HEADS, rows))
 
 
-def _open(found: PageFacts, ids: Iterable[str]) -> str:
+def _open(data: PageFacts, identities: Iterable[str]) -> Markup:
     """The criteria that keep an experiment from GO."""
-    told = [
-        f"<code>{text(identity)}</code> {text(found.outcome(identity)) if found.row(identity) else missing('not in this session')}"
-        for identity in ids
-        if found.outcome(identity) != "GO"
-    ]
-    return ", ".join(told)
+    unknown = missing("not in this session")
+    return join(
+        (
+            sentence("<code>{}</code> {}", name, data.outcome(name) if data.row(name) else unknown)
+            for name in identities
+            if data.outcome(name) != "GO"
+        ),
+        ", ",
+    )

@@ -3,13 +3,11 @@
 import json
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from gonogo.harness.reports.page.facts import JUDGED, Lines, PageFacts, over, with_others
-from gonogo.harness.reports.page.facts import word as word
+from gonogo.harness.reports.page.facts import Lines, PageFacts
 from gonogo.harness.reports.words import finite, real
 
 PARITY, FREE, GAIN, RETENTION = (
@@ -98,32 +96,6 @@ MOST_COUNTS: Final = 400
 MOST_BYTES: Final = 8_000_000
 
 
-@dataclass(frozen=True)
-class SafeFacts(PageFacts):
-    """SAFE's rows of one checklist, and what was kept beside them."""
-
-    kept: Mapping[str, Any] = field(default_factory=dict)
-
-    def beside(self, name: str, identity: str) -> Mapping[str, Any]:
-        """What was kept with this row's own evidence; nothing where it was kept with another's."""
-        held, key = self.kept.get(name), str((self.row(identity) or {}).get("evidence_key") or "")
-        if not isinstance(held, Mapping):
-            return {}
-        return (
-            {"trouble": held["trouble"]}
-            if "trouble" in held
-            else held
-            if held.get("of") == key != ""
-            else {}
-        )
-
-
-def of(checklist: Mapping[str, Any], kept: Mapping[str, Any] | None = None) -> SafeFacts:
-    return SafeFacts(
-        tuple(row for row in checklist["rows"] if row.get("system") == "safe"), kept or {}
-    )
-
-
 def kept_in(folder: Path) -> dict[str, Any]:
     """What the gates kept for the page; nothing where there is no such file, or none that can be read."""
     file = folder / FILE
@@ -134,26 +106,16 @@ def kept_in(folder: Path) -> dict[str, Any]:
     return held if isinstance(held, dict) else {}
 
 
-def lines(found: SafeFacts) -> dict[str, tuple[str, tuple[str, ...]]]:
-    """The seed's six lines, what is beside them, and the rows that no line knows."""
-    return with_others(found, {**LINES, **BESIDE})
-
-
-def overall(found: SafeFacts) -> str:
-    """The verdict of the criterion over the six lines where it was judged, else the word over the lines."""
-    return found.outcome(ALL) if found.outcome(ALL) in JUDGED else over(found, LINES)
-
-
-def accuracies(found: SafeFacts) -> dict[str, list[tuple[float, float, float, float]]]:
+def accuracies(data: PageFacts) -> dict[str, list[tuple[float, float, float, float]]]:
     """{need: (tokens, mean, low, high)…}, tokens -1 for the base alone; rows that are not of four numbers are left out."""
-    told = {need: found.grid(SKIP, f"accuracy {need}") for need in NEEDS}
+    grids = {need: data.grid(SKIP, f"accuracy {need}") for need in NEEDS}
     return {
         need: [
             (row[0], row[1], row[2], row[3])
             for row in rows
             if len(row) == 4 and math.isfinite(row[0])
         ]
-        for need, rows in told.items()
+        for need, rows in grids.items()
     }
 
 
@@ -161,22 +123,22 @@ def arm(tokens: float) -> str:
     return "base alone" if tokens < 0 else "gate off" if tokens == 0 else f"{tokens:g} tokens"
 
 
-def points(found: SafeFacts, identity: str, front: bool = False) -> list[tuple[float, float]]:
+def points(data: PageFacts, identity: str, front: bool = False) -> list[tuple[float, float]]:
     """(tokens an item, accuracy) of the policies that were tried, or of their front."""
     prefix = "front_" if front else ""
     pairs = zip(
-        found.line(identity, f"{prefix}cost"),
-        found.line(identity, f"{prefix}accuracy"),
+        data.line(identity, f"{prefix}cost"),
+        data.line(identity, f"{prefix}accuracy"),
         strict=False,
     )
     return [pair for pair in pairs if all(map(math.isfinite, pair))]
 
 
-def named(found: SafeFacts, identity: str, accuracy: float) -> str:
+def named(data: PageFacts, identity: str, accuracy: float) -> str:
     """The policies that score just this."""
     held = [
         str(name).removeprefix("accuracy ")
-        for name, value in found.counts(identity).items()
+        for name, value in data.counts(identity).items()
         if finite(value) == accuracy and str(name).startswith("accuracy ")
     ]
     return " / ".join(held[:3]) or "not named"
@@ -203,15 +165,15 @@ def histogram(values: Sequence[float], edges: Sequence[float]) -> list[float]:
 
 
 def groups(
-    found: SafeFacts, identity: str
+    data: PageFacts, identity: str
 ) -> dict[str, list[tuple[str, float | None, float | None]]]:
     """{need, kind, type, role: (group, share for which audio is consulted, items)…} as a policy's row counts them."""
-    told: dict[str, list[tuple[str, float | None, float | None]]] = {}
-    for name, value in list(found.counts(identity).items())[:MOST_COUNTS]:
+    counted: dict[str, list[tuple[str, float | None, float | None]]] = {}
+    for name, value in list(data.counts(identity).items())[:MOST_COUNTS]:
         first, _, rest = str(name).partition(" ")
         by, _, group = rest.partition(" ")
         if first == "consulted" and by in ("need", "kind", "type", "role") and group:
-            told.setdefault(by, []).append(
-                (group, real(value), real(found.counts(identity).get(f"items {rest}")))
+            counted.setdefault(by, []).append(
+                (group, real(value), real(data.counts(identity).get(f"items {rest}")))
             )
-    return told
+    return counted

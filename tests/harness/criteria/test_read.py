@@ -2,8 +2,9 @@ import json
 from pathlib import Path
 
 import pytest
-from gonogo.harness.criteria.read import RULES, CriteriaError, load, nearest, shipped_units
+from gonogo.harness.criteria.read import RULES, CriteriaError, load, shipped_units
 from gonogo.harness.reports import criteria_page
+from gonogo.harness.words import nearest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -217,3 +217,50 @@ def test_roll_up_needs_every_criterion():
 )
 def test_exit_status(outcomes, status):
     assert exit_status(outcomes) == status
+
+
+@pytest.mark.parametrize(
+    ("one", "values", "reason"),
+    [
+        (part("exact", bound=0, unit="tensors"), [1], "x: 1 tensor; wanted 0"),
+        (part("exact", bound=0, unit="tensors"), [0], "x: 0 tensors; wanted 0"),
+        (part("exact", bound=0), [2], "x: 2; wanted 0"),
+        (
+            part("exact", bound=0, unit="rows"),
+            [0, 7, 1],
+            "x: 2 of 3 differ, the farthest is 7 rows; wanted 0",
+        ),
+        (part("exact", bound=1), [1, 1], "x: each of 2 is 1; wanted 1"),
+        (
+            part(bound=0.5, statistic="each", unit="logits"),
+            [0.1, 0.9],
+            "x: 1 of 2 are above it, the largest is 0.9 logits; wanted ≤ 0.5",
+        ),
+        (
+            part(bound=0.5, statistic="each", unit="logits"),
+            [0.1, 0.2],
+            "x: the largest of 2 is 0.2 logits; wanted ≤ 0.5",
+        ),
+        (
+            part("at_least", bound=0.5, statistic="each"),
+            [0.1, 0.9],
+            "x: 1 of 2 are below it, the smallest is 0.1; wanted ≥ 0.5",
+        ),
+    ],
+)
+def test_a_reason_says_the_metric_what_was_seen_in_its_unit_and_what_was_wanted(
+    one, values, reason
+):
+    measured = seen(values, unit={"x": one.unit})
+    assert judge(asked(one), measured).reason == reason
+
+
+def test_a_reason_with_an_interval_says_on_how_many_values_it_rests_and_the_bound():
+    verdict = judge(
+        asked(part(bound=0.5, statistic="mean", unit="nats")),
+        seen([1.0, 2.0, 3.0] * 9, unit={"x": "nats"}),
+    )
+    told, _, wanted = verdict.reason.partition("; wanted ")
+    assert told.startswith("x: 2 [")
+    assert "] nats from 27 at 0.95 (" in told
+    assert wanted == "≤ 0.5"

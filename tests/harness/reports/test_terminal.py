@@ -167,6 +167,16 @@ def test_a_narrow_terminal_loses_the_margin_before_the_bound() -> None:
     assert "margin" not in line
 
 
+def test_every_line_of_the_table_names_its_metric_and_its_unit() -> None:
+    one = part("never_trained", "= 0", 1.0, "NO-GO", unit="tensors", rule="exact")
+    line = lines(checklist("NO-GO", row("core.learn.trained", "NO-GO", one)), 120)[0]
+    assert "never_trained: 1 tensor  = 0" in line
+    made = no_go()
+    judged = [row for row in made["rows"] if row["parts"]]
+    for each, line in zip(judged, lines(made, 300), strict=False):
+        assert f"{words.deciding(each)['metric']}: " in line
+
+
 def test_the_launch_line_names_what_blocks_and_does_not_repeat_why() -> None:
     made = no_go()
     made["launch"]["reasons"] = [

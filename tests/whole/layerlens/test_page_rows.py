@@ -4,9 +4,9 @@ import json
 
 import pytest
 from gonogo.fixtures.layerlens import evidence as evidence
-from gonogo.gates.layerlens import page as lens
-from gonogo.gates.layerlens.page import facts as lens_facts
+from gonogo.gates.layerlens.page import PAGE, facts
 from gonogo.harness.judging.verdict import judge
+from gonogo.harness.reports.page.facts import reference, rows_of_system
 from gonogo.harness.session import evidence_of
 
 from tests.fixtures.layerlens.test_evidence import BENCH, CRITERIA, PLANS, Made
@@ -44,7 +44,7 @@ def checklist(tmp_path_factory):
 
 
 def test_every_picture_but_those_of_the_budgets_has_its_numbers(checklist):
-    page = lens.render(checklist)
+    page = PAGE.show(rows_of_system(checklist, "layerlens"))
     drawn = [
         name.split("<figcaption>")[1].split("</figcaption>")[0]
         for name in page.split("<figure>")[1:]
@@ -63,18 +63,14 @@ def test_every_picture_but_those_of_the_budgets_has_its_numbers(checklist):
 
 
 def test_the_page_s_numbers_are_those_of_the_evidence(checklist):
-    found = lens_facts.of(checklist)
-    seen = lens_facts.truth(found, "c0")
+    found = rows_of_system(checklist, "layerlens")
+    seen = facts.truth(found, "c0")
     assert len(seen.sites) == len(seen.utility) == len(seen.gain) == len(seen.by_seed[0]) == 16
     assert seen.gain[3] == pytest.approx(sum(line[3] for line in seen.by_seed) / len(seen.by_seed))
-    assert checklist["top3"] == (pytest.approx(lens_facts.hits(seen) / 3),)
-    assert (
-        len(found.line(lens_facts.RANKS, "rank"))
-        == len(found.line(lens_facts.RANKS, "utility"))
-        == 32
-    )
-    assert len(lens_facts.plan(found, lens_facts.DIVERSITY)) == 16
-    assert list(lens_facts.arms(found)["c0"]) == [
+    assert checklist["top3"] == (pytest.approx(facts.hits(seen) / 3),)
+    assert len(found.line(facts.RANKS, "rank")) == len(found.line(facts.RANKS, "utility")) == 32
+    assert len(facts.plan(found, facts.DIVERSITY)) == 16
+    assert list(facts.arms(found)["c0"]) == [
         "full",
         "uniform",
         "adalora",
@@ -82,21 +78,19 @@ def test_the_page_s_numbers_are_those_of_the_evidence(checklist):
         "prefix",
         "layerlens",
     ]
-    assert len(lens_facts.by_seed(found, "c0", "layerlens")) == 4
+    assert len(facts.by_seed(found, "c0", "layerlens")) == 4
     assert {
-        lens_facts.reference(part)
-        for part in found.parts(lens_facts.QUALITY)
-        if part["rule"] == "non_inferior"
+        reference(part) for part in found.parts(facts.QUALITY) if part["rule"] == "non_inferior"
     } == {"0.95 · full", "uniform"}
 
 
 def test_what_was_not_kept_is_no_zero(checklist):
     """The made-up importance keeps no standard errors."""
-    found = lens_facts.of(checklist)
-    assert all(
-        value != value for line in lens_facts.by_module(found, "fisher error") for value in line
+    found = rows_of_system(checklist, "layerlens")
+    assert all(value != value for line in facts.by_module(found, "fisher error") for value in line)
+    assert "No standard errors are in the record" in PAGE.show(
+        rows_of_system(checklist, "layerlens")
     )
-    assert "No standard errors are in the record" in lens.render(checklist)
 
 
 def test_a_layers_standard_error_reaches_the_page(tmp_path):
@@ -108,5 +102,5 @@ def test_a_layers_standard_error_reaches_the_page(tmp_path):
     made = Made(1)
     made.lie = lie
     found = PLANS["layerlens.utility.variation"](made.write(tmp_path).cells[0])
-    facts = lens_facts.of({"rows": [row("layerlens.utility.variation", found)]})
-    assert facts.line(lens_facts.VARIATION, "fisher error by layer") == [0.5] * 16
+    data = rows_of_system({"rows": [row("layerlens.utility.variation", found)]}, "layerlens")
+    assert data.line(facts.VARIATION, "fisher error by layer") == [0.5] * 16

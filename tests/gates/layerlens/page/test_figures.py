@@ -4,16 +4,9 @@ import math
 import re
 
 import pytest
-from gonogo.gates.layerlens.page import (
-    ablations as lens_ablations,
-)
-from gonogo.gates.layerlens.page import (
-    facts as lens_facts,
-)
-from gonogo.gates.layerlens.page import (
-    pictures as lens_pictures,
-)
+from gonogo.gates.layerlens.page import ablations, facts, pictures
 from gonogo.gates.layerlens.page.facts import DIVERSITY
+from gonogo.harness.reports.page.facts import rows_of_system
 
 from tests.gates.layerlens.page.examples import GAIN, WORTH, go, holes
 from tests.gates.layerlens.page.test_page import _page, _part_of, _picture, _words
@@ -44,7 +37,7 @@ def test_fisher_stands_with_its_interval_and_utility_beside_it() -> None:
     )
     unit = (middles[3] - middles[1]) / (12 - 2)
     assert highs[0] - lows[0] == pytest.approx(2 * 0.658 * unit, abs=0.3)
-    bars = [float(wide) for wide in re.findall(r'width="([\d.]+)" height="12"', svg)]
+    bars = [float(wide) for wide in re.findall(r'width="([\d.]+)" height="12.0"', svg)]
     assert [wide / bars[3] for wide in bars] == pytest.approx(
         [value / 6 for value in WORTH], abs=0.01
     )
@@ -62,19 +55,21 @@ def test_a_layers_own_error_stands_in_place_of_what_its_modules_allow_at_most() 
 
 
 def test_without_standard_errors_no_interval_is_drawn() -> None:
-    svg = lens_pictures.importance([(1.0, None), (2.0, math.nan), (math.nan, 0.1)], [1.0, math.inf])
+    svg = pictures.importance([(1.0, None), (2.0, math.nan), (math.nan, 0.1)], [1.0, math.inf])
     assert "stroke-width:2.5" not in svg
     assert svg.count("not a number") == 2
     assert "No standard errors are in the record" in _page(holes())
-    assert lens_pictures.importance([(math.nan, 0.1)], [math.nan]) == ""
+    assert pictures.importance([(math.nan, 0.1)], [math.nan]) == ""
 
 
 def test_a_layer_with_a_module_without_number_has_none() -> None:
-    assert lens_facts.summed([[1.0, 2.0], [0.5, 0.25]]) == [1.5, 2.25]
-    assert [
-        math.isnan(value) for value in lens_facts.summed([[math.nan, 1.0, 2.0], [1.0, 1.0]])
-    ] == [True, False, True]
-    assert lens_facts.summed([]) == []
+    assert facts.summed([[1.0, 2.0], [0.5, 0.25]]) == [1.5, 2.25]
+    assert [math.isnan(value) for value in facts.summed([[math.nan, 1.0, 2.0], [1.0, 1.0]])] == [
+        True,
+        False,
+        True,
+    ]
+    assert facts.summed([]) == []
 
 
 def test_the_heat_map_has_a_cell_per_module_and_layer() -> None:
@@ -82,10 +77,10 @@ def test_the_heat_map_has_a_cell_per_module_and_layer() -> None:
     assert len(re.findall(r"<rect [^>]*><title>", svg)) == 12
     assert "attention.self.query" in svg
     assert float(re.search(r'opacity:([\d.]+)"><title>4.5<', svg)[1]) == 1.0  # type: ignore[index]
-    bare = lens_pictures.heat([], [[1.0, math.nan]], "nats")
+    bare = pictures.heat([], [[1.0, math.nan]], "nats")
     assert "stroke-dasharray:2 2" in bare
     assert "module 0" in bare
-    assert lens_pictures.heat(["a"], [[math.nan]], "nats") == ""
+    assert pictures.heat(["a"], [[math.nan]], "nats") == ""
 
 
 def test_a_plan_stands_beside_the_utility_of_its_layers() -> None:
@@ -99,19 +94,19 @@ def test_a_plan_stands_beside_the_utility_of_its_layers() -> None:
         ("4", "LoRA 4"),
         ("5", "adapter 2"),
     ]
-    bars = [float(wide) for wide in re.findall(r'width="([\d.]+)" height="12"', svg)]
+    bars = [float(wide) for wide in re.findall(r'width="([\d.]+)" height="12.0"', svg)]
     assert [wide / bars[3] for wide in bars] == pytest.approx(
         [value / 6 for value in WORTH], abs=0.01
     )
-    assert lens_facts.plan(lens_facts.of(holes()), DIVERSITY) == []
+    assert facts.plan(rows_of_system(holes(), "layerlens"), DIVERSITY) == []
 
 
 def test_equal_numbers_lie_on_the_diagonal() -> None:
-    svg = lens_pictures.scatter([(1.0, 1.0), (2.0, 3.0)], ("x", "y"), "t", True)
+    svg = pictures.scatter([(1.0, 1.0), (2.0, 3.0)], ("x", "y"), "t", True)
     ends = re.findall(r"[\d.]+", re.search(r'points="([^"]*)"', svg)[1])  # type: ignore[index]
     assert f'cx="{ends[0]}" cy="{ends[1]}"' in svg
-    assert "polyline" not in lens_pictures.scatter([(1.0, 1.0)], ("x", "y"), "t")
-    assert lens_pictures.scatter([(math.nan, 1.0)], ("x", "y"), "t") == ""
+    assert "polyline" not in pictures.scatter([(1.0, 1.0)], ("x", "y"), "t")
+    assert pictures.scatter([(math.nan, 1.0)], ("x", "y"), "t") == ""
     told = _words(_part_of(_page(go()), "plans"))
     assert "1 1.31 1.32 −0.007576" in told
     assert "1 300 310 −0.03226" in told
@@ -124,21 +119,19 @@ def test_the_layers_with_the_most_gain_are_marked_and_counted() -> None:
     svg = _picture(_page(go()), "Solo gain against utility")
     discs = re.findall(r"<title>(\d)[^<]*</title><circle [^>]*style=\"fill:var\(--curve", svg)
     assert sorted(discs) == ["3", "4", "5"]
-    seen = lens_facts.truth(lens_facts.of(go()), "sst2")
+    seen = facts.truth(rows_of_system(go(), "layerlens"), "sst2")
     assert (seen.utility, seen.gain, len(seen.by_seed)) == (WORTH, GAIN, 3)
-    assert lens_facts.hits(seen) == 3
+    assert facts.hits(seen) == 3
 
 
 def test_layers_are_ranked_by_the_sum_over_their_sites() -> None:
     sites = ["0.q", "0.v", "1.q", "1.v", "2.q", "2.v", "3.q", "3.v"]
-    assert lens_facts.top(sites, [3.0, 3.0, 5.0, 0.0, 1.0, 1.5, 2.0, 2.0]) == ["0", "1", "3"]
-    assert lens_facts.top(sites, [math.nan] * 8) == []
-    assert lens_facts.top(sites, [1.0]) == []
+    assert facts.top(sites, [3.0, 3.0, 5.0, 0.0, 1.0, 1.5, 2.0, 2.0]) == ["0", "1", "3"]
+    assert facts.top(sites, [math.nan] * 8) == []
+    assert facts.top(sites, [1.0]) == []
     four = ["0", "1", "2", "3"]
-    assert (
-        lens_facts.hits(lens_facts.Truth(four, [4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0], [])) == 2
-    )
-    assert lens_facts.hits(lens_facts.Truth(four, [], [1.0, 2.0, 3.0, 4.0], [])) is None
+    assert facts.hits(facts.Truth(four, [4.0, 3.0, 2.0, 1.0], [1.0, 2.0, 3.0, 4.0], [])) == 2
+    assert facts.hits(facts.Truth(four, [], [1.0, 2.0, 3.0, 4.0], [])) is None
 
 
 def test_every_score_stands_with_its_correlation_and_those_of_the_same_gradients_are_called_circular() -> (
@@ -161,13 +154,10 @@ def test_an_arm_that_another_beats_is_not_on_the_front() -> None:
         "d": (10.0, 0.7),
         "e": (5.0, 0.1),
     }
-    assert lens_facts.front(points) == ["a", "b", "e"]
-    assert lens_facts.front({"a": (1.0, 0.5), "b": (1.0, 0.5)}) == ["a", "b"]
+    assert facts.front(points) == ["a", "b", "e"]
+    assert facts.front({"a": (1.0, 0.5), "b": (1.0, 0.5)}) == ["a", "b"]
     told = _words(_part_of(_page(go()), "arms"))
-    assert (
-        "On the front, dashed: full fine-tuning, uniform LoRA, AdaLoRA, LayerLens' plan"
-        in told.replace("&#x27;", "'")
-    )
+    assert "On the front, dashed: full fine-tuning, uniform LoRA, AdaLoRA, LayerLens' plan" in told
 
 
 def _marks(svg: str) -> list[float]:
@@ -180,7 +170,7 @@ def _marks(svg: str) -> list[float]:
 
 
 def test_the_front_is_drawn_on_a_logarithmic_axis() -> None:
-    svg = lens_pictures.pareto(
+    svg = pictures.pareto(
         {
             "full": (40_000.0, 0.9, [0.89, 0.91]),
             "layerlens": (10_000.0, 0.8, []),
@@ -195,11 +185,11 @@ def test_the_front_is_drawn_on_a_logarithmic_axis() -> None:
     assert all(
         f">{word}<" in svg for word in ("10,000", "40,000", "full fine-tuning", "uniform LoRA")
     )
-    assert lens_pictures.pareto({"full": (0.0, 0.9, []), "uniform": (1e5, math.nan, [])}, []) == ""
+    assert pictures.pareto({"full": (0.0, 0.9, []), "uniform": (1e5, math.nan, [])}, []) == ""
 
 
 def test_the_axis_is_broken_before_what_stores_many_times_more() -> None:
-    svg = lens_pictures.pareto(
+    svg = pictures.pareto(
         {
             "full": (2.27e7, 0.9, []),
             "layerlens": (35_800.0, 0.8, []),
@@ -214,10 +204,10 @@ def test_the_axis_is_broken_before_what_stores_many_times_more() -> None:
 
 
 def test_all_cells_and_arms_stand_in_one_table() -> None:
-    told = _words(_part_of(_page(go()), "arms")).replace("&#x27;", "'")
+    told = _words(_part_of(_page(go()), "arms"))
     assert "sst2 LayerLens' plan 0.869 35,800 61.5 410 0.001577" in told
     assert "digits adapters alone 0.862 36,000 61.5 410 0.001586" in told
-    assert lens_facts.by_seed(lens_facts.of(go()), "digits", "full") == pytest.approx(
+    assert facts.by_seed(rows_of_system(go(), "layerlens"), "digits", "full") == pytest.approx(
         [0.881, 0.883, 0.885]
     )
 
@@ -241,7 +231,7 @@ def test_a_cell_without_arms_is_told() -> None:
 # ── ablations ────────────────────────────────────────────────────────────────────────────────────────────────────────
 def test_ablations_stand_beside_the_plan_with_their_limits_and_what_these_say() -> None:
     page = _page(go())
-    told = _words(_part_of(page, "ablations")).replace("&#x27;", "'")
+    told = _words(_part_of(page, "ablations"))
     assert (
         "sst2 LayerLens' plan 0.869 missing 35,800 – the plan itself lora 4, adapter 2, none"
         in told
@@ -297,7 +287,7 @@ def test_ablations_stand_beside_the_plan_with_their_limits_and_what_these_say() 
 def test_a_difference_says_no_more_than_its_limits_do(
     arm: str, seen: tuple[float, float, float], said: str
 ) -> None:
-    assert lens_ablations.said(arm, *seen) == said
+    assert ablations.conclusion(arm, *seen) == said
 
 
 def test_an_ablation_that_comes_to_the_same_plan_says_so_and_no_section_stands_where_none_was_asked_for() -> (

@@ -1,5 +1,6 @@
 """The page of LayerLens: every figure leads to its record, each verdict stands as it is, what is missing says so, nothing runs."""
 
+import html
 import json
 import re
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from gonogo.gates.layerlens import page as lens
+from gonogo.gates.layerlens.page import PAGE
 from gonogo.gates.layerlens.page.facts import (
     CONSTRAINTS,
     DIVERSITY,
@@ -19,6 +20,7 @@ from gonogo.gates.layerlens.page.facts import (
 from gonogo.harness.reports import write_all
 from gonogo.harness.reports.checklist import plain
 from gonogo.harness.reports.page import printing
+from gonogo.harness.reports.page.facts import rows_of_system
 
 from tests.gates.layerlens.page.examples import (
     KEY,
@@ -44,7 +46,7 @@ def no_printing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _page(made: dict[str, Any]) -> str:
-    return lens.render(plain(made))
+    return PAGE.show(rows_of_system(plain(made), "layerlens"))
 
 
 def _pictures(page: str) -> list[str]:
@@ -60,7 +62,7 @@ def _part_of(page: str, name: str) -> str:
 
 
 def _words(source: str) -> str:
-    return " ".join(re.sub(r"<[^>]*>", " ", source).split())
+    return html.unescape(" ".join(re.sub(r"<[^>]*>", " ", source).split()))
 
 
 def _record(made: dict[str, Any], identity: str) -> str:
@@ -71,10 +73,10 @@ def _record(made: dict[str, Any], identity: str) -> str:
 def test_the_page_is_written_and_linked_with_rows_of_layerlens_and_not_without(
     tmp_path: Path,
 ) -> None:
-    assert "lens" not in write_all(without_lens(), tmp_path)
+    assert "layerlens" not in write_all(without_lens(), tmp_path)
     assert not (tmp_path / "layerlens.html").exists()
     assert 'href="layerlens.html"' not in (tmp_path / "launch-checklist.html").read_text("utf-8")
-    assert write_all(go(), tmp_path)["lens"] == tmp_path / "layerlens.html"
+    assert write_all(go(), tmp_path)["layerlens"] == tmp_path / "layerlens.html"
     assert 'href="layerlens.html"' in (tmp_path / "launch-checklist.html").read_text("utf-8")
     assert 'href="launch-checklist.html"' in (tmp_path / "layerlens.html").read_text("utf-8")
     assert not (tmp_path / "safe.html").exists()
@@ -145,7 +147,7 @@ def test_a_no_go_stands_with_what_was_seen_its_bound_and_why() -> None:
     told = _words(_part_of(_page(no_go()), "lines"))
     assert "✗ NO-GO" in told
     assert "−0.041 [−0.045, −0.037] accuracy" in told
-    assert "&gt; -0.01 against uniform@sst2" in told
+    assert "> -0.01 against uniform@sst2" in told
     assert "worse than uniform" in told
     assert "layerlens.rank.range missing missing not in this session" in told
 
@@ -264,7 +266,7 @@ def test_a_flood_of_text_and_numbers_floods_no_page() -> None:
 @in_a_browser
 @pytest.mark.parametrize("make", [go, hostile])
 def test_the_page_is_no_wider_than_a_phone(make: Any, tmp_path: Path) -> None:
-    page = write_all(make(), tmp_path)["lens"]
+    page = write_all(make(), tmp_path)["layerlens"]
     (tmp_path / "frame.html").write_text(FRAME.format(page=page.as_uri()), "utf-8")
     shown = _dump(tmp_path / "frame.html", tmp_path / "profile", "--allow-file-access-from-files")
     wide, room = map(int, re.findall(r"wide (\d+) of (\d+)", shown)[0])

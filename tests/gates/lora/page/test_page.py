@@ -10,13 +10,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from gonogo.gates.lora import page as study
-from gonogo.gates.lora.page import facts as study_facts
-from gonogo.gates.lora.page import pictures as study_pictures
+from gonogo.gates.lora.page import PAGE, facts, pictures
 from gonogo.harness.evidence import Store
 from gonogo.harness.reports import write_all
 from gonogo.harness.reports.checklist import plain
 from gonogo.harness.reports.page import printing
+from gonogo.harness.reports.page.facts import rows_of_system
 
 from tests.gates.lora.page.examples import KEY, STEPS, go, holes, hostile, no_go, without_the_study
 from tests.harness.reports.examples import Reader
@@ -34,7 +33,7 @@ def no_browser(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _page(made: dict[str, Any]) -> str:
-    return study.render(plain(made))
+    return PAGE.show(rows_of_system(plain(made), "lora"))
 
 
 def _pictures(page: str) -> list[str]:
@@ -47,7 +46,7 @@ def _part_of(page: str, name: str) -> str:
 
 @pytest.mark.usefixtures("no_browser")
 def test_the_page_is_written_with_the_rows_of_the_study_and_not_without(tmp_path: Path) -> None:
-    assert "study" not in write_all(without_the_study(), tmp_path)
+    assert "lora" not in write_all(without_the_study(), tmp_path)
     assert not (tmp_path / "lora.html").exists()
     assert 'href="lora.html"' not in (tmp_path / "launch-checklist.html").read_text("utf-8")
     assert write_all(go(), tmp_path)["lora"] == tmp_path / "lora.html"
@@ -158,10 +157,8 @@ def test_the_bound_of_the_score_picture_is_the_judged_share_of_the_reference() -
 
 
 def test_no_mean_is_drawn_over_the_seeds_that_are_left() -> None:
-    whole = study_pictures.scores({"lora": [0.8, 0.82], "full": [0.86, 0.87]}, None, [], None)
-    short = study_pictures.scores(
-        {"lora": [0.8, float("nan")], "full": [0.86, 0.87]}, None, [], None
-    )
+    whole = pictures.scores({"lora": [0.8, 0.82], "full": [0.86, 0.87]}, None, [], None)
+    short = pictures.scores({"lora": [0.8, float("nan")], "full": [0.86, 0.87]}, None, [], None)
     assert whole.count("stroke-width:3") == 2
     assert short.count("stroke-width:3") == 1
     assert "1 of 2 not a number" in short
@@ -176,10 +173,10 @@ def test_drift_whose_steps_are_not_known_for_every_run_counts_as_missing() -> No
 
 def test_a_line_breaks_where_a_value_is_not_a_number() -> None:
     run = list(zip(STEPS, [0.0, 0.1, float("nan"), 0.2, 0.25, 0.3], strict=True))
-    svg = study_pictures.trajectories({"lora": [run]}, 0.05, {"lora": [(40.0, float("nan"))]})
+    svg = pictures.trajectories({"lora": [run]}, 0.05, {"lora": [(40.0, float("nan"))]})
     assert svg.count("<polyline") == 2
     assert "floor 0.05" in svg
-    whole = study_pictures.trajectories({"lora": [run[3:]]}, None, {"lora": [(70.0, 0.22)]})
+    whole = pictures.trajectories({"lora": [run[3:]]}, None, {"lora": [(70.0, 0.22)]})
     assert whole.count("<polyline") == 1
     assert whole.count("<circle") == 2
     assert "floor " not in whole.replace("with the floor", "")
@@ -188,10 +185,10 @@ def test_a_line_breaks_where_a_value_is_not_a_number() -> None:
 
 
 def test_a_heat_map_leaves_a_cell_open_where_there_is_no_number() -> None:
-    svg = study_pictures.heat("LoRA", [[0.0, 0.1], [float("nan"), 0.2]], [0.0, 20.0], 0.2)
+    svg = pictures.heat("LoRA", [[0.0, 0.1], [float("nan"), 0.2]], [0.0, 20.0], 0.2)
     assert svg.count("<title>") == 1 + 3
     assert svg.count("stroke-dasharray") == 1
-    assert study_pictures.heat("LoRA", [[float("nan")]], [0.0], 1.0) == ""
+    assert pictures.heat("LoRA", [[float("nan")]], [0.0], 1.0) == ""
 
 
 def test_heat_maps_of_one_task_share_one_scale() -> None:
@@ -206,13 +203,13 @@ def test_heat_maps_of_one_task_share_one_scale() -> None:
 
 def test_the_score_picture_lays_the_interval_at_the_bound() -> None:
     seen = {"lora": [0.80, 0.82], "full": [0.86, 0.86]}
-    bad = study_pictures.scores(seen, 0.84, [-0.04, -0.02], 0.5)
-    good = study_pictures.scores(seen, 0.78, [0.01, 0.05], 0.5)
+    bad = pictures.scores(seen, 0.84, [-0.04, -0.02], 0.5)
+    good = pictures.scores(seen, 0.78, [0.01, 0.05], 0.5)
     for svg, left_of in ((bad, True), (good, False)):
         bound = float(re.findall(r'<line x1="([\d.]+)" y1="20.0"', svg)[0])
         start = float(re.findall(r'<line x1="([\d.]+)" y1="116.0"', svg)[0])
         assert (start < bound) is left_of
-    assert 'y1="116.0"' not in study_pictures.scores(seen, 0.84, [], 0.5)
+    assert 'y1="116.0"' not in pictures.scores(seen, 0.84, [], 0.5)
 
 
 def test_the_shortness_stands_beside_the_figures_of_each_task() -> None:
@@ -227,17 +224,15 @@ def test_the_shortness_stands_beside_the_figures_of_each_task() -> None:
 
 
 def test_layer_ratios_and_effects_are_those_of_the_rows() -> None:
-    found = study_facts.of(plain(go()))
-    assert study_facts.layer_ratios(found, "sst2") == pytest.approx([0.6] * 7)
-    assert study_facts.standardised([0.2, 0.4], [0.1, 0.1]) == pytest.approx(2**0.5)
-    assert study_facts.standardised([0.2, 0.3], [0.1, 0.2000]) is not None
-    assert study_facts.standardised([0.5, 0.5], [0.25, 0.25]) is None
-    assert study_facts.standardised([0.2], [0.1]) is None
-    assert study_facts.over_seeds([0.5, 0.5]) is None
-    assert study_facts.over_seeds([0.4, 0.6]) == pytest.approx(
-        (0.5 - 1.2706, 0.5 + 1.2706), abs=1e-3
-    )
-    assert study_facts.over_seeds([0.4, float("nan")]) is None
+    found = rows_of_system(plain(go()), "lora")
+    assert facts.layer_ratios(found, "sst2") == pytest.approx([0.6] * 7)
+    assert facts.standardised([0.2, 0.4], [0.1, 0.1]) == pytest.approx(2**0.5)
+    assert facts.standardised([0.2, 0.3], [0.1, 0.2000]) is not None
+    assert facts.standardised([0.5, 0.5], [0.25, 0.25]) is None
+    assert facts.standardised([0.2], [0.1]) is None
+    assert facts.over_seeds([0.5, 0.5]) is None
+    assert facts.over_seeds([0.4, 0.6]) == pytest.approx((0.5 - 1.2706, 0.5 + 1.2706), abs=1e-3)
+    assert facts.over_seeds([0.4, float("nan")]) is None
 
 
 def test_a_layer_shows_drift_and_the_other_figures_as_they_are() -> None:
@@ -313,9 +308,9 @@ def test_a_flood_of_text_floods_no_page() -> None:
 @pytest.mark.parametrize(("make", "word"), [(go, "GO"), (no_go, "NO-GO"), (holes, "NOT RUN")])
 def test_the_browser_shows_and_prints_the_study(make: Any, word: str, tmp_path: Path) -> None:
     paths = write_all(make(), tmp_path)
-    shown = _dump(paths["study"], tmp_path / "profile")
+    shown = _dump(paths["lora"], tmp_path / "profile")
     assert shown.split('<h1 id="launch">')[1].split("</h1>")[0].split("</span>")[1].strip() == word
-    assert paths["study_pdf"].read_bytes().startswith(b"%PDF-")
+    assert paths["lora_pdf"].read_bytes().startswith(b"%PDF-")
     assert json.loads(paths["json"].read_text())["launch"]["outcome"] == make()["launch"]["outcome"]
 
 

@@ -3,7 +3,8 @@
 import re
 from xml.etree import ElementTree
 
-from gonogo.harness.reports.page import pictures
+from gonogo.harness.reports import checklist_pictures as pictures
+from gonogo.harness.reports.page import charts
 
 from tests.harness.reports.examples import curves, hostile, no_go, part, row
 
@@ -45,7 +46,7 @@ def test_a_curve_that_broke_does_not_end_at_its_last_good_loss() -> None:
 
 def test_thinning_keeps_every_peak() -> None:
     points = [(float(x), 100.0 if x == 5003 else 0.0) for x in range(10_000)]
-    kept = pictures.thinned(points)
+    kept = charts.thinned(points)
     assert len(kept) <= 300
     assert (5003.0, 100.0) in kept
 
