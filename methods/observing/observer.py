@@ -54,7 +54,7 @@ class Observer:
     folder    : where the record is written (the run folder).
     recipe    : the run's recipe.
     probe     : the probe batch (`gonogo.methods.observing.probe.probe_batch`).
-    row_label : stripped input ids, or pixels → label, for loops that keep the labels from the model.
+    row_label : stripped input ids, or pixels → label, for `gradients` of loops that keep the labels from the model.
     gradients : judge the first accumulated gradient against one batch, then stop.
     max_steps : stop a loop that goes on after so many optimizer steps.
     step      : optimizer steps that an earlier life of this run has done; the record goes on from there.
@@ -156,20 +156,21 @@ class Observer:
         if self.model is None or self.looking:
             return
         self.losses.append(float(loss.detach().float().sum()))
+        trainable = self.trainable()
         with torch.no_grad():
-            for name, tensor in self.trainable().items():
+            for name, tensor in trainable.items():
                 if (
                     tensor.grad is not None
                     and name not in self.first_grad
                     and bool(tensor.grad.any())
                 ):
                     self.first_grad[name] = self.step + 1
-        self.grad_norm = total_norm(p.grad for p in self.trainable().values())
-        self.watch.after_backward(self.trainable())
+        self.grad_norm = total_norm(p.grad for p in trainable.values())
+        self.watch.after_backward(trainable)
         if self.gradients:
             self.last_gradients = {
                 n: p.grad.detach() / self.amplified
-                for n, p in self.trainable().items()
+                for n, p in trainable.items()
                 if p.grad is not None
             }
 
@@ -204,8 +205,9 @@ class Observer:
         if self.model is None or self.looking:
             return
         self.step += 1
-        self.watch.after_step(self.trainable())
-        for name, tensor in self.trainable().items():
+        trainable = self.trainable()
+        self.watch.after_step(trainable)
+        for name, tensor in trainable.items():
             before = self.initial.get(
                 name
             )  # None: thawed after the first forward; the digests tell what became of it
