@@ -43,6 +43,8 @@ def allure_command() -> list[str]:
 
 
 @dataclass
+pytestmark = pytest.mark.services
+
 class Report:
     word: str
     folder: Path
@@ -88,7 +90,7 @@ def report(
 ) -> Iterator[Report]:
     allure = allure_command()
     if BROWSER is None or not allure:
-        pytest.skip(
+        pytest.fail(
             f"needs chromium, and Allure in npm's cache: npx --yes allure@{VERSION} --version fetches it once"
         )
     folder = small_session.build(tmp_path_factory.mktemp("session"), SESSIONS[request.param])
