@@ -42,9 +42,10 @@ def allure_command() -> list[str]:
     return command if known and known.stdout.strip() == VERSION else []
 
 
-@dataclass
 pytestmark = pytest.mark.services
 
+
+@dataclass
 class Report:
     word: str
     folder: Path
