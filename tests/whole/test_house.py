@@ -176,7 +176,11 @@ def imported(names: list[str], refused: tuple[str, ...]) -> subprocess.Completed
 def modules(room: str, part: str = "") -> list[str]:
     """Modules of a room whose place below its systems begins with `part`; executors and clients need packages of their own."""
     places = (path for path in ROOMS if path.startswith(f"{room}/"))
-    return [f"gonogo.{house.module(path)}" for path in places if part in path]
+    return [
+        f"gonogo.{house.module(path)}"
+        for path in places
+        if part in path and not path.endswith("/__main__.py")
+    ]
 
 
 def test_harness_imports_without_torch_methods_and_fixtures():

@@ -247,3 +247,17 @@ def test_the_keys_of_a_study_are_read_as_written(tmp_path):
         (),
     )
     assert json.loads(whole.to_json())["all"] == ["lora.h1"]
+
+
+def test_a_file_declares_units_of_its_own_beside_those_that_ship(tmp_path):
+    text = GOOD.replace('unit = "logits"', 'unit = "clicks"')
+    with pytest.raises(CriteriaError, match='`unit` is "clicks", wanted one of 1, count'):
+        load(written(tmp_path, text))
+    own = text.replace("schema = 1\n", 'schema = 1\n\n[units]\nclicks = "how often"\n')
+    assert load(written(tmp_path, own))["core.parity.merge"].parts[0].unit == "clicks"
+
+
+def test_units_that_are_no_table_of_texts_are_refused(tmp_path):
+    text = GOOD.replace("schema = 1\n", "schema = 1\n\n[units]\nclicks = 3\n")
+    with pytest.raises(CriteriaError, match=r'\[units\] is a table, wanted a line UNIT = "what'):
+        load(written(tmp_path, text))

@@ -18,7 +18,7 @@ from gonogo.methods.measures import audit, cost, learning, parity, repro
 from gonogo.methods.run import NotObservable, RunFolder
 
 HERE = Path(__file__).resolve().parent
-LOOP = HERE / "user_loop"
+LOOP = HERE
 sys.path[:0] = [str(LOOP)]
 
 from tests.methods.tiny_runs import recipe, write_base, write_data  # noqa: E402

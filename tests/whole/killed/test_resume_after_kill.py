@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.methods import tiny_runs
-from tests.whole import killed_runs
+from tests.whole.killed import runs as killed_runs
 
 KILLED = -signal.SIGKILL
 
