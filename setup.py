@@ -1,4 +1,4 @@
-"""The rooms lie at the top level of a clone and are gonogo.ROOM once installed; a wheel also carries criteria.toml."""
+"""The rooms lie at the top level of a clone and are gonogo.ROOM once installed; a wheel also carries what lies beside them."""
 
 import shutil
 from pathlib import Path
@@ -15,19 +15,23 @@ FOUND = [
 INSIDE = [name for name in FOUND if name != "harness.package"]
 
 
-class WithCriteria(build_py):
-    """criteria.toml beside the rooms, as in the clone."""
+BESIDE = ("criteria.toml", "constraints.txt")
+
+
+class WithFiles(build_py):
+    """The files that lie beside the rooms, as in the clone."""
 
     def run(self) -> None:
         super().run()
         if not self.editable_mode:
             place = Path(self.build_lib) / "gonogo"
             place.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile("criteria.toml", place / "criteria.toml")
+            for name in BESIDE:
+                shutil.copyfile(name, place / name)
 
 
 setup(
     packages=["gonogo", *(f"gonogo.{name}" for name in INSIDE)],
     package_dir={"gonogo": "harness/package"} | {f"gonogo.{room}": room for room in ROOMS},
-    cmdclass={"build_py": WithCriteria},
+    cmdclass={"build_py": WithFiles},
 )

@@ -10,7 +10,10 @@ import pytest
 from gonogo.harness.criteria.read import Criterion
 from gonogo.harness.evidence import Measurement
 from gonogo.harness.judging import verdict as verdicts
-from gonogo.harness.session import Session, evidence_of
+from gonogo.harness.judging.verdict import Outcome
+from gonogo.harness.reports import allure, write_all
+from gonogo.harness.reports.words import neutral
+from gonogo.harness.session import Session, environment_facts, evidence_of
 
 
 def status_of(by_pytest: int, by_verdicts: int) -> int:
@@ -54,6 +57,42 @@ def settle_unjudged(state: Session, criterion: Criterion, reason: str) -> None:
             "seconds": 0.0,
         }
     )
+
+
+def conclude(state: Session, by_pytest: int, config: pytest.Config, command: str) -> int:
+    """Collect, judge what is judged last, write the reports; returns the exit status."""
+    gather(state, state.brought)
+    if state.told_plan and by_pytest == pytest.ExitCode.NO_TESTS_COLLECTED:
+        by_pytest = int(pytest.ExitCode.OK)
+    ended = by_pytest in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED)
+    due = state.selected and not state.told_plan and ended
+    if not state.rows and not state.sabotaged and not due:
+        state.store.close_session(state.name, {"exit": by_pytest})
+        return by_pytest
+    if config.getoption("--sabotage"):
+        judge_power(state)
+    status = by_pytest
+    if ended or by_pytest == pytest.ExitCode.INTERRUPTED:
+        judged = verdicts.exit_status(state.outcomes())
+        status = status_of(by_pytest, 10 if judged == 0 and state.nothing_due() else judged)
+    checklist = state.checklist(command, environment_facts(state.versions))
+    state.shown = checklist
+    write_all(checklist, state.reports)
+    allure.write_session(config.getoption("--alluredir", None), checklist["session"])
+    state.store.close_session(state.name, {"exit": status, "launch": str(state.launch().outcome)})
+    return status
+
+
+def in_trouble(state: Session, error: Exception) -> int:
+    """Note that the record of this session is not whole; returns the exit status, which is never 0."""
+    state.trouble = neutral(f"the record of this session is not whole: {error}")
+    return max(1, verdicts.exit_status(state.outcomes()) or 10)
+
+
+def trouble_line(state: Session) -> str:
+    """The launch word of a session whose record is not whole, and why it is not."""
+    stopped = Outcome.NO_GO in state.outcomes()
+    return f"LAUNCH: {Outcome.NO_GO if stopped else Outcome.UNDECIDED}   {state.trouble}"
 
 
 def judge_power(state: Session) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from gonogo.harness.criteria.read import Criteria, CriteriaError
@@ -10,7 +12,10 @@ from gonogo.harness.words import nearest
 
 
 def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
-    """Static: every `@gate("id")` has its criterion and every criterion its gate. Raises CriteriaError."""
+    """Static: every `@gate("id")` has its criterion and, if `complete`, every criterion its gate. Raises CriteriaError.
+
+    The gate of a criterion that a repository adds lies anywhere in that repository; the collection finds it.
+    """
     claimed = [(path, id_) for path in sorted(gates.rglob("*.py")) for id_ in gate_ids(path)]
     problems = []
     for path, id_ in claimed:
@@ -29,15 +34,26 @@ def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
         problems += [
             f"{criteria.path.name}: no gate judges {id_}; write it or delete the entry"
             for id_ in criteria
-            if id_ not in ids
+            if id_ not in ids and id_ not in criteria.own
         ]
     if problems:
         raise CriteriaError("\n".join(problems))
 
 
+@dataclass(frozen=True)
+class Gate:
+    """A gate as its file has it: the test that judges `id`, its docstring ("" for none), the measures that it calls."""
+
+    id: str
+    path: Path
+    name: str
+    docstring: str
+    measures: tuple[str, ...]
+
+
 def gate_ids(path: Path) -> list[str]:
     """The ids that the file's gates judge. Raises CriteriaError for a file that is no Python, or an id that is no literal."""
-    return [_id(path, call) for call in _gates(path)]
+    return [_id(path, call) for call in _marks(path)]
 
 
 def judged_at_end(gates: Path) -> str:
@@ -45,22 +61,45 @@ def judged_at_end(gates: Path) -> str:
     found = (
         _id(path, call)
         for path in sorted(gates.rglob("*.py"))
-        for call in _gates(path)
+        for call in _marks(path)
         if any(key.arg == "at_end" and ast.unparse(key.value) == "True" for key in call.keywords)
     )
     return next(found, "")
 
 
-def _gates(path: Path) -> list[ast.Call]:
+def gates_in(path: Path) -> list[Gate]:
+    """The gates of a file. Raises CriteriaError as `gate_ids` does."""
+    return [
+        Gate(_id(path, mark), path, node.name, ast.get_docstring(node) or "", _measures(node))
+        for node in ast.walk(_tree(path))
+        if isinstance(node, ast.FunctionDef)
+        for mark in node.decorator_list
+        if isinstance(mark, ast.Call) and _name(mark.func) == "gate"
+    ]
+
+
+@cache
+def _marks(path: Path) -> list[ast.Call]:
+    """Every `gate(...)` of a file, read once."""
+    calls = (node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call))
+    return [call for call in calls if _name(call.func) == "gate"]
+
+
+def _tree(path: Path) -> ast.Module:
     try:
-        tree = ast.parse(path.read_bytes())
+        return ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, OSError) as error:
         where = f" line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
         raise CriteriaError(
             f"{path.name}{where}: cannot be read as Python ({error}); mend the file"
         ) from None
-    calls = (node for node in ast.walk(tree) if isinstance(node, ast.Call))
-    return [call for call in calls if _name(call.func) == "gate"]
+
+
+def _measures(function: ast.FunctionDef) -> tuple[str, ...]:
+    """`parity.merge` for `measures.parity.merge(pilot)`."""
+    called = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
+    names = [ast.unparse(one) for one in called if isinstance(one, ast.Attribute)]
+    return tuple(n.removeprefix("measures.") for n in names if n.startswith("measures."))
 
 
 def _name(function: ast.expr) -> str:
@@ -79,5 +118,5 @@ def _id(path: Path, call: ast.Call) -> str:
     if isinstance(first, ast.Constant) and isinstance(first.value, str):
         return first.value
     raise CriteriaError(
-        f'{path.name} line {call.lineno}: a gate\'s id must stand there as text, as in @gate("core.parity.merge")'
+        f'{path.name} line {call.lineno}: a gate\'s id must stand there as text, as in @gate("mine.loss.falls")'
     )

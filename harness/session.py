@@ -10,11 +10,18 @@ from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
-from gonogo.harness.criteria.read import Criteria, Criterion
-from gonogo.harness.evidence import Measurement, Store
+import pytest
+from gonogo.harness.criteria.overlay import load_over
+from gonogo.harness.criteria.read import Criteria, Criterion, load
+from gonogo.harness.evidence import EvidenceError, Measurement, Store
 from gonogo.harness.evidence.measurement import strict
 from gonogo.harness.judging.verdict import Launch, Outcome, Verdict, roll_up
+from gonogo.harness.place import CRITERIA, ROOT
+from gonogo.harness.project import Project, read
 from gonogo.harness.reports.history import tracked
+from gonogo.harness.scan import check_gates, judged_at_end
+
+STATE = pytest.StashKey["Session"]()
 
 LISTED = 8  # changes that the terminal lists
 
@@ -22,8 +29,8 @@ LISTED = 8  # changes that the terminal lists
 class Session:
     """One per pytest process. On an xdist worker it judges; on the controller it collects and reports."""
 
-    def __init__(self, root: Path, criteria: Criteria, store: Store, reports: Path) -> None:
-        self.root, self.criteria, self.store, self.reports = root, criteria, store, reports
+    def __init__(self, project: Project, criteria: Criteria, store: Store, reports: Path) -> None:
+        self.project, self.criteria, self.store, self.reports = project, criteria, store, reports
         self.subject = "embedded"
         self.systems = tuple(sorted({criterion.system for criterion in criteria.values()}))
         self.name = ""
@@ -45,6 +52,21 @@ class Session:
             None  # what was fixed before a study's first measurement
         )
         self.trouble = ""  # why the record of this session is not whole
+        self.brought: list[dict[str, Any]] = []  # rows that came with the workers' reports
+        self.versions: Mapping[str, Any] = {}  # of what trains and measures, for the checklist
+        self.shown: dict[str, Any] | None = None  # the checklist, once it is written
+        # what a measure raises that cannot see; who brings measures along adds its own
+        self.expected: tuple[type[Exception], ...] = (EvidenceError,)
+
+    @property
+    def home(self) -> Path:
+        """The root of the repository that is judged."""
+        return self.project.home
+
+    @property
+    def in_clone(self) -> bool:
+        """Whether this repository is gonogo's own."""
+        return self.home == ROOT
 
     def keep(self, row: dict[str, Any]) -> None:
         """Of several verdicts on one criterion (a parametrised gate, a second `judge`, a broken end) the worst stands."""
@@ -69,12 +91,21 @@ class Session:
     def applicable(self) -> list[Criterion]:
         """What the launch is over: the stage's criteria of the subject's systems, and of others those that were judged."""
         due = [c for c in self.criteria.values() if c.stage == self.stage]
-        return [c for c in due if c.system in self.systems or c.id in self.rows]
+        return [c for c in due if self.asked_of_it(c) or c.id in self.rows]
+
+    def asked_of_it(self, criterion: Criterion) -> bool:
+        """Whether the criterion is about the subject: one of its systems, or one that its repository added."""
+        return criterion.system in self.systems or criterion.id in self.criteria.own
 
     def launch(self) -> Launch:
         verdicts = {id_: Verdict.from_json(row["verdict"]) for id_, row in self.rows.items()}
-        missing = [c.id for c in self.applicable() if c.id not in self.selected]
-        return roll_up(self.applicable(), verdicts, missing)
+        due = self.applicable()
+        missing = [c.id for c in due if c.id not in self.selected]
+        return roll_up(due, verdicts, missing, {c.id for c in due if self.asked_of_it(c)})
+
+    def nothing_due(self) -> bool:
+        """Whether the stage asks nothing of the subject: what else was GO says nothing about it."""
+        return not any(self.asked_of_it(c) for c in self.applicable())
 
     def outcomes(self) -> list[Outcome]:
         """What was selected, judged or not: the exit status is over these."""
@@ -92,6 +123,7 @@ class Session:
             "severity": criterion.severity,
             "claim": criterion.claim,
             "why": criterion.why,
+            **({"changed": words} if (words := self.criteria.changes.get(criterion.id)) else {}),
         }
         seen = self.rows.get(criterion.id)
         if seen is None:
@@ -145,10 +177,13 @@ class Session:
                 "subject": self.subject,
                 "stage": self.stage,
                 "command": command,
-                **git_state(self.root),
+                **git_state(self.home),
                 "seconds": time.time() - self.started,
                 "environment": dict(environment),
-                "warnings": self.warnings,
+                "warnings": [
+                    *(f"{c.id}: {w}" for c in shown for w in self.criteria.changes.get(c.id, ())),
+                    *self.warnings,
+                ],
             },
             "launch": {
                 "outcome": str(launch.outcome),
@@ -187,6 +222,23 @@ class Session:
             "planted": len(rows),
             "rows": shown,
         }
+
+
+def opened(home: Path, here: Path, criteria: str | None, evidence: str | None) -> Session:
+    """The session of the repository `home`: its settings, its criteria, its store under `reports/`.
+
+    `criteria` and `evidence` are the options, files named from the folder `here`.
+    Raises ProjectError, CriteriaError or EvidenceError for what cannot be used.
+    """
+    project, reports = read(home), home / "reports"
+    own = here / criteria if criteria else project.criteria
+    known = load_over(own) if own else load(CRITERIA)
+    check_gates(known, ROOT / "gates", complete=True)
+    store = Store(evidence or f"sqlite:///{reports / 'centralized.db'}", reports / "artifacts")
+    store.counts()
+    session = Session(project, known, store, reports)
+    session.at_end = judged_at_end(ROOT / "gates")
+    return session
 
 
 def badness(row: Mapping[str, Any]) -> int:

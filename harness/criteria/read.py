@@ -117,11 +117,17 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Criteria(Mapping[str, Criterion]):
-    """The criteria of one file by id, in the file's order. `digest` is the SHA-256 of its bytes."""
+    """The criteria of one file by id, in the file's order. `digest` is the SHA-256 of its bytes.
+
+    Of a file that is laid over the shipped one (see overlay.py) `own` are the ids that it adds, `changes` its words for each
+    shipped criterion that it changes.
+    """
 
     path: Path
     digest: str
     by_id: Mapping[str, Criterion] = field(repr=False)
+    own: frozenset[str] = frozenset()
+    changes: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
 
     def __getitem__(self, key: str) -> Criterion:
         return self.by_id[key]
@@ -136,9 +142,25 @@ class Criteria(Mapping[str, Criterion]):
         return hash(self.digest)
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """A criteria file as it stands there: its bytes and its tables, each not yet looked at."""
+
+    raw: bytes
+    tables: dict[str, Any]
+    units: tuple[str, ...]
+
+
 def load(path: str | Path) -> Criteria:
     """The criteria in `path`. Raises CriteriaError, which lists all that is wrong."""
     path = Path(path)
+    found = parsed(path)
+    by_id = checked(path.name, found.tables, found.units)
+    return Criteria(path, hashlib.sha256(found.raw).hexdigest(), by_id)
+
+
+def parsed(path: Path) -> Parsed:
+    """The tables of a criteria file. Raises CriteriaError for one that is not there, no TOML, or of another schema."""
     try:
         raw = path.read_bytes()
     except (OSError, ValueError) as error:
@@ -147,8 +169,12 @@ def load(path: str | Path) -> Criteria:
             f"{path.name}: cannot be read ({reason}) at {path}; name a criteria file that exists"
         ) from None
     document = _document(path.name, raw)
-    tables = _tables(path.name, document)
-    reader = _Reader(path.name, units(path, document))
+    return Parsed(raw, _tables(path.name, document), units(path, document))
+
+
+def checked(file: str, tables: Mapping[str, Any], units: tuple[str, ...]) -> dict[str, Criterion]:
+    """The tables as criteria. Raises CriteriaError, which lists all that is wrong."""
+    reader = _Reader(file, units)
     by_id = {
         name: criterion
         for name, table in tables.items()
@@ -157,7 +183,7 @@ def load(path: str | Path) -> Criteria:
     reader.composites(by_id, tables)
     if reader.problems:
         raise CriteriaError("\n".join(reader.problems))
-    return Criteria(path, hashlib.sha256(raw).hexdigest(), by_id)
+    return by_id
 
 
 def units(path: Path, document: Mapping[str, Any]) -> tuple[str, ...]:
@@ -205,7 +231,7 @@ def _tables(file: str, document: Mapping[str, Any]) -> dict[str, Any]:
     tables = document.get("criteria", {})
     if not isinstance(tables, dict) or not tables:
         raise CriteriaError(
-            f'{file}: has no criterion; add a table such as [criteria."core.parity.merge"]'
+            f'{file}: has no criterion; add a table such as [criteria."mine.loss.falls"]'
         )
     return tables
 
@@ -280,7 +306,7 @@ class _Reader:
         else:
             self._say(
                 where,
-                'is not an id; wanted lower-case words joined by dots, such as "core.parity.merge"',
+                'is not an id; wanted lower-case words joined by dots, such as "mine.loss.falls"',
             )
 
     def _head(self, where: str, table: Mapping[str, Any]) -> None:

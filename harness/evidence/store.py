@@ -276,6 +276,13 @@ class Store:
             rows = connection.rows(_NEWEST, {"subject": subject})
         return [{**row, "age_s": max(0.0, time.time() - row["created_at"])} for row in rows]
 
+    def last_outcome(self, defect: str) -> str | None:
+        """How this defect came out last, of whatever subject; None if it never ran."""
+        query = "SELECT outcome FROM sabotage WHERE defect = :defect AND invalid_reason IS NULL ORDER BY id DESC LIMIT 1"
+        with self._database.reading() as connection:
+            found = connection.value(query, {"defect": defect})
+        return None if found is None else str(found)
+
     def history(self, name: str, base: str | None = None) -> float | None:
         """Median seconds of the newest fifty measurements of this name, or runs of this kind.
 

@@ -194,8 +194,13 @@ def roll_up(
     criteria_of_stage: Sequence[Criterion],
     verdicts: Mapping[str, Verdict],
     not_selected: Collection[str],
+    about_subject: Collection[str] | None = None,
 ) -> Launch:
-    """The launch over every criterion of the stage, whatever was selected; GO only when each one is GO."""
+    """The launch over every criterion of the stage, whatever was selected; GO only when each one is GO.
+
+    `about_subject` are the ids that ask something of the subject (None: all do). Where none of them was judged, nothing was
+    shown of it.
+    """
     if not criteria_of_stage:
         return Launch(
             Outcome.UNDECIDED,
@@ -219,7 +224,12 @@ def roll_up(
     reasons += [*count, *_named("not selected", left_out), *_named("no verdict", missing)]
     if red:
         return Launch(Outcome.NO_GO, tuple(reasons), judged, len(ids))
-    all_go = not (grey or left_out or missing)
+    about = ids if about_subject is None else about_subject
+    shown = any(found[name].outcome is not Outcome.NOT_RUN for name in found if name in about)
+    if not shown:
+        stage = criteria_of_stage[0].stage
+        reasons.insert(0, f"no criterion of the subject was judged at stage {stage}")
+    all_go = shown and not (grey or left_out or missing)
     return Launch(Outcome.GO if all_go else Outcome.UNDECIDED, tuple(reasons), judged, len(ids))
 
 

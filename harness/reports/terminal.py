@@ -13,6 +13,7 @@ from gonogo.harness.reports.words import (
     duration,
     margin,
     neutral,
+    of_stage,
     power,
     seen,
     tally,
@@ -150,7 +151,8 @@ def _sabotage(checklist: Mapping[str, Any], width: int) -> list[str]:
 
 def _launch(checklist: Mapping[str, Any], width: int) -> list[str]:
     launch = checklist["launch"]
-    counts = " · ".join(f"{count} {outcome}" for outcome, count in tally(checklist["rows"]).items())
+    rows = of_stage(checklist)
+    counts = " · ".join(f"{count} {outcome}" for outcome, count in tally(rows).items())
     warnings = [f"warning: {neutral(text)}" for text in checklist["session"].get("warnings") or []]
     subject = neutral(checklist["session"]["subject"])
     return [
@@ -159,7 +161,7 @@ def _launch(checklist: Mapping[str, Any], width: int) -> list[str]:
         "",
         f"LAUNCH: {launch['outcome']}   {subject}, stage {neutral(checklist['session']['stage'])}: "
         f"{launch['judged']} of {launch['total']} judged ({counts})",
-        *_indented([*_stops(checklist["rows"]), *map(neutral, unsaid(checklist))], width),
+        *_indented([*_stops(rows), *map(neutral, unsaid(checklist))], width),
     ]
 
 

@@ -200,6 +200,12 @@ def tally(rows: Iterable[Row]) -> dict[str, int]:
     return {outcome: found.count(outcome) for outcome in OUTCOMES if outcome in found}
 
 
+def of_stage(checklist: Mapping[str, Any]) -> list[Row]:
+    """The rows that the launch word is over: those of its own stage."""
+    stage = checklist["session"]["stage"]
+    return [row for row in checklist["rows"] if str(row.get("stage") or "") in stage]
+
+
 def power(rows: Iterable[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
     """The sabotage rows by the criterion that had to catch them."""
     gates: dict[str, list[dict[str, Any]]] = {}

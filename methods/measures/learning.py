@@ -5,7 +5,7 @@ import json
 import random
 from collections import Counter
 from math import isfinite, sqrt
-from statistics import median
+from statistics import fmean, median
 
 import torch
 from gonogo.methods.expected import promises as expected
@@ -16,6 +16,7 @@ from gonogo.methods.tasks.rows import read
 from torch import Tensor
 
 COIN_SEED = 20_261
+ROUNDING = 1e-9  # of a sum of losses, taken in another order
 
 
 def gradient_accumulation(run: RunFolder) -> dict:
@@ -280,40 +281,45 @@ def null_adapters(run: RunFolder, draws: int = 39, rows: int = 200, split: str =
 
     A draw replaces the adapter's own tensors only, by Gaussian ones of the same norm; the trained head stays. Tensors
     that the base has as well (full tuning, biases) and DoRA's magnitudes keep their first value and get a random
-    change of the trained change's norm. Same rows, batches and precision in all.
+    change of the trained change's norm. Same rows, batches and precision in all. A draw is scored, short rows first,
+    until its losses sum up to more than the real ones on all rows; what is left of it cannot lower the sum. Arrays
+    null_loss and real_loss [nats]: means over the rows that a draw was scored on.
     """
     items, tokenizer = scoring.encoded(run, split, rows)
     model, base, fast = forward.trained(run), forward.base(run), scoring.has_fast_bf16()
     own = adapter_tensors(run, model, base)
     if fast:
         scoring.cast_once(model, (tensor for tensor, _, _ in own.values()))
-    scores = scoring.Scorer(model, items, tokenizer, own, fast=fast)
-    real = mean_loss(scores)
-    generator, null = torch.Generator().manual_seed(COIN_SEED), []
+    scorer = scoring.Scorer(model, items, tokenizer, own, fast=fast)
+    real, generator = scorer.evaluate(), torch.Generator().manual_seed(COIN_SEED)
+    enough, null = sum(real.loss) * (1 + ROUNDING), []
     for _ in range(draws):
         for tensor, origin, norm in own.values():
             redraw(tensor, origin, norm, generator)
-        null.append(mean_loss(scores))
-    beaten = sum(not loss > real for loss in null)
+        null.append(scorer.evaluate(beyond=enough))
+    beaten = sum(not sum(draw.loss) > sum(real.loss) for draw in null)
+    scored = [[row for row, said in enumerate(draw.predicted) if said] for draw in null]
     return {
-        "values": {"rank_p": [(1 + beaten) / (draws + 1) if isfinite(real) else 1.0]},
+        "values": {"rank_p": [(1 + beaten) / (draws + 1) if isfinite(sum(real.loss)) else 1.0]},
         "unit": {"rank_p": "1"},
         "sampling_unit": "draw",
         "counts": {
             "draws": draws,
             "rows": len(items),
             "tensors": len(own),
-            "real_loss": real,
-            "best_null_loss": min(null),
+            "real_loss": fmean(real.loss),
+            "rows_scored": sum(map(len, scored)),
             "bf16": int(fast),
         },
-        "arrays": {"null_loss": null, "real_loss": [real]},
+        "arrays": {
+            "null_loss": list(map(mean_of, null, scored)),
+            "real_loss": [mean_of(real, places) for places in scored],
+        },
     }
 
 
-def mean_loss(scores: scoring.Scorer) -> float:
-    losses = scores.evaluate().loss
-    return sum(losses) / len(losses)
+def mean_of(answers: scoring.Answers, places: list[int]) -> float:
+    return fmean(answers.loss[row] for row in places)
 
 
 def adapter_tensors(run: RunFolder, model, base) -> dict[str, tuple[Tensor, Tensor, float]]:

@@ -25,7 +25,15 @@ CONFTEST = """
 import pytest
 from types import SimpleNamespace
 
+from blind import NotObservable
+from gonogo.harness.session import STATE
+
 pytest_plugins = ["gonogo.harness.plugin"]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config):
+    config.stash[STATE].expected += (NotObservable,)
 
 
 @pytest.fixture
@@ -38,14 +46,16 @@ import pytest
 from gonogo.harness.evidence import Measurement
 from gonogo.harness.gate import gate
 
-
-class NotObservable(Exception):  # what a measure raises when it cannot see its seam
-    ...
+from blind import NotObservable
 
 
 def seen(*values, **more):
     return Measurement.from_mapping({"values": {"error": list(values)}, "unit": {"error": "logits"}, "sampling_unit": "row", **more})
 """
+BLIND = '''
+class NotObservable(Exception):
+    """What a measure raises when it cannot see its seam."""
+'''
 GATE = """
 
 @gate("{id}")
@@ -93,6 +103,7 @@ def build(
     (folder / "gates").mkdir()
     (folder / "gates" / "test_small.py").write_text("".join(gates), "utf-8")
     (folder / "conftest.py").write_text(CONFTEST, "utf-8")
+    (folder / "blind.py").write_text(BLIND, "utf-8")
     shutil.copy(ROOT / "pytest.ini", folder)
     return folder
 
