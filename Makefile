@@ -1,9 +1,9 @@
-# Four verbs; CI runs these and nothing else. BIN= runs them outside the virtual environment of the README.
+# Five verbs; CI runs these and nothing else. BIN= runs them outside the virtual environment of the README.
 BIN ?= .venv/bin/
 STAGE ?= A
 RESULTS = reports/allure-results
 
-.PHONY: check test gates report
+.PHONY: check test gates report docs
 
 check:  ## lint, types
 	$(BIN)ruff format --check .
@@ -18,3 +18,6 @@ gates:  ## judge the embedded default
 
 report:  ## the Allure report of the last `make gates` (Node 20)
 	npx --yes allure@3.18.0 generate $(RESULTS)
+
+docs:  ## the documentation as a site, in reports/site (pip install -e '.[docs]')
+	NO_MKDOCS_2_WARNING=1 $(BIN)mkdocs build --strict --quiet

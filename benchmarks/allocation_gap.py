@@ -2,7 +2,7 @@
 
     python benchmarks/allocation_gap.py [--instances 1000] [--repeats 5]
 
-Instances are drawn, not measured: utilities at random, costs by the formulas of literature.md §1.2. They say what the solvers do,
+Instances are drawn, not measured: utilities at random, costs by the formulas of a multiple-choice knapsack's costs (methods/layerlens/costs.py). They say what the solvers do,
 nothing about any model. Processor time, one thread.
 """
 

@@ -32,11 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 from gonogo.fixtures import assets, measures
 from gonogo.fixtures.jobs import client as children
+from gonogo.fixtures.runs.make import Runs
 from gonogo.fixtures.safe import (
     evidence as safe_evidence,
-)
-from gonogo.fixtures.safe import (
-    runs as safe_runs,
 )
 from gonogo.fixtures.safe import (
     variants as safe_variants,
@@ -581,7 +579,7 @@ def rerun(seed: int, home: Path) -> dict[str, Any]:
         text = re.sub(old, new.format(data=data, seed=seed), text)
     (home / "safe.toml").write_text(text, "utf-8")
     one, forks = subject.load_subject(home / "safe.toml"), children.Children(home / "work")
-    runs = safe_runs.SafeRuns(
+    runs = Runs(
         subject.resolve(one),
         forks,
         Store(f"sqlite:///{home / 'records.db'}", home / "artifacts"),

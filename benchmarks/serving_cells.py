@@ -1,4 +1,4 @@
-"""The descriptive cells of H3 on a study's own LoRA runs: 1, 2 and 4 adapters against merged, several batches.
+"""The descriptive cells of H3 on a campaign's own LoRA runs: 1, 2 and 4 adapters against merged, several batches.
 
 python benchmarks/serving_cells.py fixtures/lora/subjects/bench.toml [--batches 1 4 8 16] [--blocks 10]
 """
@@ -11,7 +11,7 @@ from math import exp, log
 from pathlib import Path
 from statistics import fmean, median, stdev
 
-from gonogo.fixtures.lora.cells import alone
+from gonogo.fixtures.campaign.opening import opened
 from gonogo.harness.place import ROOT
 from scipy.special import stdtrit
 
@@ -32,11 +32,11 @@ def main() -> None:
     parser.add_argument("--blocks", type=int, default=10)
     parser.add_argument("--home", type=Path, default=ROOT / "reports")
     given = parser.parse_args()
-    with alone(given.subject, given.home) as study:
-        cells = study.cells(arms=["lora"])[:4]
+    with opened(given.subject, given.home) as campaign:
+        cells = campaign.cells(arms=["lora"])[:4]
         counts = [count for count in (1, 2, 4) if count <= len(cells)]
         for batch in given.batches:
-            found = study.measure(
+            found = campaign.measure(
                 "serving.latency",
                 *cells,
                 adapters=counts,

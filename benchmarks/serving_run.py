@@ -6,7 +6,7 @@ A long cell can be run in pieces (`--blocks 20`, one record each), which start t
 
     python benchmarks/serving_run.py --join JOINED PIECE...
 
-The engines of other environments take `--options '{"python": …}'`; docs/serving.md has the commands.
+The engines of other environments take `--options '{"python": …}'`; docs/systems/serving.md has the commands.
 """
 
 from __future__ import annotations

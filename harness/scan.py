@@ -130,5 +130,5 @@ def _id(path: Path, call: ast.Call) -> str:
     if isinstance(first, ast.Constant) and isinstance(first.value, str):
         return first.value
     raise CriteriaError(
-        f'{path.name} line {call.lineno}: a gate\'s id must stand there as text, as in @gate("core.parity.merge")'
+        f'{path.name} line {call.lineno}: a gate\'s id must stand there as text, as in @gate("mine.loss.falls")'
     )

@@ -32,7 +32,8 @@ def defect_of(item: pytest.Item) -> str | None:
 
 def group_of(criterion: str, needs: tuple[str, ...]) -> str:
     """Gates that share a run stay on one worker; a gate with a control run of its own may go elsewhere."""
-    return "+".join(n for n in needs if n not in ("pilot", "prepared")) or "pilot"
+    runs = (need.partition(".")[0] for need in needs)
+    return "+".join(dict.fromkeys(n for n in runs if n not in ("pilot", "prepared"))) or "pilot"
 
 
 def stages(criteria: Criteria) -> str:

@@ -43,7 +43,7 @@ class Run:
 
 
 class RunFolder:
-    """Reader of a finished run's folder; the files are listed in docs/architecture.md."""
+    """Reader of a finished run's folder; the files are listed in docs/reference/records.md."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

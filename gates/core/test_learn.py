@@ -35,6 +35,6 @@ def test_the_model_beats_majority_and_chance(pilot, measures, judge):
     judge(measures.learning.baselines(pilot))
 
 
-@gate("core.learn.effect_is_learning", needs=["pilot"])
+@gate("core.learn.effect_is_learning", needs=["pilot"], late=True)
 def test_the_effect_is_learning_and_not_noise(pilot, measures, judge):
     judge(measures.learning.null_adapters(pilot))

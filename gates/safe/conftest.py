@@ -1,10 +1,31 @@
-"""What the policies of the subject are asked to keep to, and its bench."""
+"""What the policies of the subject are asked to keep to, and its campaign."""
 
 import pytest
-from gonogo.fixtures.safe.bench import Once
-from gonogo.fixtures.safe.kept import kept_for_the_page as kept_for_the_page
+from gonogo.fixtures.safe.kept import keep
 from gonogo.fixtures.safe.subject import DEFAULTS
 from gonogo.harness.plugin import STATE
+
+SHOWN = {
+    "safe.gating.skip_rate": "examples",
+    "safe.pilot.latency": "whole",
+    "safe.pilot.vl_retention": "progress",
+    "safe.irrelevance.false_consultation": "quality",
+}
+"""What the page shows beside a verdict, once its gate is judged."""
+
+
+@pytest.fixture(autouse=True)
+def kept_for_the_page(request):
+    """Whatever the verdict; never of a planted defect."""
+    marker = request.node.get_closest_marker("gate")
+    if marker is None or marker.args[0] not in SHOWN or request.getfixturevalue("defect"):
+        yield
+        return
+    pilot, measures, asked = (
+        request.getfixturevalue(name) for name in ("pilot", "measures", "asked")
+    )
+    yield
+    keep(SHOWN[marker.args[0]], pilot, measures, asked)
 
 
 @pytest.fixture
@@ -18,12 +39,5 @@ def asked(pad, request):
 
 
 @pytest.fixture
-def bench(pad, defect):
-    return Once(
-        subject=pad.subject,
-        children=pad.children,
-        store=pad.store,
-        home=pad.home,
-        executor=pad.executor,
-        sabotage=defect,
-    )
+def campaign(pad, defect):
+    return pad.campaign("safe", defect)

@@ -1,4 +1,4 @@
-"""The seed's launch checklist: its six lines, all of them."""
+"""The launch checklist of the public SAFE plan: its six lines, all of them."""
 
 from gonogo.fixtures.safe import evidence as evidence
 from gonogo.fixtures.safe import variants as safe_variants

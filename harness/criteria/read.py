@@ -231,7 +231,7 @@ def _tables(file: str, document: Mapping[str, Any]) -> dict[str, Any]:
     tables = document.get("criteria", {})
     if not isinstance(tables, dict) or not tables:
         raise CriteriaError(
-            f'{file}: has no criterion; add a table such as [criteria."core.parity.merge"]'
+            f'{file}: has no criterion; add a table such as [criteria."mine.loss.falls"]'
         )
     return tables
 
@@ -306,7 +306,7 @@ class _Reader:
         else:
             self._say(
                 where,
-                'is not an id; wanted lower-case words joined by dots, such as "core.parity.merge"',
+                'is not an id; wanted lower-case words joined by dots, such as "mine.loss.falls"',
             )
 
     def _head(self, where: str, table: Mapping[str, Any]) -> None:

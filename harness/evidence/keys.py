@@ -149,6 +149,7 @@ def source_digest(files: Iterable[Path], root: Path, below: Path | None = None) 
 
     Static: `ast` only, nothing is imported. A package's `__init__.py` runs when its module is imported, so it counts.
     """
+    root = Path(root).resolve()
     closure = source_closure(files, root)
     kept = [f for f in closure if below is None or f.is_relative_to(Path(below).resolve())]
     return hashlib.sha256(
@@ -158,7 +159,7 @@ def source_digest(files: Iterable[Path], root: Path, below: Path | None = None) 
 
 def has_dynamic_import(files: Iterable[Path], root: Path) -> list[str]:
     """Places in the import closure where code is chosen at run time, as `file:line: text`: a key cannot cover them."""
-    found = []
+    found, root = [], Path(root).resolve()
     for file in source_closure(files, root):
         nodes = list(ast.walk(_parse(file)))
         renamed = _renamed(nodes)
@@ -175,21 +176,22 @@ def source_closure(files: Iterable[Path], root: Path) -> list[Path]:
     waiting = [Path(file).resolve() for file in files]
     bases = {root} | {file.parent for file in waiting if not (file.parent / "__init__.py").exists()}
     seen: set[Path] = set()
+    asked: set[str] = set()
     while waiting:
         file = waiting.pop()
         if file in seen:
             continue
         seen.add(file)
         waiting += _parents(file, root)
-        for module in _imported(file, root):
-            waiting += [
-                hit for base in bases for hit in _resolve(module, base) if hit.is_relative_to(root)
-            ]
+        modules = set(_imported(file, root)) - asked
+        asked |= modules
+        hits = (hit for module in modules for base in bases for hit in _resolve(module, base))
+        waiting += [hit for hit in hits if hit.is_relative_to(root)]
     return sorted(seen, key=lambda file: _relative(file, root))
 
 
 def _relative(file: Path, root: Path) -> str:
-    file, root = Path(file).resolve(), Path(root).resolve()
+    """Name of a file in the root, both resolved."""
     return (
         file.relative_to(root).as_posix() if file.is_relative_to(root) else f"outside/{file.name}"
     )
@@ -234,13 +236,23 @@ def _imported(file: Path, root: Path) -> tuple[str, ...]:
 
 @cache
 def _imports_of(source: bytes, file: Path, root: Path) -> tuple[str, ...]:
-    return tuple(_names_imported(_tree(source, file), file, root))
+    calls = any(name.encode() in source for name in _IMPORTERS)
+    tree = _tree(source, file)
+    return tuple(_names_imported(ast.walk(tree) if calls else _statements(tree), file, root))
 
 
-def _names_imported(tree: ast.Module, file: Path, root: Path) -> Iterator[str]:
-    nodes = [
-        node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
-    ]
+def _statements(tree: ast.Module) -> Iterator[ast.AST]:
+    """The statements of a file, at every depth; no expression."""
+    waiting: list[ast.AST] = [tree]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        for part in ("body", "orelse", "handlers", "finalbody", "cases"):
+            waiting += getattr(node, part, ())
+
+
+def _names_imported(walk: Iterable[ast.AST], file: Path, root: Path) -> Iterator[str]:
+    nodes = [node for node in walk if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
     renamed = _renamed(nodes)
     for node in nodes:
         if isinstance(node, ast.Import):
@@ -273,6 +285,8 @@ def _resolve(module: str, base: Path) -> Iterator[Path]:
         place = place / part
         hits = (place / "__init__.py", place.with_name(part + ".py"))
         yield from (hit.resolve() for hit in hits if hit.is_file())
+        if not place.is_dir():
+            return
 
 
 def _renamed(nodes: Iterable[ast.AST]) -> dict[str, str]:

@@ -33,7 +33,7 @@ class SqliteFile:
     unopened = (OSError,)
 
     def __str__(self) -> str:
-        return f"sqlite:///{quote(self.path, safe=' +/')}"
+        return f"sqlite:///{quote(self.path, ' +/')}"
 
     def open(self) -> Connection:
         Path(self.path).parent.mkdir(parents=True, exist_ok=True)

@@ -76,7 +76,7 @@ _METRICS = (
 )
 _NAMED = "SELECT key, name, inputs, measurement, created_at FROM measurements WHERE invalid_reason IS NULL AND ({})"
 _JUDGED = "SELECT seq, session, criterion_id, subject, evidence_key, criterion, verdict, created_at FROM verdicts"
-# The names of seed 001. Its hidden_states and model_responses have no counterpart: this store keeps no raw activations.
+# Names of one database for a whole comparison of adapters: what was run, measured, tested and paid. No raw activations are kept.
 VIEWS = {
     "experiments": "SELECT key, kind, subject, method, recipe, summary, seconds, created_at, invalid_reason FROM runs",
     "training_metrics_qlora": _METRICS.format("qlora"),

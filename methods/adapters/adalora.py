@@ -24,7 +24,7 @@ PROMISES = {"identity_at_init": True, "mergeable": True}
 @dataclass(frozen=True)
 class Adalora:
     """target_r: ranks kept on average; init_r: ranks that training starts with. warm_up, final: shares of the steps before
-    the pruning begins and after it ended (protocol: 0.1 and 0.3). orthogonal: weight of the penalty (paper: 0.1 to 0.5)."""
+    the pruning begins and after it ended (0.1 and 0.3 by default). orthogonal: weight of the penalty (paper: 0.1 to 0.5)."""
 
     target_r: int = 4
     init_r: int = 6

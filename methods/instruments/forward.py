@@ -41,7 +41,7 @@ def live_needed(run: RunFolder, name: str) -> Tensor:
     seen = live(run, name)
     if seen is None:
         raise NotObservable(
-            f"live.safetensors has no {name!r}; train the run again with the observer attached"
+            f"live.safetensors has no {name!r}: this run's live model was not asked about the probe; judge the pilot"
         )
     return seen
 

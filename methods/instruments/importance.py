@@ -33,9 +33,9 @@ from math import isfinite
 
 import torch
 from gonogo.methods.instruments.ghost import is_4bit, weight
+from gonogo.methods.instruments.moments import lora_a, of_mean, singular_values
 from gonogo.methods.instruments.one_pass import Pass
-from gonogo.methods.layerlens.moments import lora_a, of_mean, singular_values
-from gonogo.methods.layerlens.watch import Watch, watched
+from gonogo.methods.instruments.watch import Watch, watched
 from gonogo.methods.observing.quiet import put_back
 from torch import Tensor, nn
 

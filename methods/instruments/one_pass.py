@@ -7,9 +7,9 @@ import random
 from collections.abc import Mapping, Sequence
 
 import torch
+from gonogo.methods.instruments.moments import Moments
 from gonogo.methods.instruments.scoring import chooses_places, scored_places
-from gonogo.methods.layerlens.moments import Moments
-from gonogo.methods.layerlens.watch import Watch
+from gonogo.methods.instruments.watch import Watch
 from gonogo.methods.tasks import rows, span
 from torch import Tensor, nn
 

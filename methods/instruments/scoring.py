@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from math import inf
 
 import torch
 from gonogo.methods.run import RunFolder
@@ -69,13 +70,21 @@ class Scorer:
         self.records: dict[int, object] = {}
 
     @torch.no_grad()
-    def evaluate(self) -> Answers:
-        answers = Answers.of(self.size)
+    def evaluate(self, beyond: float = inf) -> Answers:
+        """Answers on the rows, short ones first, until their losses sum up to more than `beyond`.
+
+        A row that was not asked any more keeps a loss of 0 and no prediction: the sum of the losses is then a lower
+        bound of the whole sum, for no cross-entropy is negative.
+        """
+        answers, total = Answers.of(self.size), 0.0
         with precision(self.fast):
             begun = self.begin() if self.opening else None
             for number, (chosen, batch) in enumerate(self.batches):
                 with self.recorded(number):
                     self.note(answers, chosen, *self.asked(batch, begun))
+                total += sum(answers.loss[row] for row in chosen)
+                if total > beyond:
+                    break
         return answers
 
     def begin(self) -> object:

@@ -1,4 +1,4 @@
-"""Which option each site is given under several budgets: a multiple-choice knapsack (literature.md §1.2), solved three ways.
+"""Which option each site is given under several budgets: a multiple-choice knapsack, solved three ways.
 
 max Σ_s u(s, choice) with one option a site and Σ_s cost_j(s, choice) <= budget_j for every budget j. `exact` and `dynamic` are
 exact and independent of each other, `greedy` is fast and says by how much it may be off. All decide in integers: costs and
@@ -291,7 +291,7 @@ def cheapest_useful(allocation: Allocation, options: Options) -> float | None:
 
 def inversions(allocation: Allocation, options: Options) -> list[tuple[str, str]]:
     """(A, B): A is worth at least as much as B at every option and more at one, both could have had the same at the same costs,
-    A was given the cheaper option, and giving each the other's would gain utility (oracle A5 of literature.md §1.3).
+    A was given the cheaper option, and giving each the other's would gain utility.
 
     Without the last part optimal plans would be accused: where A gains 10 from a small option and 10.1 from a large one, and B 5
     and 9, the large one belongs to B. With it, no optimal plan has an inversion: the swap costs nothing. Which of two options

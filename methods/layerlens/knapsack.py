@@ -1,4 +1,4 @@
-"""Multiple-choice knapsack on integers: one option a site, every cost within its capacity, most utility (literature.md §1.2).
+"""Multiple-choice knapsack on integers: one option a site, every cost within its capacity, most utility.
 
 Numbers become integers first, so that what fits and what is equal is decided exactly; `table` solves by dynamic programming.
 Here sites and options are positions; their names, and the words for errors, are in allocation.py.

@@ -1,6 +1,6 @@
 """Alerts: results that are too tidy to be true. Each has a made-up case that must raise it. Imports no torch.
 
-Seed 000, week 3. The public implementation would have raised three of them: its Fisher correlation of 1.000 came from comparing
+The public LayerLens goals ask for alerts on suspicious results. Their implementation would have raised three of them: its Fisher correlation of 1.000 came from comparing
 the Fisher trace with itself, its budget use was a constant of its solver, its "fine-tuning results" were drawn at random.
 """
 

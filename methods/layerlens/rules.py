@@ -1,6 +1,6 @@
 """Which methods fit which layers: each rule stated once, in a sentence and as a check. Imports no torch.
 
-Two rules contradict each other on purpose. Seed 000 says that attention layers get LoRA or an adapter and no prefix; prefix
+Two rules contradict each other on purpose. The public LayerLens goals say that attention layers get LoRA or an adapter and no prefix; prefix
 tuning acts inside attention and nowhere else (Li & Liang 2021, §4). Both are told; the second one decides.
 """
 
@@ -136,7 +136,7 @@ def _merged(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:
 
 @rule(
     "seed-attention",
-    "Seed 000: attention layers get LoRA or an adapter, no prefix (told only, since a prefix has no other place).",
+    "LayerLens goals: attention layers get LoRA or an adapter, no prefix (told only, since a prefix has no other place).",
     decides=False,
 )
 def _seed(plan: Plan, layout: Layout, merged: bool) -> Iterator[str]:

@@ -62,7 +62,13 @@ def absent(promise: expected.Promise, items: list[dict]) -> list[str]:
 
 
 def trainable_set(run: RunFolder) -> dict:
-    """Metrics trainable_unexpected, trainable_missing [tensors]: requires_grad at every step against the allow-list."""
+    """The tensors that require a gradient, at every step, against what the recipe says must train.
+
+    Metrics:
+        trainable_unexpected [tensors]: require a gradient and must not
+        trainable_missing [tensors]: must require a gradient and do not
+    Source: huggingface/peft#577, Blaizzy/mlx-vlm#2178.
+    """
     seen, tensors = inventory(run)
     asked = seen["watched"]["trainable_steps"]
     promise, _ = promised(run)
@@ -109,7 +115,18 @@ def must_train(promise: expected.Promise, item: dict) -> bool:
 
 
 def config(run: RunFolder) -> dict:
-    """Metrics patterns_unmatched, patterns_ambiguous [count], modules_unexpected, scaling_wrong, training_flags_mixed [modules], precision_off [count], parameters_off [parameters]."""
+    """What was built against what the adapter's configuration says.
+
+    Metrics:
+        patterns_unmatched [count]: names and pattern keys that match no module
+        patterns_ambiguous [count]: names that match modules of different places
+        modules_unexpected [modules]: adapted and not asked for, or the other way round
+        scaling_wrong [modules]: another scaling than alpha / r (or alpha / √r with rsLoRA)
+        parameters_off [parameters]: trainable numbers beyond or below those of the plan
+        training_flags_mixed [modules]: in another mode than the model's while it trains
+        precision_off [count]: computed in another precision than declared
+    Source: huggingface/peft#3582, huggingface/peft#3753, Blaizzy/mlx-vlm#845.
+    """
     seen, tensors = inventory(run)
     promise, base = promised(run)
     found = {
@@ -299,7 +316,13 @@ def close(seen: float | None, wanted: float) -> bool:
 
 
 def bytes_unchanged(run: RunFolder) -> dict:
-    """Metrics frozen_changed, base_differs [tensors]: digests before and after, and against an independent load of the base."""
+    """The frozen tensors and buffers, by digest.
+
+    Metrics:
+        frozen_changed [tensors]: other bytes after the training than before
+        base_differs [tensors]: other bytes than an independent load of the base
+    Source: huggingface/transformers#34468.
+    """
     whole, tensors = inventory(run)
     promise, _ = promised(run)
     frozen = [
@@ -344,9 +367,14 @@ def bytes_unchanged(run: RunFolder) -> dict:
 
 
 def optimizer(run: RunFolder) -> dict:
-    """Metrics missing_from_optimizer, frozen_in_optimizer, strangers [tensors], written_elsewhere [count].
+    """What the optimizer holds, and who writes the weights.
 
-    `written_elsewhere`: between two steps, or after the last, the trained tensors were not what an optimizer step had left.
+    Metrics:
+        missing_from_optimizer [tensors]: trainable and not held
+        frozen_in_optimizer [tensors]: held and frozen
+        strangers [tensors]: held and not of the model
+        written_elsewhere [count]: between two steps, or after the last, a trained tensor was not what an optimizer step had left
+    Source: adapter-hub/adapters#260.
     """
     seen, tensors = inventory(run)
     promise, _ = promised(run)
@@ -381,11 +409,16 @@ def optimizer(run: RunFolder) -> dict:
 
 
 def gradient_flow(run: RunFolder, within: int = 3) -> dict:
-    """Metrics without_gradient, without_update [tensors]: first non-zero gradient and first change by step `within` (from 1).
+    """Whether every trainable tensor receives a gradient and moves, by step `within` (from 1).
 
-    stale_gradients [steps]: steps that added to a gradient which an earlier one had left.
+    The partner of a zero-initialised LoRA factor may be one step later. Steps at a rate of 0 move nothing.
 
-    silent_share [1]: the largest share, over the tensors, of the steps since the first gradient that had none. The partner of a zero-initialised LoRA factor may be one step later, and steps at learning rate 0 move nothing.
+    Metrics:
+        without_gradient [tensors]: no gradient that is not zero by then
+        without_update [tensors]: no change by then
+        silent_share [1]: the largest share, over the tensors, of the steps since the first gradient that had none
+        stale_gradients [steps]: steps that added to a gradient which an earlier one had left
+    Source: huggingface/transformers#26221.
     """
     seen, tensors = inventory(run)
     promise, _ = promised(run)

@@ -176,12 +176,13 @@ def _refused(meta: dict[str, Any]) -> int:
 
 
 def schema(run: Any) -> dict[str, Any]:
-    """`rows_loaded_fraction` (unit "1") and `schema_violations` (unit "rows"), exact over every row of every split.
+    """Whether every row of every split is what the recipe declares.
 
-    rows_loaded_fraction : two numbers where the reader kept count (`rows_read`, `bad_rows` of meta.json): split files,
-        source file. Rows dropped for a declared reason (`dropped`) are choices, not failures; they are only counted.
-    schema_violations : one total; ids must be unique over all splits together; either every row has a group or none.
-        A missing split file is a violation, and so is a split with other rows than the reader wrote.
+    Metrics:
+        rows_loaded_fraction [1]: two numbers where the reader kept count (`rows_read`, `bad_rows` of meta.json): split files,
+            source file. Rows dropped for a declared reason (`dropped`) are choices, not failures; they are only counted
+        schema_violations [rows]: one total. Ids must be unique over all splits together; either every row has a group or
+            none. A missing split file is a violation, and so is a split with other rows than the reader wrote
     """
     meta, seen, found, total, good = _meta(run), {}, [], 0, 0
     labels, columns = meta.get("labels") or [], meta.get("columns")
@@ -252,14 +253,21 @@ def _group(row: Row) -> str:
 
 # ------------------------------------------------------------------------------------------------ the measures
 def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, Any]:
-    """`exact_duplicates`, `near_duplicates`, `shared_groups`, `label_in_input`: totals in hits; a hit is evidence.
+    """What the splits share; a hit is evidence. Exact: equal after normalisation, between splits and within test.
 
     similarity : what counts as a near-duplicate: Jaccard of word shingles, of word multisets, or the share of the
         smaller text's shingles that lie in the larger one. Texts of 4 to 16 words also count if one word differs, and
         any two that share 16 shingles (a copied passage of about 20 words).
     shingle : words per shingle.
-    Exact: equal after normalisation, between splits and within test. Candidates come from MinHash-LSH (Broder 1997)
-    and from exact indices; each is confirmed on the words themselves. Images are compared pixel by pixel (`images.overlaps`).
+    Candidates come from MinHash-LSH and from exact indices; each is confirmed on the words themselves. Images are
+    compared pixel by pixel (`images.overlaps`).
+
+    Metrics:
+        exact_duplicates [hits]
+        near_duplicates [hits]
+        shared_groups [hits]: groups with rows in two splits
+        label_in_input [hits]: rows whose text tells the label
+    Source: Broder 1997 (MinHash), arXiv 2107.06499 (overlap in published sets).
     """
     texts, meta = _read(run), _meta(run)
     if not texts:
@@ -327,10 +335,12 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
 
 
 def balance(run: Any) -> dict[str, Any]:
-    """`class_ratio`: rows of the largest class over rows of the smallest, one ratio per split that has rows.
+    """How unequal the classes are. Instruction rows: their distinct answers are the classes.
 
-    Infinite if a declared class (or one seen in another split) is missing. Instruction rows: their distinct answers
-    are the classes; more than 20 of them are no classes, and the measure raises NotObservable.
+    Metrics:
+        class_ratio [ratio]: rows of the largest class over rows of the smallest, one per split that has rows; infinite if a
+            declared class (or one seen in another split) is missing
+    Raises NotObservable: more than 20 distinct answers are no classes.
     """
     rows = {split: [row for _, row in _lines(run, split) if row is not None] for split in SPLITS}
     seen = {answer_of(row) for held in rows.values() for row in held} - {None}

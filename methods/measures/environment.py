@@ -84,12 +84,14 @@ def _seen_threads(run: Any) -> list[int]:
 
 
 def check(run: Any) -> dict[str, Any]:
-    """`unrecorded` and `mismatched`, totals in checks.
+    """The environment now against the one that trained.
 
-    unrecorded : fields that are unknown now, or missing in the run's `environment.json`; a run without that file
-        has every field unrecorded.
-    mismatched : fields of DETERMINING whose recorded value differs from now. `threads` is compared with the recipe
-        (the trainer sets it), with this process only if the recipe is silent; so are the threads seen at every step.
+    `threads` is compared with the recipe (the trainer sets it), with this process only if the recipe is silent; so are the
+    threads seen at every step. A run without `environment.json` has every field unrecorded.
+
+    Metrics:
+        unrecorded [checks]: fields that are unknown now, or missing in the run's `environment.json`
+        mismatched [checks]: fields of DETERMINING whose recorded value differs from now
     """
     now, then = record(), _recorded(run)
     expected = {**now, "threads": _asked_threads(run) or now["threads"]}

@@ -5,7 +5,7 @@ import json
 import random
 from collections import Counter
 from math import isfinite, sqrt
-from statistics import median
+from statistics import fmean, median
 
 import torch
 from gonogo.methods.expected import promises as expected
@@ -16,14 +16,20 @@ from gonogo.methods.tasks.rows import read
 from torch import Tensor
 
 COIN_SEED = 20_261
+ROUNDING = 1e-9  # of a sum of losses, taken in another order
 
 
 def gradient_accumulation(run: RunFolder) -> dict:
-    """Metrics norm_ratio_error [1] = |‖accumulated‖ / ‖one batch‖ − 1|, one_minus_cosine, worst_tensor_error, slope_error [1], left_behind [count].
+    """The first accumulated gradient against that of the same rows as one batch, dropout off in both.
 
-    worst_tensor_error: the largest relative error of one tensor's gradient, of those above a thousandth of the whole.
-    slope_error: how far the loss along the accumulated gradient changes otherwise than that gradient promises, beyond
-    what two step widths agree on. left_behind: 1 if the second step begins with the first one's gradient.
+    Metrics:
+        norm_ratio_error [1]: |‖accumulated‖ / ‖one batch‖ − 1|
+        one_minus_cosine [1]
+        worst_tensor_error [1]: the largest relative error of one tensor's gradient, of those above a thousandth of the whole
+        slope_error [1]: how far the loss along the accumulated gradient changes otherwise than that gradient promises,
+            beyond what two step widths agree on
+        left_behind [count]: 1 if the second step begins with the first one's gradient
+    Source: huggingface/transformers#47688, huggingface/blog#2414.
     """
     seen = run.json("gradients.json")
     ratio, cosine = float(seen["norm_ratio"]), float(seen["cosine"])
@@ -73,7 +79,7 @@ def slope_error(seen: dict) -> float:
 
 
 def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
-    """The known cause of gradients that are whole multiples of the batch's (sabotage S27), in words; judges nothing."""
+    """The known cause of gradients that are whole multiples of the batch's (huggingface/transformers#47688), in words; judges nothing."""
     if (
         micro_batches < 2
         or not (isfinite(ratio) and isfinite(cosine))
@@ -89,12 +95,17 @@ def diagnosis(ratio: float, cosine: float, micro_batches: int) -> list[str]:
 
 
 def curve(run: RunFolder, width: float = 8.0) -> dict:
-    """Metrics nonfinite, spikes [count] (a negative loss is no cross-entropy and counts as nonfinite, as does a step that the record lacks), late_over_early, peak_over_start [ratio], divergence [1].
+    """The loss over the training.
 
-    A spike is a rise by more than `width` robust standard deviations (1.4826 · MAD of the successive differences);
-    divergence is the rise of the smoothed end over its minimum, in the same noise (per single loss). A run that is
-    wild from its second step hides in its own noise: the smoothed peak is therefore also set against the first loss,
-    which no update has touched.
+    A run that is wild from its second step hides in its own noise: the smoothed peak is therefore also set against the
+    first loss, which no update has touched.
+
+    Metrics:
+        nonfinite [count]: no number, negative (which is no cross-entropy), or missing in the record
+        spikes [count]: rises by more than `width` robust standard deviations (1.4826 · MAD of the successive differences)
+        late_over_early, peak_over_start [ratio]: of the smoothed loss
+        divergence [1]: the rise of the smoothed end over its minimum, in the same noise (per single loss)
+    Source: arXiv 2204.02311, section 5.1 (spikes).
     """
     trace = run.lines("trace.jsonl")
     losses, norms = ([number(line[name]) for line in trace] for name in ("loss", "grad_norm"))
@@ -173,13 +184,17 @@ def overfit(
     heldout_rows: int = 200,
     train_rows: int | None = None,
 ) -> dict:
-    """Metrics final_loss [nats], train_accuracy, heldout_correct and their `…_control` [accuracy] per row 0/1.
+    """A few rows learned to the end, and a control with shuffled labels.
 
-    control_fall [ratio]: the control's own loss in training, last third over first. trained_on [rows]: held-out rows that
-    entered the training of either.
+    Held-out rows are the first of the overfit run's own test split. The control answers the same rows, and is scored by the
+    true labels: on the training rows, what it learned by heart is wrong for about half.
 
-    Held-out rows are the first of the overfit run's own test split. The control with shuffled labels answers the same
-    rows, and is scored by the true labels: on the training rows, what it learned by heart is wrong for about half.
+    Metrics:
+        final_loss [nats]
+        train_accuracy, heldout_correct and their `…_control` [accuracy]: per row, 0 or 1
+        control_fall [ratio]: the control's own loss in training, last third over first
+        trained_on [rows]: held-out rows that entered the training of either
+    Source: arXiv 1611.03530.
     """
     items, tokenizer = scoring.encoded(overfit_run, "train", train_rows)
     heldout, _ = scoring.encoded(overfit_run, "test", heldout_rows)
@@ -216,10 +231,12 @@ def overfit(
 
 
 def baselines(run: RunFolder, split: str = "test", limit: int | None = None) -> dict:
-    """Metrics correct, majority_correct, random_correct [accuracy] per row 0/1, on the same rows; constant [count],
-    trained_on [rows]: of the scored rows, those that entered the training.
+    """The model against the commonest label and a random guess, on the same held-out rows.
 
-    `constant` is 1 for a model that answers every row alike where the truth does not: it is a baseline, not above one.
+    Metrics:
+        correct, majority_correct, random_correct [accuracy]: per row, 0 or 1
+        constant [count]: 1 for a model that answers every row alike where the truth does not: it is a baseline, not above one
+        trained_on [rows]: of the scored rows, those that entered the training
     """
     truth = [answer_of(row) for row in read(run.data, split)[:limit]]
     train = [answer_of(row) for row in read(run.data, "train")]
@@ -264,40 +281,45 @@ def null_adapters(run: RunFolder, draws: int = 39, rows: int = 200, split: str =
 
     A draw replaces the adapter's own tensors only, by Gaussian ones of the same norm; the trained head stays. Tensors
     that the base has as well (full tuning, biases) and DoRA's magnitudes keep their first value and get a random
-    change of the trained change's norm. Same rows, batches and precision in all.
+    change of the trained change's norm. Same rows, batches and precision in all. A draw is scored, short rows first,
+    until its losses sum up to more than the real ones on all rows; what is left of it cannot lower the sum. Arrays
+    null_loss and real_loss [nats]: means over the rows that a draw was scored on.
     """
     items, tokenizer = scoring.encoded(run, split, rows)
     model, base, fast = forward.trained(run), forward.base(run), scoring.has_fast_bf16()
     own = adapter_tensors(run, model, base)
     if fast:
         scoring.cast_once(model, (tensor for tensor, _, _ in own.values()))
-    scores = scoring.Scorer(model, items, tokenizer, own, fast=fast)
-    real = mean_loss(scores)
-    generator, null = torch.Generator().manual_seed(COIN_SEED), []
+    scorer = scoring.Scorer(model, items, tokenizer, own, fast=fast)
+    real, generator = scorer.evaluate(), torch.Generator().manual_seed(COIN_SEED)
+    enough, null = sum(real.loss) * (1 + ROUNDING), []
     for _ in range(draws):
         for tensor, origin, norm in own.values():
             redraw(tensor, origin, norm, generator)
-        null.append(mean_loss(scores))
-    beaten = sum(not loss > real for loss in null)
+        null.append(scorer.evaluate(beyond=enough))
+    beaten = sum(not sum(draw.loss) > sum(real.loss) for draw in null)
+    scored = [[row for row, said in enumerate(draw.predicted) if said] for draw in null]
     return {
-        "values": {"rank_p": [(1 + beaten) / (draws + 1) if isfinite(real) else 1.0]},
+        "values": {"rank_p": [(1 + beaten) / (draws + 1) if isfinite(sum(real.loss)) else 1.0]},
         "unit": {"rank_p": "1"},
         "sampling_unit": "draw",
         "counts": {
             "draws": draws,
             "rows": len(items),
             "tensors": len(own),
-            "real_loss": real,
-            "best_null_loss": min(null),
+            "real_loss": fmean(real.loss),
+            "rows_scored": sum(map(len, scored)),
             "bf16": int(fast),
         },
-        "arrays": {"null_loss": null, "real_loss": [real]},
+        "arrays": {
+            "null_loss": list(map(mean_of, null, scored)),
+            "real_loss": [mean_of(real, places) for places in scored],
+        },
     }
 
 
-def mean_loss(scores: scoring.Scorer) -> float:
-    losses = scores.evaluate().loss
-    return sum(losses) / len(losses)
+def mean_of(answers: scoring.Answers, places: list[int]) -> float:
+    return fmean(answers.loss[row] for row in places)
 
 
 def adapter_tensors(run: RunFolder, model, base) -> dict[str, tuple[Tensor, Tensor, float]]:

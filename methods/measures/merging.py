@@ -15,11 +15,15 @@ from torch import Tensor, nn
 
 
 def merge(run: RunFolder) -> dict:
-    """Metrics error_over_effect, reload_error_over_effect, delta_error [1], outside_changed [tensors].
+    """The merged model against the adapter model, as trained and after N(0, 0.1²) on the adapter.
 
-    outside_changed counts tensors that are no target and were changed by merging, and any that saving changed.
-    Functions are compared as trained and after N(0, 0.1²) on the adapter, each error over max |adapter − base|;
-    weights per module in float64: ‖(W_merged − W) − ΔW‖ / ‖ΔW‖ with ΔW from the stored factors and adapter_config.json.
+    Metrics:
+        error_over_effect [1]: largest difference of logits over max |adapter − base|, in memory
+        reload_error_over_effect [1]: the same of the merged model as saved and loaded
+        delta_error [1]: per module, in float64: ‖(W_merged − W) − ΔW‖ / ‖ΔW‖, with ΔW from the stored factors and
+            adapter_config.json
+        outside_changed [tensors]: no target and changed by merging, and any that saving changed
+    Source: huggingface/peft#1388, huggingface/peft#2018.
     """
     if not expected.is_mergeable(run.recipe):
         raise NotObservable(

@@ -213,9 +213,13 @@ def _reported(run: Any) -> dict[str, Check]:
 
 
 def correct(run: Any) -> dict[str, Any]:
-    """`failed_checks`: 0.0 or 1.0 per check, in a fixed order; a check that raises has failed.
+    """Whether this project's metrics are right: known answers, an independent library, invariances.
 
     run : run folder with `.path`; `evaluation.json` there is recomputed if it exists.
+
+    Metrics:
+        failed_checks [checks]: 0 or 1 per check, in a fixed order; a check that raises has failed
+    Source: huggingface/transformers#39241, huggingface/transformers#41898.
     """
     checks = {**_known_answers(), **_edges(), **_against_library(), **_invariances()}
     reported = _reported(run)

@@ -14,9 +14,14 @@ MARGIN_TIE = 1e-4
 
 
 def adapter_off(run: RunFolder) -> dict:
-    """Metrics logit_difference [logits], max over the views, per scored item; prediction_changes [rows].
+    """The model with its adapter off against an independent copy of the base.
 
     Views: trained and reloaded, the same after a perturbation, and the live model at the first and last step.
+
+    Metrics:
+        logit_difference [logits]: largest over the views, per scored item
+        prediction_changes [rows]
+    Source: huggingface/peft#741, huggingface/peft#1626.
     """
     batch = forward.probe(run)
     model, base = forward.trained(run), forward.base(run)
@@ -84,7 +89,13 @@ def changed_predictions(seen: Tensor, wanted: Tensor) -> int:
 
 
 def fresh_init(run: RunFolder) -> dict:
-    """Metrics logit_difference [logits] per scored item, prediction_changes [rows]: the live model at step 0 against the base."""
+    """The live model at step 0 against the base.
+
+    Metrics:
+        logit_difference [logits]: per scored item
+        prediction_changes [rows]
+    Source: arXiv 2106.09685, section 4.1.
+    """
     if not expected.promises_identity(run.recipe):
         raise NotObservable(
             f"{run.recipe['method']['name']} does not promise to start as the base; gate it off in the subject"
@@ -95,7 +106,15 @@ def fresh_init(run: RunFolder) -> dict:
 
 
 def save_reload(run: RunFolder) -> dict:
-    """Metrics logit_difference_over_effect [1], loss_difference [nats], artifact_missing [tensors], pickled_files [count]."""
+    """The live model at the end of its training against what a new process loads.
+
+    Metrics:
+        logit_difference_over_effect [1]: largest difference over max |trained − base|
+        loss_difference [nats]
+        artifact_missing [tensors]: trained and not saved
+        pickled_files [count]: cannot be loaded without unpickling
+    Source: huggingface/peft#577, huggingface/transformers#26160.
+    """
     batch = forward.probe(run)
     end, start = forward.live_needed(run, "end"), forward.live_needed(run, "step0")
     missing = artifact.missing(run)
@@ -134,7 +153,13 @@ def probe_loss(run: RunFolder, model: nn.Module, batch: dict[str, Tensor]) -> fl
 
 
 def deterministic_eval(run: RunFolder) -> dict:
-    """Metrics difference [logits], one number per comparison; stray_training_modules [modules]."""
+    """Whether the same input gives the same output in evaluation.
+
+    Metrics:
+        difference [logits]: one number per comparison
+        stray_training_modules [modules]: in training mode while the model is not
+    Source: huggingface/peft#3753.
+    """
     batch, model = forward.probe(run), forward.trained(run)
     stray = [
         f"{name}: in training mode in evaluation"
@@ -206,7 +231,12 @@ def modes_compared(
 
 
 def batch_invariance(run: RunFolder, rows: int = 16, extra: int = 7) -> dict:
-    """Metric difference_over_effect [1] per comparison and row: alone, padded further, padded left; effect = max |trained − base|."""
+    """Whether a row's output depends on what it is batched with: alone, padded further, padded left.
+
+    Metrics:
+        difference_over_effect [1]: per comparison and row, over max |trained − base|
+    Source: Blaizzy/mlx-vlm#1946.
+    """
     batch = {name: tensor[:rows] for name, tensor in forward.probe(run).items()}
     model, base = forward.trained(run), forward.base(run)
     whole = forward.logits(run, model, batch)
@@ -235,5 +265,5 @@ def batch_invariance(run: RunFolder, rows: int = 16, extra: int = 7) -> dict:
 
 
 def merge(run: RunFolder) -> dict:
-    """Metrics error_over_effect, reload_error_over_effect, delta_error [1], outside_changed [tensors]; see `merging.merge`."""
+    """The merged model against the adapter model: see `merging.merge`, whose metrics it returns."""
     return merging.merge(run)

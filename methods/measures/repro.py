@@ -7,9 +7,12 @@ from gonogo.methods.run import RunFolder
 
 
 def same_seed(run_a: RunFolder, run_b: RunFolder) -> dict:
-    """Metrics tensors_differing [tensors], loss_trace_differing [steps]: two runs of one recipe.
+    """Two runs of one recipe and seed. Compared are the trained tensors as the run ended with them and as it saved them.
 
-    Compared are the trained tensors as the run ended with them and as it saved them.
+    Metrics:
+        tensors_differing [tensors]: other bytes
+        loss_trace_differing [steps]: other losses
+    Source: pytorch.org/docs/stable/notes/randomness.html.
     """
     return compared(
         run_a, run_b, {line["step"] for run in (run_a, run_b) for line in run.lines("trace.jsonl")}
@@ -17,7 +20,15 @@ def same_seed(run_a: RunFolder, run_b: RunFolder) -> dict:
 
 
 def resume(run_straight: RunFolder, run_resumed: RunFolder) -> dict:
-    """The same for a killed and resumed run; only the steps after the resumption (the last record of each) are compared."""
+    """A killed and resumed run against one that was never killed.
+
+    Only the steps after the resumption (the last record of each) are compared.
+
+    Metrics:
+        tensors_differing [tensors]: other bytes
+        loss_trace_differing [steps]: other losses
+    Source: huggingface/transformers#17032.
+    """
     resumed = {line["step"] for line in run_resumed.lines("trace.jsonl")}
     straight = {line["step"] for line in run_straight.lines("trace.jsonl")}
     later = {step for step in straight if step > max(resumed, default=0)}

@@ -9,9 +9,20 @@ from gonogo.methods.tasks import rows as table
 
 
 def lr(run: RunFolder) -> dict:
-    """Metrics lr_error [1] (largest |seen − planned| / peak), steps_off, clip_off [steps], rows_off, rows_repeated [rows], peak_lr_missing [1], decay_off, optimizer_off [count].
+    """The real run's trace against the recipe.
 
     Warm-up may start at 0 (n / warmup, as transformers does) or above it ((n + 1) / (warmup + 1)): the nearer one counts.
+
+    Metrics:
+        lr_error [1]: largest |seen − planned| / peak
+        steps_off [steps]: more or fewer than planned
+        rows_off [rows]: of steps with other rows than micro_batch × accumulation
+        rows_repeated [rows]: seen again before all were seen
+        peak_lr_missing [1]: 1 if the rate was never reached
+        clip_off [steps]: clipped otherwise
+        decay_off [count]: groups with another weight decay
+        optimizer_off [count]: another class, betas, epsilon or momentum
+    Source: huggingface/accelerate#963, Lightning-AI/pytorch-lightning#1476.
     """
     trace, plan = run.lines("trace.jsonl"), run.recipe["training"]
     if not trace:

@@ -47,19 +47,25 @@ def latency(
     with_base: bool = True,
     options: Mapping[str, Any] | None = None,
 ) -> dict:
-    """One cell. Per block: latency_p50@arm, latency_p95@arm, first_token@arm, processor@arm [seconds], throughput@arm [tokens/s].
+    """One cell: deployments of the same trained adapters answer the same prompts, in turns.
 
-    Per answer: wrong_adapter [answers] (1: at least as much like another adapter's offline answer as like its own),
-    agreement [1]. Once: not_interleaved [blocks], other_token_count [answers], constant_answers [arms],
-    other_adapters_held [arms], peak_bytes@arm [bytes] of the serving process.
+    adapters : how many each arm serves, of the runs in the order given. Servers are started anew `restarts` times on the
+        way: two processes of one model can differ for as long as they live (where their memory came to lie).
+    The A/A pair runs first, `aa_blocks` alone, then within the campaign; while its ratio's 90 % interval leaves ±busy,
+    blocks are added, up to three times `aa_blocks` and up to `most`, and a host that is not quiet by then is not believed.
+    counts: the quantiles over the blocks with one-sided 95 % order-statistic limits.
 
-    adapters: how many each arm serves, of the runs in the order given. Servers are started anew `restarts` times on the way:
-    two processes of one model can differ for as long as they live (where their memory came to lie). The A/A pair runs
-    first, `aa_blocks` alone, then within the campaign; while its ratio's 90 % interval leaves ±busy, blocks are added, up
-    to three times `aa_blocks` and up to `most`, and a host that is not quiet by then is not believed. counts: the quantiles over the blocks with one-sided 95 % order-statistic limits.
-
-    Raises:
-        NotObservable: fewer runs than adapters, runs of different bases, or the engine is not to be had.
+    Metrics:
+        latency_p50@arm, latency_p95@arm, first_token@arm, processor@arm [seconds]: per block
+        throughput@arm [tokens/s]: per block
+        wrong_adapter [answers]: 1 if an answer is at least as much like another adapter's offline answer as like its own
+        agreement [1]: share of an answer's tokens before the first difference
+        not_interleaved [blocks]: turns that were not side by side
+        other_token_count [answers]: of another length than asked
+        constant_answers [arms]: that say the same to different prompts
+        other_adapters_held [arms]: whose server holds another number of adapters than the name says
+        peak_bytes@arm [bytes]: of the serving process
+    Raises NotObservable: fewer runs than adapters, runs of different bases, or the engine is not to be had.
     """
     sound(runs, adapters)
     arms = {
@@ -119,7 +125,12 @@ def aa(
     precision: str = "fp32",
     options: Mapping[str, Any] | None = None,
 ) -> dict:
-    """Two servers of the same merged model: latency_p50@merged, latency_p50@merged_again, …, and not_interleaved [blocks]."""
+    """Two servers of the same merged model.
+
+    Metrics:
+        latency_p50@merged, latency_p50@merged_again, … [seconds]: per block
+        not_interleaved [blocks]: turns that were not side by side
+    """
     arms = deployments(runs, (), threads, precision)
     asked = requests(pool(runs[:1], prompts), arms, batch, random.Random(1))
     draw = random.Random(2)

@@ -16,16 +16,19 @@ from torch import nn
 
 
 def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None = None) -> dict:
-    """Metrics score, score_dev [accuracy, or 1 = F1] per item of test and dev: 0 or 1, or SQuAD's token F1.
-
-    majority [accuracy]: 0 or 1 per test item, the commonest training label. Of a task whose splits share sentences also
-    score_without_shared. SQuAD instead has hasans_f1 and noans_f1 (each on its own questions) and always_no_answer_f1.
-    `layout` names each item's cluster: rows that share a sentence, a premise or an article. counts hold the baselines,
-    MRPC's F1 and SQuAD's exact match. digests.evaluation is the same for two arms that were asked the same.
+    """The scores of one trained model on dev and test of its task.
 
     A model whose predictions are all one, or no numbers, is vetoed: its score says nothing about what it learned. So is a
-    run that did not train what its method trains, or whose artefact is not what it ended with. digests.method is the
-    method's name.
+    run that did not train what its method trains, or whose artefact is not what it ended with. `layout` names each item's
+    cluster: rows that share a sentence, a premise or an article. counts hold the baselines, MRPC's F1 and SQuAD's exact
+    match. digests.evaluation is the same for two arms that were asked the same; digests.method is the method's name.
+
+    Metrics:
+        score, score_dev [accuracy, or 1 = F1]: per item of test and dev; 0 or 1, or SQuAD's token F1
+        majority [accuracy]: 0 or 1 per test item, the commonest training label
+        score_without_shared [accuracy]: of a task whose splits share sentences
+        hasans_f1, noans_f1, always_no_answer_f1 [1]: SQuAD only, each on its own questions
+    Source: arXiv 1806.03822 (SQuAD 2.0's F1).
     """
     meta = _meta(run)
     about = tasks.task(meta["source"])
@@ -81,9 +84,15 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
 
 
 def overfit(run: RunFolder, control: RunFolder) -> dict:
-    """Metrics final_loss [nats] per scored item of the training rows, train_score [accuracy] their mean primary score;
-    control_fall [ratio] of the control's own loss in training, last third over first; trained_on [rows] of the test split
-    that entered the training of either."""
+    """A few rows learned to the end, and a control with shuffled labels.
+
+    Metrics:
+        final_loss [nats]: per scored item of the training rows
+        train_score [accuracy]: their mean primary score
+        control_fall [ratio]: the control's own loss in training, last third over first
+        trained_on [rows]: of the test split, that entered the training of either
+    Source: arXiv 1611.03530.
+    """
     about = tasks.task(_meta(run)["source"])
     model, tokenizer = forward.trained(run), models.load_tokenizer(run.recipe)
     train = rows.read(run.data, "train")

@@ -317,19 +317,21 @@ def _known(observed: list[Fed], encoded: list[tuple[Fed, Truth]]) -> list[Truth 
 
 
 def template(run: Any) -> dict[str, Any]:
-    """Nine totals in rows, over all training rows as encoded now plus the rows observed in forward.
+    """What training and inference both see, over all training rows as encoded now and the rows observed in forward.
 
-    bos_wrong : not one leading BOS; BERT: not one [CLS] first and one [SEP] last
-    eos_unlearnable : the token that ends the answer is not supervised (causal)
-    labels_misplaced : a supervised label differs from the id at its place, or lies on padding; the wrong class
-    prompt_supervised, unsupervised_rows : loss on a prompt token; an answer token without loss
-    answer_truncated : the answer is cut, or gone
-    prefix_violations : the inference prompt is not what the training row begins with (classification: the row is not
-        what the tokenizer makes of its text at the recipe's length), or the encoder refuses the row
-    padding_attended : attention on padding, a hole in it, or none on a word
-    observed_unknown : a row that entered forward is no encoded training row
-
+    Metrics, each one total:
+        bos_wrong [rows]: not one leading BOS; BERT: not one [CLS] first and one [SEP] last
+        eos_unlearnable [rows]: the token that ends the answer is not supervised (causal)
+        labels_misplaced [rows]: a supervised label differs from the id at its place, or lies on padding; the wrong class
+        prompt_supervised [rows]: loss on a prompt token
+        unsupervised_rows [rows]: an answer token without loss
+        answer_truncated [rows]: the answer is cut, or gone
+        prefix_violations [rows]: the inference prompt is not what the training row begins with (classification: the row is
+            not what the tokenizer makes of its text at the recipe's length), or the encoder refuses the row
+        padding_attended [rows]: attention on padding, a hole in it, or none on a word
+        observed_unknown [rows]: entered forward and is no encoded training row
     Raises NotObservable if the run has no training rows of its task.
+    Source: huggingface/trl#1400, huggingface/transformers#23530, hiyouga/LlamaFactory#2509.
     """
     recipe = dict(run.recipe)
     rows = import_module("gonogo.methods.tasks.rows").read(run.data, "train")

@@ -123,10 +123,10 @@ def compare(
         for n, (g, w) in pairs.items()
     }
     worst = max(errors, key=errors.__getitem__)
-    safe = norm_seen * norm_wanted
+    product = norm_seen * norm_wanted
     return {
         "norm_ratio": str(norm_seen / norm_wanted if norm_wanted else float("nan")),
-        "cosine": str(dot / safe if safe else float("nan")),
+        "cosine": str(dot / product if product else float("nan")),
         "worst": worst,
         "max_rel_error": str(errors[worst]),
         "micro_batches": micro_batches,

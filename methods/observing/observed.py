@@ -1,4 +1,4 @@
-"""The observer of a training on rows: torch's seams, looks at the probe, the label of every training row."""
+"""The observer of a training on rows: torch's seams, looks at the probe, labels of the rows whose gradients are judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ def observer(folder: Path, recipe: Mapping[str, Any], **more: Any) -> Observer:
     """An observer of the run in `folder`, whose probe is the recipe's."""
     tokenizer = models.load_tokenizer(recipe)
     batch = probe_batch(recipe, tokenizer)
-    return Observer(folder, recipe, batch, row_label=labels(recipe, tokenizer), **more)
+    known = labels(recipe, tokenizer) if more.get("gradients") else None
+    return Observer(folder, recipe, batch, row_label=known, **more)
 
 
 def labels(recipe: Mapping[str, Any], tokenizer: Any) -> dict[tuple[float, ...], Any]:

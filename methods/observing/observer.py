@@ -2,9 +2,9 @@
 
 It wraps no loop and asks no loop: it listens to module calls, `backward` and `Optimizer.step`, so the embedded loop and
 a user's own script are judged by the same record. It must not disturb what it sees: RNG states, training flags and
-`requires_grad` are put back after every look (peft's `disable_adapter` un-freezes; see sabotage S06).
+`requires_grad` are put back after every look (peft's `disable_adapter` un-freezes: huggingface/peft#3447).
 
-Files: see docs/architecture.md, "The run folder".
+Files: see docs/reference/records.md, "The run folder".
 """
 
 from __future__ import annotations
@@ -54,12 +54,13 @@ class Observer:
     folder    : where the record is written (the run folder).
     recipe    : the run's recipe.
     probe     : the probe batch (`gonogo.methods.observing.probe.probe_batch`).
-    row_label : stripped input ids, or pixels → label, for loops that keep the labels from the model.
+    row_label : stripped input ids, or pixels → label, for `gradients` of loops that keep the labels from the model.
     gradients : judge the first accumulated gradient against one batch, then stop.
     max_steps : stop a loop that goes on after so many optimizer steps.
     step      : optimizer steps that an earlier life of this run has done; the record goes on from there.
     before    : called before every optimizer step with the number of steps done (the resume run's kill).
     memory    : the checkpoint that the loop goes on from, with what an earlier observer left in it (`remember`).
+    probing   : ask the live model about the probe at the start and at the end; False where no measure reads the answers.
     """
 
     def __init__(
@@ -74,12 +75,13 @@ class Observer:
         step: int = 0,
         before: Callable[[int], None] | None = None,
         memory: Path | None = None,
+        probing: bool = True,
     ) -> None:
         self.folder, self.recipe, self.probe = folder, recipe, probe
         self.row_label = row_label or {}
         self.gradients, self.max_steps, self.before = gradients, max_steps, before
         self.model: nn.Module | None = None
-        self.memory, self.step = memory, step
+        self.memory, self.step, self.probing = memory, step, probing
         self.evaluated = {"forwards": 0, "with_dropout": 0}
         self.looking = False
         self.watch = Watch()
@@ -154,20 +156,21 @@ class Observer:
         if self.model is None or self.looking:
             return
         self.losses.append(float(loss.detach().float().sum()))
+        trainable = self.trainable()
         with torch.no_grad():
-            for name, tensor in self.trainable().items():
+            for name, tensor in trainable.items():
                 if (
                     tensor.grad is not None
                     and name not in self.first_grad
                     and bool(tensor.grad.any())
                 ):
                     self.first_grad[name] = self.step + 1
-        self.grad_norm = total_norm(p.grad for p in self.trainable().values())
-        self.watch.after_backward(self.trainable())
+        self.grad_norm = total_norm(p.grad for p in trainable.values())
+        self.watch.after_backward(trainable)
         if self.gradients:
             self.last_gradients = {
                 n: p.grad.detach() / self.amplified
-                for n, p in self.trainable().items()
+                for n, p in trainable.items()
                 if p.grad is not None
             }
 
@@ -202,8 +205,9 @@ class Observer:
         if self.model is None or self.looking:
             return
         self.step += 1
-        self.watch.after_step(self.trainable())
-        for name, tensor in self.trainable().items():
+        trainable = self.trainable()
+        self.watch.after_step(trainable)
+        for name, tensor in trainable.items():
             before = self.initial.get(
                 name
             )  # None: thawed after the first forward; the digests tell what became of it
@@ -272,13 +276,17 @@ class Observer:
             name: p.detach().cpu().clone().contiguous() for name, p in self.trainable().items()
         }
         self.tensors = inventory(model)
-        self.live["step0"] = self._look(model)
-        self.live["step0_off"] = self._look(model, off=True)
+        self._probe(model, step0={}, step0_off={"off": True})
         self.clock = (time.perf_counter(), time.process_time())
 
     def remember(self, checkpoint: Path) -> None:
         """Leave in a checkpoint what the observer of a resumed loop could not see any more."""
         observer_memory.remember(self, checkpoint)
+
+    def _probe(self, model: nn.Module, **views: dict[str, Any]) -> None:
+        """Keep the live model's answers on the probe under these names; each with the options of its `_look`."""
+        if self.probing:
+            self.live |= {name: self._look(model, **options) for name, options in views.items()}
 
     def _look(
         self, model: nn.Module, *, off: bool = False, train: bool = False, draws: int = 0
@@ -308,10 +316,8 @@ class Observer:
             )
         model = self.model
         self.watch.end(self.trainable())
-        for draws, name in enumerate(("end", "end_again")):
-            self.live[name] = self._look(model, draws=draws)
-        self.live["end_off"] = self._look(model, off=True)
-        self.live["end_train_mode"] = self._look(model, train=True)
+        again, off, train = {"draws": 1}, {"off": True}, {"train": True}
+        self._probe(model, end={}, end_again=again, end_off=off, end_train_mode=train)
         last = inventory(model)
         for name, row in self.tensors.items():
             now = last.get(name)
@@ -345,20 +351,23 @@ class Observer:
         (self.folder / "inventory.json").write_text(json.dumps(listing))
         live = {name: t.contiguous() for name, t in self.live.items() if t is not None}
         save_file(live, self.folder / "live.safetensors")
-        loss = reference_loss(
-            self._full_probe_logits(model), self.probe["labels"], self.recipe["task"]
-        )
-        (self.folder / "live.json").write_text(
-            json.dumps(
-                {"loss": str(float(loss)), "off_supported": "end_off" in live, "steps": self.step}
-            )
-        )
+        if self.probing:
+            told = {"loss": str(self._probe_loss(model)), "off_supported": "end_off" in live}
+            (self.folder / "live.json").write_text(json.dumps({**told, "steps": self.step}))
         save_file(self.initial, self.folder / "initial.safetensors")
         final = {n: p.detach().cpu().clone().contiguous() for n, p in self.trainable().items()}
         save_file(final, self.folder / "final.safetensors")
         if self.batches:
             save_file(self.batches, self.folder / "batches.safetensors")
             (self.folder / "batches.json").write_text(json.dumps({"tensors": sorted(self.batches)}))
+
+    def _probe_loss(self, model: nn.Module) -> float:
+        """Loss on the probe at the end. Where a row has one label, the logits kept are all that there are."""
+        task, labels = self.recipe["task"], self.probe["labels"]
+        if task not in rows.ROWWISE:
+            return float(reference_loss(self._full_probe_logits(model), labels, task))
+        kept = self.live["end"]
+        return float("nan") if kept is None else float(reference_loss(kept, labels, task))
 
     def _full_probe_logits(self, model: nn.Module) -> Tensor:
         self.looking = True

@@ -49,10 +49,6 @@ class SafeObserver(Observer):
         self.looking = False
         return logits
 
-    def _full_probe_logits(self, model: nn.Module) -> Tensor:
-        logits = self._look(model)
-        return torch.empty(0) if logits is None else logits
-
 
 def mark(kept: Tensor) -> Tensor:
     """(n, MARK) of embeddings or features (n, …)."""

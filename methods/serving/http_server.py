@@ -89,7 +89,7 @@ class Http(Engine):
     def start(self) -> None:
         if not shutil.which(self.python):
             raise NotObservable(
-                f"{type(self).__name__}: no interpreter {self.python!r} of an own environment; docs/serving.md says how to make one"
+                f"{type(self).__name__}: no interpreter {self.python!r} of an own environment; docs/systems/serving.md says how to make one"
             )
         self.port = free_port()
         self.name = f"{type(self).name} ({installed(self.python, self.packages)})"

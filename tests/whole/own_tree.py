@@ -18,6 +18,8 @@ TREE = (
     "fixtures",
     "gates",
     "tests/methods",
+    "tests/whole/conftest.py",
+    "tests/whole/methods",
     "conftest.py",
     "pytest.ini",
     "criteria.toml",
@@ -54,8 +56,10 @@ def write_mine(folder: Path, rows: int = 40) -> None:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The variables under which the copy's own rooms are `gonogo`."""
-    return {**os.environ, "PYTHONPATH": str(folder), "COLUMNS": "200"}
+    """The variables under which the copy's own rooms are `gonogo`; its device lock is its own, since nothing here is timed."""
+    (folder / "tmp").mkdir(exist_ok=True)
+    own = {"PYTHONPATH": str(folder), "TMPDIR": str(folder / "tmp"), "COLUMNS": "200"}
+    return {**os.environ, **own}
 
 
 def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

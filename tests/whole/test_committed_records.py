@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from gonogo.fixtures.layerlens import evidence as lens_evidence
 from gonogo.fixtures.layerlens import plans as lens_plans
-from gonogo.fixtures.layerlens.cells import Lens
+from gonogo.fixtures.layerlens.campaign import LayerLensCampaign
 from gonogo.fixtures.lora import evidence as evidence
-from gonogo.fixtures.lora.cells import Study
+from gonogo.fixtures.lora.campaign import LoraCampaign
 from gonogo.fixtures.subject.read import load_subject
 from gonogo.fixtures.subject.shipped import names, shipped
 from gonogo.harness.criteria.read import load
@@ -36,8 +36,8 @@ EVIDENCE = {
 PARTS = ("lora.h1.performance", "lora.h2.drift", "lora.h3.deployment")
 
 
-def recorded(name: str) -> Study:
-    return Study(load_subject(shipped(name)), None, None, Path(), None)
+def recorded(name: str) -> LoraCampaign:
+    return LoraCampaign(load_subject(shipped(name)))
 
 
 @pytest.mark.parametrize("subject", TOLD)
@@ -79,7 +79,7 @@ LENS = {
 
 @pytest.mark.parametrize("name", [name for name in ALL if name.startswith("layerlens")])
 def test_layerlens_records_are_judged_as_they_were_told(name):
-    lens = Lens(load_subject(shipped(name)))
+    lens = LayerLensCampaign(load_subject(shipped(name)))
     verdicts = {id_: judge(CRITERIA[id_], gather(lens)) for id_, gather in LENS.items()}
     told = {id_: str(verdict.outcome) for id_, verdict in verdicts.items()}
     wanted = {id_: outcome for id_, outcome in ALL[name].items() if id_ in LENS}

@@ -17,10 +17,10 @@ from tests.whole.own_tree import copy_tree, environment, write_mine
 
 PAGE = ROOT / "CONTRIBUTING.md"
 STEP = re.compile(
-    r"^(?P<indent> *)<!-- (?P<what>write|append|edit|run)(?::? (?P<where>[^>]*))? -->\n(?P=indent)```\w*\n(?P<text>.*?)^(?P=indent)```$",
+    r"^(?P<indent> *)<!-- (?P<what>write|append|edit|touch|run)(?::? (?P<where>[^>]*))? -->\n(?P=indent)```\w*\n(?P<text>.*?)^(?P=indent)```$",
     re.M | re.S,
 )
-SECTIONS = ("Gate my own run", "Add a criterion", "Add a sabotage", "Add a method")
+SECTIONS = ("Gate my own run", "Add a criterion", "Add a sabotage", "Add a method", "Add a system")
 
 
 @dataclass
@@ -54,6 +54,10 @@ def take(step: Step, folder: Path) -> None:
     path = folder / step.where
     if step.what == "run":
         run(step, folder)
+    elif step.what == "touch":
+        for name in step.text.replace("touch", "").split():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).touch()
     elif step.what == "edit":
         old, new = (
             "\n".join(line[1:] for line in step.text.splitlines() if line[0] == sign)

@@ -1,4 +1,4 @@
-"""The published study that seed 003 stands for (benc61116/NLP, TinyLlama-1.1B, 3 seeds), judged by our rules.
+"""A published study (github.com/benc61116/NLP ANALYSIS_REPORT.md, TinyLlama-1.1B, 3 seeds), judged by our rules.
 
 Only its summaries are public: scores per task, the seeds of one arm on RTE, and latencies on one GPU. What is judged of
 them says the same as a reader's recomputation: H1 is not shown over tasks (p 0.117 with all seeds at hand, 0.113 from the

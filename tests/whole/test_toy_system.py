@@ -11,7 +11,7 @@ from tests.whole.own_tree import copy_tree, pytest_in, write_mine
 
 TOY = Path(__file__).with_name("toy")
 ARGUMENTS = ("-m", "gate_stageA and toy", "--subject=mine/toy.toml")
-OWN = ("fixtures/toy", "methods/toy", "gates/toy", "mine", "reports")
+OWN = ("fixtures/toy", "methods/toy", "gates/toy", "mine", "reports", "tmp")
 
 
 @pytest.fixture(scope="module")

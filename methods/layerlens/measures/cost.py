@@ -26,13 +26,18 @@ STATE = 12  # bytes a trained fp32 number costs beside itself: its gradient and 
 
 
 def calibration(run: RunFolder, modules: Sequence[str] = (), rounds: int = 12) -> dict:
-    """Metrics flops_error, memory_bytes_error, latency_s_error [ratio]: |predicted / measured − 1| of what mixed plans that the
-    fit has not seen add to the base, as a share of the base. counts: full_flops, full_memory_bytes of full fine-tuning.
-    digests.model: the cost model (`gonogo.methods.layerlens.costs`), as JSON.
+    """How well the cost model predicts what mixed plans add to the base, on plans that its fit has not seen.
 
-    FLOPs: torch's counter over forward and backward of one micro-batch. Bytes: parameters, gradients, Adam's state and what the
-    forward keeps for the backward, counted tensor by tensor, so the same in every process. Seconds: median over `rounds`
-    interleaved rounds of one forward with eight rows, relative to the base of that round.
+    FLOPs: torch's counter over forward and backward of one micro-batch. Bytes: parameters, gradients, Adam's state and what
+    the forward keeps for the backward, counted tensor by tensor, so the same in every process. Seconds: median over
+    `rounds` interleaved rounds of one forward with eight rows, relative to the base of that round.
+    counts: full_flops, full_memory_bytes of full fine-tuning. digests.model: the cost model
+    (`gonogo.methods.layerlens.costs`), as JSON.
+
+    Metrics, each |predicted − measured| as a share of the base:
+        flops_error [ratio]
+        memory_bytes_error [ratio]
+        latency_s_error [ratio]
     """
     base = forward.base(run)
     where = _layout(base)
@@ -213,11 +218,18 @@ def timed(
 
 
 def applied(run: RunFolder, full: RunFolder) -> dict[str, Any]:
-    """What the trained plan really costs. Metrics flops [FLOPs], flops_full [FLOPs]; peak_bytes, peak_bytes_full [bytes] of the
-    processes that trained them; latency_s, base_s [seconds] by interleaved block; stored_parameters, planned_parameters
-    [parameters] without the head; misapplied [count] of what speaks against calling it the plan (tensors that did not train or are
-    not in the artefact, a module with another rank, alpha or scaling); served_difference [1]: |Δ| of the probe's logits between what
-    is timed and the model as training left it, over what training changed. digests.sites: what the run was asked to train."""
+    """What the trained plan really costs. digests.sites: what the run was asked to train.
+
+    Metrics:
+        flops, flops_full [FLOPs]: of the plan, and of full fine-tuning
+        peak_bytes, peak_bytes_full [bytes]: of the processes that trained them
+        latency_s, base_s [seconds]: by interleaved block
+        stored_parameters, planned_parameters [parameters]: without the head
+        misapplied [count]: what speaks against calling it the plan (tensors that did not train or are not in the artefact, a
+            module with another rank, alpha or scaling)
+        served_difference [1]: |Δ| of the probe's logits between what is timed and the model as training left it, over what
+            training changed
+    """
     from gonogo.methods.instruments import artifact
 
     seen, memory, quick = cost.flops(run), cost.memory(run, full), cost.latency(run)

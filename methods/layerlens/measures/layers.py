@@ -42,15 +42,18 @@ def importance(
     draw: int = 0,
     shuffled: bool = False,
 ) -> dict:
-    """Per site (linear map of a layer; those named in `modules` only, or all), on `calibration` training rows in 4 folds.
+    """Scores per site (linear map of a layer; those named in `modules` only, or all), on `calibration` training rows in 4 folds.
 
-    Metrics, one number per site: fisher, gradient, taylor, lora_b, energy on the whole sample, and utility [nats]: the
-    sum of the 8 largest singular values of the mean gradient; the same with @half and @held, on folds 1-2 and 3-4, whose
-    rows are disjoint. utility@cv [1]: per fold the coefficient of variation over layers. layout: cluster = layer.
-    score_error [1]: largest relative error of fisher and gradient on five rows against a plain loop over single examples.
-    calibration_in_evaluation [rows]: rows of dev or test among the calibration rows, by content.
-    arrays: spectra by site, standard errors by site and (`layer error SCORE`) of a layer's sum over its sites. digests: the model's layout and the sites, as JSON. shuffled: labels dealt out anew, as a control.
+    shuffled: labels dealt out anew, as a control. layout: cluster = layer. arrays: spectra by site, standard errors by site
+    and (`layer error SCORE`) of a layer's sum over its sites. digests: the model's layout and the sites, as JSON.
 
+    Metrics, one number per site where nothing else is said:
+        fisher, gradient, taylor, lora_b, energy: on the whole sample
+        utility [nats]: the sum of the 8 largest singular values of the mean gradient
+        …@half, …@held: the same on folds 1-2 and 3-4, whose rows are disjoint
+        utility@cv [1]: per fold, the coefficient of variation over layers
+        score_error [1]: largest relative error of fisher and gradient on five rows against a plain loop over single examples
+        calibration_in_evaluation [rows]: rows of dev or test among the calibration rows, by content
     Raises NotObservable: the model has no layers, or none of the modules.
     """
     model = (
@@ -293,7 +296,7 @@ def by_layer(
 
 
 def variation(layers: Sequence[int], scores: Sequence[float]) -> float:
-    """Standard deviation over mean of the layers' sums (population form, as seed 000 has it: std / mean)."""
+    """Standard deviation over mean of the layers' sums (population form, as the public LayerLens goals have it: std / mean)."""
     by = [
         sum(score for at, score in zip(layers, scores, strict=True) if at == layer)
         for layer in sorted(set(layers))
@@ -366,12 +369,18 @@ def _singular(gradient: Tensor) -> list[float]:
 
 # ── trained variants ─────────────────────────────────────────────────────────────────────────────────────────────────
 def trained(run: RunFolder) -> dict:
-    """Metrics score [accuracy] per test item, dev_loss [nats] (one number), stored_parameters [parameters] without the head.
+    """What one trained arm scores and takes.
 
-    arrays.curve: [optimizer step, seconds of the processor, dev loss] of every look. counts: cpu_s, peak_bytes above what was
-    there before the model, learning rate and seed, answers: how many different ones. digests: evaluation set, artefact, rows trained on.
-    vetoes: what did not train, what was lost, rows of dev or test that entered the training, an artefact whose dev loss is not
-    that of the last look at the model (which then looked at other rows, or is served otherwise than it was trained), a peak that is none.
+    arrays.curve: [optimizer step, seconds of the processor, dev loss] of every look. counts: cpu_s, peak_bytes above what
+    was there before the model, learning rate and seed, answers: how many different ones. digests: evaluation set, artefact,
+    rows trained on. vetoes: what did not train, what was lost, rows of dev or test that entered the training, an artefact
+    whose dev loss is not that of the last look at the model (which then looked at other rows, or is served otherwise than
+    it was trained), a peak that is none.
+
+    Metrics:
+        score [accuracy]: per test item
+        dev_loss [nats]: one number
+        stored_parameters [parameters]: without the head
     """
     recipe = run.recipe
     meta = run_meta(run)
@@ -513,8 +522,12 @@ def final_loss(run: RunFolder, model: nn.Module, tokenizer: Any) -> float:
 
 
 def applied(run: RunFolder, sites: Sequence[dict[str, Any]] = ()) -> dict:
-    """Metrics planned, allocated [parameters], without the head: what `sites` should take and what peft and the adapters and
-    prefixes really allocate for them on this base."""
+    """What `sites` take, by the plan's arithmetic and by what is really allocated on this base.
+
+    Metrics, without the head:
+        planned [parameters]: what `sites` should take
+        allocated [parameters]: what peft and the adapters and prefixes take
+    """
     model = forward.base(run)
     where = _layout(model)
     chosen = method.Plan.of(sites)

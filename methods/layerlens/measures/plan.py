@@ -15,10 +15,13 @@ ROUNDING = 1e-9  # of sums of costs
 
 
 def plan(run: RunFolder, asked: str) -> dict:
-    """Metrics utility [nats to first order], parameters [parameters] of the plan. digests.plan: its sites; digests.chosen: site,
-    method and size, as JSON.
+    """The plan for what was asked. digests.plan: its sites; digests.chosen: site, method and size, as JSON.
 
-    asked: JSON of layout, spectra, menu, budgets and, where more than parameters is limited, the cost model.
+    asked : JSON of layout, spectra, menu, budgets and, where more than parameters is limited, the cost model.
+
+    Metrics:
+        utility [nats]: to first order
+        parameters [parameters]
     Raises NotObservable: no plan meets the budgets; says which binds and by how much.
     """
     told = json.loads(asked)
@@ -45,10 +48,14 @@ def plan(run: RunFolder, asked: str) -> dict:
 
 
 def tightened(run: RunFolder, asked: str) -> dict:
-    """Is every budget heeded, or does it only happen not to bind? Metrics tried [count]: costs of the plan above 0, each of which is
-    allowed half of what the plan takes of it, all else as asked; ignored [count] of the plans made then that take more.
+    """Is every budget heeded, or does it only happen not to bind? Each is halved once, all else as asked.
 
-    counts: what each of those plans takes of it, as a share of what it may. Raises NotObservable: as `plan`.
+    counts: what each of those plans takes of it, as a share of what it may.
+
+    Metrics:
+        tried [count]: costs of the plan above 0, each of which is allowed half of what the plan takes of it
+        ignored [count]: of the plans made then, that take more
+    Raises NotObservable: as `plan`.
     """
     told = json.loads(asked)
     _, _, some = offered(told)

@@ -41,10 +41,18 @@ def of_run(
     top: int = 1,
     draws: int = 20,
 ) -> dict:
-    """Metrics drift (mean of 1 − debiased CKA to the base), drift_minibatch, drift_without_top, drift_without_massive,
-    procrustes, cosine_distance, displacement, permuted_cka [1], identity_error [1] over layers and both models.
+    """How far the tuned model's representations lie from the base's, layer by layer.
 
-    top: principal components taken out for drift_without_top; draws: row permutations of the floor.
+    top : principal components taken out for drift_without_top; draws : row permutations of the floor.
+
+    Metrics:
+        drift [1]: mean of 1 − debiased CKA to the base
+        drift_minibatch, drift_without_top, drift_without_massive [1]: the same by batches, without the largest components,
+            without the largest activations
+        procrustes, cosine_distance, displacement [1]: other distances
+        permuted_cka [1]: with the rows of one side permuted; near 0 where the measure measures
+        identity_error [1]: |CKA(X, X) − 1| over layers and both models
+    Source: arXiv 1905.00414, 2010.15327 (CKA), 2210.16156 (its reliability).
     """
     with tempfile.TemporaryDirectory() as folder:
         of = sample(run.recipe, models.load_tokenizer(run.recipe), position, rows)
@@ -209,8 +217,14 @@ def numbers(point: dict) -> dict[int, dict[str, float]]:
 
 
 def trajectory(run: RunFolder) -> dict:
-    """Metrics drift, procrustes, permuted_cka and dev_score [1]: one number per look of `drift.jsonl`, the untrained
-    model first. Arrays: `step`, and every figure as layers × steps, layer 0 first."""
+    """How the representations moved over the training: the looks of `drift.jsonl`, the untrained model first.
+
+    Arrays: `step`, and every figure as layers × steps, layer 0 first.
+
+    Metrics, one number per look:
+        drift, procrustes, permuted_cka [1]
+        dev_score [1]
+    """
     said, points = told(run)
     if not points or not all(point["layers"] for point in points):
         raise NotObservable(
@@ -289,8 +303,13 @@ def trajectory_vetoes(run: RunFolder, steps: list[int], drifts: list[float]) -> 
 
 
 def intruder_dimensions(run: RunFolder, top: int = 10, epsilon: float = 0.5) -> dict:
-    """Metric intruder_dimensions [count], one per updated weight matrix: of its first `top` left singular vectors, those
-    whose |cosine| with every one of the untuned matrix is under `epsilon` (2410.21228)."""
+    """New directions among the largest of a tuned matrix.
+
+    Metrics:
+        intruder_dimensions [count]: one per updated weight matrix: of its first `top` left singular vectors, those whose
+            |cosine| with every one of the untuned matrix is under `epsilon`
+    Source: arXiv 2410.21228.
+    """
     similar = dict(updated(run, top))
     if not similar:
         raise NotObservable(

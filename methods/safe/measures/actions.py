@@ -23,10 +23,13 @@ def acted(requests: Requests, tokens: int, at: int) -> None:
 def latency(
     run: RunFolder, blocks: int = 12, each: int = 20, batch: int = 8, seed: int = 3
 ) -> dict[str, Any]:
-    """Metrics seconds@k [seconds] of a request under action k (audio tokens, 0 the gate off), one number per block: the median of `each` requests,
-    actions in an order drawn per request. The policy's linear map, microseconds, is left out.
+    """Time of a request under each action. The policy's linear map, microseconds, is left out.
 
     vetoes: an action that consults audio and takes no longer than one that does not: another process was timed, not the action.
+
+    Metrics:
+        seconds@k [seconds]: k audio tokens, 0 the gate off; one number per block: the median of `each` requests, actions in
+            an order drawn per request
     """
     requests = Requests(run, batch, each)
     actions = sorted({min(k, requests.safe.config.tokens) for k in ACTIONS})

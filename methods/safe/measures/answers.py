@@ -76,12 +76,16 @@ def table(
     limit: int | None = None,
     actions: tuple[int, ...] = ACTIONS,
 ) -> dict[str, Any]:
-    """Metrics correct@k [accuracy] and log_p@k [nats] of the gold answer per item, with k audio tokens of `actions`, 0 the gate off;
-    correct@base of a base that never met SAFE; correct@swapped with every gate on and the sound of another item of the same kind of
-    question. Items lie in clusters by image.
+    """Every action tried on every item. Items lie in clusters by image.
 
-    arrays: need (code), kind, type, image (its number), entropy, confidence and novelty of the base's answer, features (n, d + 2): what
-    the base makes of the question, its entropy and confidence, all known before any audio is consulted.
+    arrays: need (code), kind, type, image (its number), entropy, confidence and novelty of the base's answer, features
+    (n, d + 2): what the base makes of the question, its entropy and confidence, all known before any audio is consulted.
+
+    Metrics, per item:
+        correct@k [accuracy]: with k audio tokens of `actions`, 0 the gate off
+        log_p@k [nats]: of the gold answer
+        correct@base [accuracy]: of a base that never met SAFE
+        correct@swapped [accuracy]: every gate on, with the sound of another item of the same kind of question
     """
     safe, pair = shipped(run)
     items = Items(pair, run.data, rows.read(run.data, split)[:limit])
@@ -214,12 +218,16 @@ ROLES = ("needed", "irrelevant", "noise")
 
 
 def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
-    """Metrics drops [1] 0/1 per item that silence leaves without its answer: log p(gold) is lower when the sound is silence than
-    with the item's own; right_dependent@own, @muted [accuracy] of the same items; right@own, right@muted of vision-language items.
+    """What silence takes away. The gate stays on, so that what changes is the sound alone.
 
-    The items are fixed by how the data were made, nothing is selected by what the model answers: all that need audio but those
-    that ask whether something is heard and whose answer is no, of which silence is no less evidence than the sound. These are
-    counted in `not_scored`. The gate stays on, so that what changes is the sound alone.
+    The items are fixed by how the data were made, nothing is selected by what the model answers: all that need audio but
+    those that ask whether something is heard and whose answer is no, of which silence is no less evidence than the sound.
+    These are counted in `not_scored`.
+
+    Metrics:
+        drops [1]: 0 or 1 per item: log p(gold) is lower when the sound is silence than with the item's own
+        right_dependent@own, right_dependent@muted [accuracy]: of the same items
+        right@own, right@muted [accuracy]: of vision-language items
     """
     safe, pair = shipped(run)
     items = Items(pair, run.data, rows.read(run.data, "test")[:limit])
@@ -268,12 +276,17 @@ def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
 
 
 def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
-    """Metrics logit_difference [logits] (largest per condition), prediction_changes [rows], not_identical [rows], encoder_calls [count]:
-    gate OFF against a base that never met SAFE, on the same batches.
+    """Gate OFF against a base that never met SAFE, on the same batches.
 
-    Conditions: no audio, the item's own, NaN, audio of another length and width, raw features, all of them with a number for each
-    item; one number for all; and mixed batches in which every second gate is on: the items whose gate is off must keep the base's
-    bytes.
+    Conditions: no audio, the item's own, NaN, audio of another length and width, raw features, all of them with a number
+    for each item; one number for all; and mixed batches in which every second gate is on: the items whose gate is off must
+    keep the base's bytes.
+
+    Metrics:
+        logit_difference [logits]: largest per condition
+        prediction_changes [rows]
+        not_identical [rows]: other bytes
+        encoder_calls [count]: of the audio encoder
     """
     safe, pair = shipped(run)
     alone = backbones(run)

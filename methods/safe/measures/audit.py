@@ -50,10 +50,20 @@ def stored(run: RunFolder) -> dict[str, str]:
 
 
 def freeze(run: RunFolder) -> dict[str, Any]:
-    """Metrics trainable_unexpected, trainable_missing, shape_wrong, frozen_changed, base_differs, frozen_in_optimizer, missing_from_optimizer,
-    strangers [tensors], modes_wrong [modules], written_elsewhere [count]; settings_off [count] against the recipe; live_differs, start_differs,
-    served_differs [rows], 0 each where the artefact itself is at fault; trainable_share [1] of all parameters, tied
-    ones once; share_over_declared [1]: by how much that is more than the subject's budget."""
+    """What trains, what is frozen, and whether the adapter is the one that its equations define.
+
+    Metrics:
+        trainable_unexpected, trainable_missing, shape_wrong [tensors]: against the allow-list
+        frozen_changed, base_differs [tensors]: by digest, before and after and against the backbones' files
+        frozen_in_optimizer, missing_from_optimizer, strangers [tensors]
+        modes_wrong [modules]: backbones in training mode
+        written_elsewhere [count]: weights that something else than the optimizer wrote
+        settings_off [count]: against the recipe
+        live_differs, start_differs, served_differs [rows]: against the equations in float64; 0 each where the artefact
+            itself is at fault
+        trainable_share [1]: of all parameters, tied ones once
+        share_over_declared [1]: by how much that is more than the subject's budget
+    """
     seen, tensors = inventory(run)
     asked, live, wanted = seen["watched"]["trainable_steps"], parameters(tensors), promised(run)
     ever = [
@@ -195,7 +205,12 @@ def wrong_modes(seen: dict[str, Any]) -> list[str]:
 
 
 def shipped(run: RunFolder) -> dict[str, Any]:
-    """Metrics artifact_missing, artifact_differs, excess [tensors], pickled_files [count]: the saved adapter is the trained one, byte for byte."""
+    """Whether the saved adapter is the trained one, byte for byte.
+
+    Metrics:
+        artifact_missing, artifact_differs, excess [tensors]
+        pickled_files [count]: cannot be loaded without unpickling
+    """
     wanted = promised(run)
     own, kept = run.artifact / WEIGHTS, run.artifact / CONFIG
     saved = weights(own) if own.is_file() else {}
@@ -261,7 +276,12 @@ def weights(file: Path) -> dict[str, Any]:
 
 
 def flow(run: RunFolder, within: int = 3) -> dict[str, Any]:
-    """Metrics without_gradient, without_update [tensors], silent_share [1]: α opens at the first step, all else one step later."""
+    """Whether every trainable tensor receives a gradient and moves: α opens at the first step, all else one step later.
+
+    Metrics:
+        without_gradient, without_update [tensors]
+        silent_share [1]: the largest share of steps without a gradient
+    """
     seen, tensors = inventory(run)
     wanted = promised(run)
     watched = [item for item in parameters(tensors) if item["name"] in wanted]

@@ -16,12 +16,16 @@ from gonogo.methods.safe.training import Items
 
 @torch.no_grad()
 def run(trained: RunFolder, split: str = "test", dev: str = "dev") -> dict[str, Any]:
-    """Metrics right [accuracy] per item that needs audio, with every gate on; dev_right the same on dev; plain_on, plain_base [accuracy]
-    per vision-language item; drift_on [nats] per such item: KL from the base's answer distribution to the model's, gate on;
-    drift_policy [nats]: the same where the item's novelty is above `counts["threshold"]`, the 95 % quantile of dev's
-    vision-language items, and 0 where the gate stays off.
+    """One trained cell of the campaign.
 
     digests: frozen_off, of the logits with the gate off: equal between runs whose frozen path is the same; rows.
+
+    Metrics:
+        right, dev_right [accuracy]: per item that needs audio, with every gate on; test and dev
+        plain_on, plain_base [accuracy]: per vision-language item
+        drift_on [nats]: per such item: KL from the base's answer distribution to the model's, gate on
+        drift_policy [nats]: the same where the item's novelty is above `counts["threshold"]`, the 95 % quantile of dev's
+            vision-language items, and 0 where the gate stays off
     """
     safe, pair = shipped(trained)
     most = safe.config.tokens

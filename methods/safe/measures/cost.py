@@ -262,11 +262,13 @@ def latency(
     batch: int = 8,
     busy: float = 0.05,
 ) -> dict[str, Any]:
-    """Metrics base_p50, again_p50, off_p50, on_p50, on_p95, base_p95, whole_p50 [seconds], one number per block of `each` requests;
-    spike_excess [1]: share of requests over 1.1 times their arm's median, with audio less without; encoder_calls and branch_calls (projector, fusion) [count] of the off
-    arm, with audio and without; arms_amiss [count] of requests whose arms do not answer what their names say.
+    """Time of a request by arm. `on` is the fusion with cached audio embeddings, `whole` everything from the sound to the answer.
 
-    `on` is the fusion with cached audio embeddings, `whole` everything from the sound to the answer.
+    Metrics:
+        base_p50, again_p50, off_p50, on_p50, whole_p50, on_p95, base_p95 [seconds]: one number per block of `each` requests
+        spike_excess [1]: share of requests over 1.1 times their arm's median, with audio less without
+        encoder_calls, branch_calls [count]: of the off arm, with audio and without (the branch: projector, fusion)
+        arms_amiss [count]: requests whose arms do not answer what their names say
     """
     requests = Requests(run, batch, each)
     most = requests.safe.config.tokens
@@ -330,11 +332,16 @@ def latency(
 def throughput(
     run: RunFolder, sizes: tuple[int, ...] = (4, 8, 16, 32), turns: int = 12
 ) -> dict[str, Any]:
-    """Metrics cached_s, whole_s [seconds] an item, per turn and batch size: embeddings kept against worked out on the fly; single_s, batched_s
-    [seconds] an item with kept embeddings, per turn, in the smallest batch and in the largest; batch_sizes [count] of different numbers of
-    rows that a request really brought. Sizes and arms take turns in a drawn order, so that a host that slows down slows all of them. arms_amiss [count] as in `latency`.
+    """Time of an item over batch sizes, with audio embeddings kept and worked out on the fly.
 
+    Sizes and arms take turns in a drawn order, so that a host that slows down slows all of them.
     arrays: per arm the median items a second over batch sizes, for off, 4 and 8 tokens cached, and all on the fly.
+
+    Metrics:
+        cached_s, whole_s [seconds]: an item, per turn and batch size: embeddings kept, and on the fly
+        single_s, batched_s [seconds]: an item with kept embeddings, per turn, in the smallest batch and in the largest
+        batch_sizes [count]: different numbers of rows that a request really brought
+        arms_amiss [count]: as in `latency`
     """
     enough(run, 4 * max(sizes))
     requests: dict[int, Requests] = {}

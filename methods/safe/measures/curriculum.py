@@ -32,12 +32,19 @@ def _log(run: RunFolder) -> tuple[list[dict[str, Any]], list[Line], list[Line]]:
 
 # ------------------------------------------------------------------------------------------------ what was drawn
 def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str, Any]:
-    """`ratio_error` [1] per stage and stratum: |realised share - declared share| of the rows drawn; `window_error` [1] the
-    largest in any `window` rows in a row. Totals: outside_limits [cells] where the exact two-sided binomial test at `alpha`
-    over the number of cells excludes the declared share, or a row came again before all of its stratum had come; filtered_in [rows]
-    that the difficulty filter keeps out; transition_off [decisions], and steps in another stage than the decisions say; unlogged
-    [steps], or that were not made, or are not of one batch; unknown_rows [rows], which are not in train.jsonl; declared_otherwise
-    [stages] than in the recipe; trained_otherwise [steps] on other rows than logged.
+    """The rows that were drawn, stage by stage, and every decision, against the recipe's curriculum.
+
+    Metrics:
+        ratio_error [1]: per stage and stratum: |realised share − declared share| of the rows drawn
+        window_error [1]: the largest in any `window` rows in a row
+        outside_limits [cells]: the exact two-sided binomial test at `alpha` over the number of cells excludes the declared
+            share, or a row came again before all of its stratum had come
+        filtered_in [rows]: that the difficulty filter keeps out
+        transition_off [decisions]: and steps in another stage than the decisions say
+        unlogged [steps]: or that were not made, or are not of one batch
+        unknown_rows [rows]: not in train.jsonl
+        declared_otherwise [stages]: than in the recipe
+        trained_otherwise [steps]: on other rows than logged
     """
     declared, steps, events = _log(run)
     made, batch = (

@@ -126,15 +126,20 @@ def seen(pixels: np.ndarray) -> tuple[str, str]:
 
 # ------------------------------------------------------------------------------------------------ files
 def files_load(run: RunFolder, same: float = 0.8) -> dict[str, Any]:
-    """`loaded` [1]: 0 or 1 per distinct file that a row names: it decodes whole, has the declared rate or size and some sound.
+    """Whether the files load, what the splits share, and what gives an answer away.
 
-    duplicate_sounds, shared_images, shared_questions, near_sounds, near_images, answer_in_question, shortcuts [hits], bad_rows [rows]:
-    one total each; safe_leaks.py says what near_images and shortcuts are. Rows are also bad together: an empty split, an id or an item
-    twice, an image in two groups. Sounds are equal by their samples, images by their pixels; vqa
-    may share with test alone. near_sounds: of each sound the most alike of an earlier split (256
-    bits of a log-mel), if it is nearer than 95 % of random pairs of one split and the waves, differenced, correlate by `same`.
-    class_ratio@KIND [ratio]: commonest over rarest answer, per split and type of answer, question, shape or event.
-    The images' dHash is counted beside what random pairs share; simple shapes collide, so that is no hit.
+    Sounds are equal by their samples, images by their pixels; vqa may share with test alone. The images' dHash is counted
+    beside what random pairs share; simple shapes collide, so that is no hit. Rows are also bad together: an empty split, an
+    id or an item twice, an image in two groups.
+
+    Metrics, one total each but for the first and the last:
+        loaded [1]: 0 or 1 per distinct file that a row names: it decodes whole, has the declared rate or size and some sound
+        bad_rows [rows]
+        duplicate_sounds, shared_images, shared_questions, answer_in_question [hits]
+        near_images, shortcuts [hits]: as `methods/safe/instruments/leaks.py` says
+        near_sounds [hits]: of each sound the most alike of an earlier split (256 bits of a log-mel), if it is nearer than
+            95 % of random pairs of one split and the waves, differenced, correlate by `same`
+        class_ratio@KIND [ratio]: commonest over rarest answer, per split and type of answer, question, shape or event
     """
     meta, rows = _rows(run)
     waves, broken = _loaded(
@@ -430,13 +435,16 @@ def alignment(
     margin: float = 0.5,
     decibels: float = 10.0,
 ) -> dict[str, Any]:
-    """`aligned` and `mismatched` [1], 0 or 1 for each of `pairs` rows that need their sound, drawn from all splits.
+    """Whether what is heard, seen and answered fit together, for `pairs` rows that need their sound, drawn from all splits.
 
-    aligned: the measured extent of the event and the declared one have an intersection over union of `overlap`, and the
-    declared event is among the `among` that it sounds most like. mismatched: it is not among `among` + 1; or the answer is
-    not what the rules make of the shape seen and the declared event; or not what they make of the event heard, where that
-    one's score leads by `margin`; or the event stands out of the noise by `decibels` more or less than declared. The ear learns from `fit` clips of train, cross-fitted: no clip judges itself, and labels
-    that fit no sound teach it nothing.
+    The ear learns from `fit` clips of train, cross-fitted: no clip judges itself, and labels that fit no sound teach it nothing.
+
+    Metrics, 0 or 1 per row:
+        aligned [1]: the measured extent of the event and the declared one have an intersection over union of `overlap`, and
+            the declared event is among the `among` that it sounds most like
+        mismatched [1]: it is not among `among` + 1; or the answer is not what the rules make of the shape seen and the
+            declared event; or not what they make of the event heard, where that one's score leads by `margin`; or the event
+            stands out of the noise by `decibels` more or less than declared
     """
     meta, rows = _rows(run)
     mixed = [

@@ -27,11 +27,15 @@ SIZE = 64
 
 
 def examples(run: RunFolder, seed: int = 0) -> dict[str, Any]:
-    """Metrics correct@k [accuracy] and log_p@k [nats] of the gold answer, k = 0 and the most tokens, of the items drawn by `drawn`.
+    """The items that are shown, drawn by `drawn`, with their answers.
 
-    findings: a JSON object an item: what its row says, and its answers `off` and `on`. arrays, an item each: row (its place in
-    test.jsonl), pixels (64, 64, 3) 0 to 255, mel (frames of 10 ms, bands) in nats, seconds. counts: `begin STAGE`, the step at
-    which the training began each stage of its curriculum, where its log says so.
+    findings: a JSON object an item: what its row says, and its answers `off` and `on`. arrays, an item each: row (its place
+    in test.jsonl), pixels (64, 64, 3) 0 to 255, mel (frames of 10 ms, bands) in nats, seconds. counts: `begin STAGE`, the
+    step at which the training began each stage of its curriculum, where its log says so.
+
+    Metrics, for k = 0 and the most tokens:
+        correct@k [accuracy]
+        log_p@k [nats]: of the gold answer
     """
     asked = rows.read(run.data, "test")
     picked = drawn(asked, seed)

@@ -16,12 +16,16 @@ from gonogo.methods.safe.training import Items
 def overfit(
     overfit_run: RunFolder, shuffled_run: RunFolder, heldout_rows: int = 600
 ) -> dict[str, Any]:
-    """Metrics final_loss [nats] of the training items that need audio, train_accuracy, heldout_correct and their `…_control`
-    [accuracy] per item 0/1; control_fall [ratio]; off_differs, trained_on [rows].
+    """A tiny split learned by ear, and a control with shuffled answers that is scored by the true ones.
 
-    The control with shuffled answers answers the same items and is scored by the true answers. off_differs: vision-language
-    items that the overfitted model answers otherwise than the base with its gate off. trained_on: held-out items whose sound
-    and question are among the training items of either run. Vetoed where the control differs in more than whose answer is whose.
+    Vetoed where the control differs in more than whose answer is whose.
+
+    Metrics:
+        final_loss [nats]: of the training items that need audio
+        train_accuracy, heldout_correct and their `…_control` [accuracy]: per item, 0 or 1
+        control_fall [ratio]: the control's own loss in training, last third over first
+        off_differs [rows]: vision-language items that the overfitted model answers otherwise than the base, gate off
+        trained_on [rows]: held-out items whose sound and question are among the training items of either run
     """
     data = overfit_run.data
     tiny, test = rows.read(data, "train"), rows.read(data, "test")[:heldout_rows]

@@ -26,12 +26,13 @@ def memory(
     target: int = 64,
     turns: int = 3,
 ) -> dict[str, Any]:
-    """Metrics headroom [1]: share of this machine's memory (or the GPU's) left at the target batch; residual [1]: largest
-    distance of a peak from the straight line over batch sizes, as a share of the largest peak; slope_rising [count]: 1 if more items take more.
+    """Peaks of a forward and backward with every gate on, above what was resident before it; the least of `turns`, since a peak only errs upwards.
 
-    idle [tensors] of the adapter that no gradient reached: then it was not the gated model whose peak was taken.
-
-    Peaks of a forward and backward with every gate on, above what was resident before it; the least of `turns`, since a peak only errs upwards.
+    Metrics:
+        headroom [1]: share of this machine's memory (or the GPU's) left at the target batch
+        residual [1]: largest distance of a peak from the straight line over batch sizes, as a share of the largest peak
+        slope_rising [count]: 1 if more items take more
+        idle [tensors]: of the adapter, that no gradient reached: then it was not the gated model whose peak was taken
     """
     give_back_freed_pages()
     safe, pair = shipped(run)

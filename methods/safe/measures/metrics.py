@@ -251,7 +251,12 @@ def _of_spice() -> tuple[dict[str, Check], dict[str, int]]:
 
 
 def captioning(run: Any = None) -> dict[str, Any]:
-    """`failed_checks`: 0.0 or 1.0 per check, in a fixed order; a check that raises has failed. `run` is not looked at."""
+    """Whether the metrics of captions and answers are right. `run` is not looked at.
+
+    Metrics:
+        failed_checks [checks]: 0 or 1 per check, in a fixed order; a check that raises has failed
+    Source: arXiv 1612.00370 (SPIDEr), visualqa.org/evaluation.html.
+    """
     library, (spice, not_scored) = _against_library(), _of_spice()
     checks = {**_of_vqa(), **_of_captions(), **_of_kl(), **library, **spice}
     if not library:

@@ -14,14 +14,18 @@ WINDOWS = 100
 
 
 def progress(run: RunFolder) -> dict[str, Any]:
-    """Metrics rows_per_s [rows/s]: the median pace of the first tenth of the steps, features of the frozen parts already worked out;
-    declared_s, longest_s [seconds] that the declared stages would take at that pace, the latter with every extension; steps_s, run_s
-    [seconds] that the steps, and the run as a whole, took.
+    """What the training took, and how it went, window by window.
 
-    arrays, per window of steps: at (its last step), drift (median KL [nats] from the base on the step's vision-language items, every
-    gate on; empty where nothing was distilled), grad_norm and grad_norm_most (median and largest, before clipping).
-    findings: a JSON object a decision of the curriculum. counts: dev_rows, of which dev_audio need audio and dev_vl do not: the
-    first rows of dev.jsonl, which decisions look at; last_step, also of a run that was killed and went on; planned and longest [steps], batch.
+    arrays, per window of steps: at (its last step), drift (median KL [nats] from the base on the step's vision-language
+    items, every gate on; empty where nothing was distilled), grad_norm and grad_norm_most (median and largest, before
+    clipping). findings: a JSON object a decision of the curriculum. counts: dev_rows, of which dev_audio need audio and
+    dev_vl do not: the first rows of dev.jsonl, which decisions look at; last_step, also of a run that was killed and went
+    on; planned and longest [steps], batch.
+
+    Metrics:
+        rows_per_s [rows/s]: the median pace of the first tenth of the steps, features of the frozen parts already worked out
+        declared_s, longest_s [seconds]: that the declared stages would take at that pace, the latter with every extension
+        steps_s, run_s [seconds]: that the steps, and the run as a whole, took
     """
     trace, log, recipe = run.lines("trace.jsonl"), run.lines("curriculum.jsonl"), run.recipe
     batch, stages = recipe["training"]["batch"], recipe["curriculum"]

@@ -9,10 +9,16 @@ from gonogo.methods.run import RunFolder
 
 
 def resume(straight: RunFolder, resumed: RunFolder) -> dict[str, Any]:
-    """Metrics tensors_differing [tensors], loss_trace_differing [steps], log_differing [lines]: of curriculum.jsonl, in order.
+    """A training killed between two stages' ends and resumed, against one that was never killed.
 
     A run that forgets its stage draws other rows and logs other decisions, whatever its weights are. Vetoed where no stage
-    ended after the checkpoint, or none before it: then nothing of the kind was tried; and where the straight run lacks its first step.
+    ended after the checkpoint, or none before it: then nothing of the kind was tried; and where the straight run lacks its
+    first step.
+
+    Metrics:
+        tensors_differing [tensors]: other bytes
+        loss_trace_differing [steps]: other losses
+        log_differing [lines]: of curriculum.jsonl, in order
     """
     told = same_bytes(straight, resumed)
     one, other = (run.lines("curriculum.jsonl") for run in (straight, resumed))

@@ -10,8 +10,14 @@ from gonogo.methods.safe import rows
 
 
 def sounds(run: RunFolder, split: str = "test") -> dict[str, Any]:
-    """Metric seconds [seconds] of each row's sound, in the order of the split; arrays: snr [dB] as the row declares it, NaN where the sound
-    is noise alone or the row does not say; noise: 1 where it is noise alone."""
+    """The sounds of a split, in its order.
+
+    arrays: snr [dB] as the row declares it, NaN where the sound is noise alone or the row does not say; noise: 1 where it is
+    noise alone.
+
+    Metrics:
+        seconds [seconds]: of each row's sound
+    """
     asked = rows.read(run.data, split)
     files, place = rows.distinct(asked, "audio")
     lasting = []

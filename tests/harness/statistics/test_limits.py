@@ -76,7 +76,9 @@ def test_sd_limits_are_those_of_chi_square():
     seen, s = sd_limits(X, 0.95), np.std(X, ddof=1)
     assert seen.high == pytest.approx(s * sqrt(5 / stats.chi2.ppf(0.05, 5)))
     assert seen.low == pytest.approx(s * sqrt(5 / stats.chi2.ppf(0.95, 5)))
-    assert sd_limits([1, 2, 3]).high == pytest.approx(4.42, abs=0.01)  # literature.md section 6.3
+    assert sd_limits([1, 2, 3]).high == pytest.approx(
+        4.42, abs=0.01
+    )  # sqrt(2 / chi-square of 2 at 5 %)
 
 
 def test_log_ratio_limits_are_the_mean_limits_of_the_logarithm():

@@ -5,9 +5,8 @@ from math import sqrt
 
 import pytest
 import torch
-from gonogo.methods.instruments import ghost, one_pass
+from gonogo.methods.instruments import ghost, moments, one_pass, watch
 from gonogo.methods.instruments.importance import DEFAULT, importance, layer_of
-from gonogo.methods.layerlens import moments, watch
 from peft import LoraConfig, get_peft_model
 
 from tests.methods import small_sites

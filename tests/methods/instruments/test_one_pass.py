@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from gonogo.methods.instruments import watch
 from gonogo.methods.instruments.importance import DEFAULT, SCORES, importance
-from gonogo.methods.layerlens import watch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 

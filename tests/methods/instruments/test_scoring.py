@@ -123,3 +123,19 @@ def test_weights_cast_once_give_the_products_of_autocast_and_leave_the_adapter_a
     scoring.cast_once(model, own.values())
     assert all(tensor.dtype == torch.float32 for tensor in own.values())
     assert scoring.Scorer(model, items, tokenizer, own, fast=True).evaluate() == before
+
+
+def test_scoring_ends_when_the_losses_exceed_a_sum(folders):
+    model, items, tokenizer = adapted(folders, "bert")
+    scorer = scoring.Scorer(model, items, tokenizer, batch_rows=3)
+    whole = scorer.evaluate()
+    part = scorer.evaluate(beyond=0.5 * sum(whole.loss))
+    asked = [row for row, said in enumerate(part.predicted) if said]
+    assert len(asked) % 3 == 0
+    assert 0 < len(asked) < len(items)
+    assert [part.loss[row] for row in asked] == [whole.loss[row] for row in asked]
+    assert 0.5 * sum(whole.loss) < sum(part.loss) < sum(whole.loss)
+    assert max(len(items[row]["input_ids"]) for row in asked) <= min(
+        len(items[row]["input_ids"]) for row in range(len(items)) if row not in asked
+    )
+    assert scorer.evaluate(beyond=float("nan")) == whole

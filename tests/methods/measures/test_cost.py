@@ -1,4 +1,5 @@
 import json
+import random
 import time
 
 import pytest
@@ -101,3 +102,14 @@ def test_a_restless_host_is_given_more_blocks_and_then_not_believed(
     report = cost.latency(clean, blocks=6, most=36, warmup=0)
     assert report["counts"]["blocks"] == blocks
     assert (report["vetoes"] == []) == quiet
+
+
+@pytest.mark.parametrize(("spread", "blocks"), [(0.01, 12), (0.06, 30)])
+def test_a_very_quiet_host_ends_the_measuring_early(clean, monkeypatch, spread, blocks):
+    draw = random.Random(3)
+    monkeypatch.setattr(cost, "clocked", lambda *_: 1 + draw.gauss(0, spread))
+    report = cost.latency(clean, warmup=0)
+    assert report["counts"]["blocks"] == blocks
+    half = (report["counts"]["a_a_high"] - report["counts"]["a_a_low"]) / 2
+    assert half < (0.02 if blocks < 30 else 0.05)
+    assert not report["vetoes"]

@@ -206,6 +206,21 @@ def test_a_trained_run_beats_majority_and_random_adapters(clean):
     assert value(learning.null_adapters(clean, draws=19, rows=40), "rank_p") == pytest.approx(0.05)
 
 
+def test_random_adapters_rank_the_same_when_every_row_is_scored(
+    clean, folders, tmp_path, monkeypatch
+):
+    _, base, data = folders
+    plan = tiny_runs.recipe(base, data, steps=3)
+    plan["training"]["learning_rate"] = 1e-9
+    runs = [clean, tiny_runs.train(tmp_path / "idle", plan)]
+    ended = [learning.null_adapters(run, draws=9, rows=40) for run in runs]
+    kept = learning.scoring.Scorer.evaluate
+    monkeypatch.setattr(learning.scoring.Scorer, "evaluate", lambda self, beyond=0: kept(self))
+    whole = [learning.null_adapters(run, draws=9, rows=40) for run in runs]
+    assert [r["values"] for r in ended] == [r["values"] for r in whole]
+    assert ended[0]["counts"]["rows_scored"] < whole[0]["counts"]["rows_scored"] == 9 * 40
+
+
 def test_a_model_that_answers_every_row_alike_is_constant(clean, monkeypatch):
     kept = learning.scoring.evaluate
 

@@ -1,12 +1,19 @@
 """The observer sees what a loop did, and leaves the loop as it was."""
 
+import functools
+
 import pytest
 import torch
+from gonogo.methods.instruments import forward
+from gonogo.methods.measures import repro
+from gonogo.methods.observing import observer
 from gonogo.methods.observing.accumulated import compare, widen
 from gonogo.methods.observing.observer import Observer, StopTraining
 from gonogo.methods.observing.quiet import put_back, without_dropout
 from gonogo.methods.run import NotObservable
 from torch import nn
+
+from tests.methods import tiny_runs
 
 
 def test_compare_knows_a_scaled_gradient():
@@ -57,3 +64,27 @@ def test_the_seams_are_given_back(tmp_path):
         raise StopTraining
     assert nn.Module.__call__ is call
     assert torch.autograd.backward is backward
+
+
+def test_a_run_that_is_not_probed_keeps_all_but_the_answers_on_the_probe(
+    folders, clean, tmp_path, monkeypatch
+):
+    _, base, data = folders
+    forwards = []
+    monkeypatch.setattr(
+        observer, "probe_logits", lambda *_: forwards.append(1) or torch.zeros(1, 2)
+    )
+    unprobed = functools.partial(Observer, probing=False)
+    monkeypatch.setattr(tiny_runs, "Observer", unprobed)
+    run = tiny_runs.train(tmp_path / "run", tiny_runs.recipe(base, data, steps=40))
+    assert not forwards
+    assert not (run.path / "live.json").exists()
+    with pytest.raises(NotObservable, match="judge the pilot"):
+        forward.live_needed(run, "end")
+    assert repro.same_seed(clean, run)["values"] == {
+        "tensors_differing": [0.0],
+        "loss_trace_differing": [0.0],
+    }
+    assert {p.name for p in clean.path.iterdir()} - {p.name for p in run.path.iterdir()} == {
+        "live.json"
+    }

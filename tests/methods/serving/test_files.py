@@ -12,7 +12,7 @@ from gonogo.methods.serving.contract import Deployment
 from gonogo.methods.serving.llama_cpp import LlamaCpp
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from tests.methods.small_adapters import adapters
+from tests.methods.drawn_adapters import adapters
 
 CONVERTER = "import sys\nfrom pathlib import Path\nwords = sys.argv[1:]\nPath(words[words.index('--outfile') + 1]).write_text(' '.join(words))\n"
 

@@ -13,7 +13,7 @@ from gonogo.methods.serving.contract import Deployment, Request, UnknownAdapter
 from gonogo.methods.tasks import models, rows
 from safetensors.torch import load_file, save_file
 
-from tests.methods.small_adapters import adapters
+from tests.methods.drawn_adapters import adapters
 
 PROMPTS = [(2, 9, 10, 11), (2, 12), (2, 13, 14, 15, 16, 17)]
 

@@ -160,7 +160,7 @@ def postgres():
     missing = [name for name in ("initdb", "pg_ctl") if not shutil.which(name)]
     missing += [] if importlib.util.find_spec("psycopg") else ["psycopg"]
     if missing or (os.getuid() == 0 and user is None):
-        pytest.skip(
+        pytest.fail(
             f"no PostgreSQL server can be started here: {', '.join(missing) or 'it refuses to run as root'}"
         )
     folder = Path("/tmp") / f"gonogo-pg-{os.getpid()}"
@@ -198,6 +198,7 @@ def database(postgres, request):
     return postgres.replace("/postgres?", f"/{name}?")
 
 
+@pytest.mark.services
 def test_postgresql_keeps_the_same_records(database, tmp_path):
     assert use(database, tmp_path) == ONE_OF_EACH
 
@@ -213,6 +214,7 @@ def fill(url: str, folder: Path, go) -> None:
     store.close()
 
 
+@pytest.mark.services
 def test_postgresql_shared_by_processes_keeps_one_chain_and_each_key_once(database, tmp_path):
     """Also who creates the tables: all of them find none."""
     context = multiprocessing.get_context("spawn")
@@ -236,6 +238,7 @@ def test_postgresql_shared_by_processes_keeps_one_chain_and_each_key_once(databa
     store.close()
 
 
+@pytest.mark.services
 def test_postgresql_reports_an_edited_row(database, tmp_path):
     import psycopg
 

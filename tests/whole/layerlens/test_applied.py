@@ -96,20 +96,16 @@ def judged(
             "unit": {"tried": "count", "ignored": "count"},
         }
     )
-    monkeypatch.setattr(
-        plans.lens_subject,
-        "budgets",
-        lambda _: {"parameters": 10_000, "flops": 0.9, "memory": 0.9, "latency": 1.3},
-    )
     for name, value in {
+        "budgets": {"parameters": 10_000, "flops": 0.9, "memory": 0.9, "latency": 1.3},
         "applied": lambda self: seen,
+        "tightened": lambda self: tight,
         "asked": lambda self, *_: {},
         "limited": False,
         "layout": where,
         "plan": lambda self, *_: (Plan.of(SITES), None, [], {}),
     }.items():
         monkeypatch.setattr(Cell, name, value)
-    monkeypatch.setattr(type(cell.lens), "measured", lambda *_: tight)
     return T.verdict(CONSTRAINTS, plans.constraints(cell))
 
 

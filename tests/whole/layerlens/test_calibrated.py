@@ -1,9 +1,8 @@
 """Importance: utility is what it says, at the trained head, on rows of train as they are."""
 
 import pytest
-from gonogo.methods.instruments import forward
+from gonogo.methods.instruments import forward, moments
 from gonogo.methods.instruments import importance as module
-from gonogo.methods.layerlens import moments
 from gonogo.methods.layerlens.measures import layers as layerlens
 
 from tests.methods.tiny_lens import Tiny

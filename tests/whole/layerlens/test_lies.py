@@ -125,7 +125,7 @@ def test_a_simulated_plan(tmp_path, criterion):
         T.verdict(
             criterion,
             PLANS[criterion](
-                T.lied(tmp_path, lie=of("c0", "layerlens.plan", simulated), cells=1).cells[0]
+                T.lied(tmp_path, lie=of("c0", "plan.plan", simulated), cells=1).cells[0]
             ),
         ).outcome
         is not Outcome.GO
@@ -172,7 +172,7 @@ def test_two_names_of_one_run_are_not_suspicious(tmp_path):
         )
         if "by_module=False" in name:
             found = same(name, found)
-        if "trained(layerlens" in name or "trained(uniform" in name:
+        if any(T.is_of(name, "", f"trained({arm}") for arm in ("layerlens", "uniform")):
             seed = int(name.split(".")[-1][0])
             found["arrays"]["curve"] = [
                 [s, c, 1.0 + 0.01 * seed - 0.001 * s] for s, c, _ in found["arrays"]["curve"]

@@ -4,8 +4,10 @@ import random
 from pathlib import Path
 
 import pytest
+from gonogo.fixtures.campaign.campaign import Run
+from gonogo.fixtures.campaign.records import record_name, write
 from gonogo.fixtures.lora import evidence as evidence
-from gonogo.fixtures.lora.cells import Cell, Study, asked_of, record_name, write_records
+from gonogo.fixtures.lora.campaign import LoraCampaign
 from gonogo.fixtures.subject.read import load_subject
 from gonogo.harness.criteria.read import load
 from gonogo.harness.judging.verdict import Outcome, judge
@@ -13,13 +15,13 @@ from gonogo.harness.judging.verdict import Outcome, judge
 CRITERION = load("criteria.toml")["lora.sanity.squad_answerability"]
 ARTICLES, QUESTIONS, SEEDS = 40, 20, 2
 STUDY = """
-[study]
+[lora]
 records = "records.gz"
 seeds = 2
-[study.tasks.questions]
+[lora.tasks.questions]
 data = { from = "squad_v2", seed = 0 }
 adapter = { method = "lora", r = 8, target_modules = ["query", "value"], modules_to_save = ["span_head"] }
-[study.arms.full]
+[lora.arms.full]
 adapter = { method = "full" }
 """
 
@@ -58,18 +60,20 @@ def judged(tmp_path, articles=ARTICLES, lie=lambda told: None, **planted):
     shares = {"hasans": 0.6, "noans": 0.7, **planted}
     text = Path("fixtures/lora/subjects/default.toml").read_text("utf-8")
     path = tmp_path / "subject.toml"
-    path.write_text(text[: text.index("[study]")] + STUDY)
+    path.write_text(text[: text.index("[lora]")] + STUDY)
     subject, records = load_subject(path), {}
     for arm in ("lora", "full"):
         for seed in range(SEEDS):
             told = outcome(arm, seed, articles, **shares)
             if (arm, seed) == ("full", 1):
                 lie(told)
-            records[
-                record_name("task_scores.outcome", [Cell("questions", arm, seed)], "study", {})
-            ] = {"measurement": told, "key": "k" * 64, "seconds": 1.0}
-    write_records(tmp_path / "records.gz", records, {"asked": asked_of(subject)})
-    return judge(CRITERION, evidence.answerability(Study(subject, None, None, tmp_path, None)))
+            records[record_name("task_scores.outcome", [Run("questions", arm, seed)], {})] = {
+                "measurement": told,
+                "key": "k" * 64,
+                "seconds": 1.0,
+            }
+    write(tmp_path / "records.gz", records, {"asked": LoraCampaign(subject).asked()})
+    return judge(CRITERION, evidence.answerability(LoraCampaign(subject)))
 
 
 def test_a_head_that_answers_and_abstains_is_go(tmp_path):

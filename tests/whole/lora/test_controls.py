@@ -4,8 +4,10 @@ import random
 from pathlib import Path
 
 import pytest
+from gonogo.fixtures.campaign.campaign import Run
+from gonogo.fixtures.campaign.records import record_name, write
 from gonogo.fixtures.lora import evidence as evidence
-from gonogo.fixtures.lora.cells import Cell, Study, asked_of, record_name, write_records
+from gonogo.fixtures.lora.campaign import LoraCampaign
 from gonogo.fixtures.subject.read import load_subject
 from gonogo.harness.criteria.read import load
 from gonogo.harness.judging.verdict import Outcome, judge, judge_composite, not_run
@@ -13,29 +15,29 @@ from gonogo.harness.judging.verdict import Outcome, judge, judge_composite, not_
 CRITERIA = load("criteria.toml")
 SEEDS, ITEMS = 5, 2000
 STUDY = """
-[study]
+[lora]
 records = "records.gz"
 seeds = 5
-[study.tasks.easy]
-[study.tasks.hard]
-[study.arms.full]
+[lora.tasks.easy]
+[lora.tasks.hard]
+[lora.arms.full]
 adapter = { method = "full" }
 """
 
 
 def study_of(tmp_path, records):
     text = Path("fixtures/lora/subjects/default.toml").read_text("utf-8")
-    (tmp_path / "subject.toml").write_text(text[: text.index("[study]")] + STUDY)
-    write_records(
+    (tmp_path / "subject.toml").write_text(text[: text.index("[lora]")] + STUDY)
+    write(
         tmp_path / "records.gz",
         records,
-        {"asked": asked_of(load_subject(tmp_path / "subject.toml"))},
+        {"asked": LoraCampaign(load_subject(tmp_path / "subject.toml")).asked()},
     )
-    return Study(load_subject(tmp_path / "subject.toml"), None, None, tmp_path, None)
+    return LoraCampaign(load_subject(tmp_path / "subject.toml"))
 
 
 def put(records, name, cells, measurement):
-    records[record_name(name, cells, "study", {})] = {
+    records[record_name(name, cells, {})] = {
         "measurement": measurement,
         "key": "k" * 64,
         "seconds": 1.0,
@@ -56,7 +58,7 @@ def outcomes(lora=(0.85, 0.75), full=(0.85, 0.75), broken=()):
                 put(
                     records,
                     "task_scores.outcome",
-                    [Cell(task, arm, seed)],
+                    [Run(task, arm, seed)],
                     {
                         "values": {"score": hits},
                         "unit": {"score": "accuracy"},
@@ -90,7 +92,7 @@ def trajectories(ratio=0.5, floor=0.01, procrustes=None, never=()):
                 put(
                     records,
                     "lora.drift.trajectory",
-                    [Cell(task, arm, seed)],
+                    [Run(task, arm, seed)],
                     {
                         "values": values,
                         "unit": dict.fromkeys(values, "1"),
@@ -101,7 +103,7 @@ def trajectories(ratio=0.5, floor=0.01, procrustes=None, never=()):
                 )
         for a in range(SEEDS):
             for b in range(a + 1, SEEDS):
-                pair = [Cell(task, "full", a), Cell(task, "full", b)]
+                pair = [Run(task, "full", a), Run(task, "full", b)]
                 put(
                     records,
                     "lora.drift.between",
@@ -159,8 +161,7 @@ def test_one_seed_five_times_is_not_go(tmp_path):
     records = outcomes()
     for seed in range(1, SEEDS):
         names = [
-            record_name("task_scores.outcome", [Cell("easy", "lora", n)], "study", {})
-            for n in (0, seed)
+            record_name("task_scores.outcome", [Run("easy", "lora", n)], {}) for n in (0, seed)
         ]
         records[names[1]] = records[names[0]]
     verdict = judge(

@@ -147,6 +147,6 @@ def test_a_task_of_one_kind_brings_its_kind_into_a_study(data, declared, kind):
     raw = {
         "subject": {"name": "s", "task": declared},
         "data": {"from": data} if data else {"train": "t"},
-        "study": {},
+        "lora": {},
     }
     assert study_subject.overlaid(raw, "t", "lora")["subject"]["task"] == kind

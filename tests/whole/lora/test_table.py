@@ -9,7 +9,7 @@ from gonogo.fixtures.subject.read import SubjectError, load_subject
 from gonogo.harness.statistics.crossed import planned_power
 
 LORA = Path("fixtures/lora/subjects/default.toml").read_text("utf-8")
-GOOD = "[study.search]\nspace = { lora = { lora_alpha = { choices = [8, 16] } }, full = { learning_rate = { low = 1e-5, high = 1e-3, log = true } } }\n"
+GOOD = "[lora.search]\nspace = { lora = { lora_alpha = { choices = [8, 16] } }, full = { learning_rate = { low = 1e-5, high = 1e-3, log = true } } }\n"
 
 
 def refused(tmp_path, more: str) -> str:
@@ -20,7 +20,7 @@ def refused(tmp_path, more: str) -> str:
 
 
 def test_a_search_that_is_declared_in_full_is_taken(tmp_path):
-    (tmp_path / "s.toml").write_text(f"{LORA}\n{GOOD}[study.search.tasks.reviews]\ntrials = 40\n")
+    (tmp_path / "s.toml").write_text(f"{LORA}\n{GOOD}[lora.search.tasks.reviews]\ntrials = 40\n")
     raw = load_subject(tmp_path / "s.toml").raw
     assert study_subject.search(raw, "reviews")["trials"] == 40
     assert study_subject.search(raw, "another")["trials"] == study_subject.SEARCH["trials"]
@@ -29,38 +29,38 @@ def test_a_search_that_is_declared_in_full_is_taken(tmp_path):
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ("[study.search]\ntrails = 3", "[study.search] trails: unknown; wanted one of trials"),
+        ("[lora.search]\ntrails = 3", "[lora.search] trails: unknown; wanted one of trials"),
         (
             GOOD + "trials = 10\nstartup = 10",
             "saw trials 10, startup 10; wanted more trials than random start-up",
         ),
-        ("[study.search]\ntrials = 40", "[study.search.space] lora: saw None; wanted a table"),
+        ("[lora.search]\ntrials = 40", "[lora.search.space] lora: saw None; wanted a table"),
         (
             GOOD.replace("lora_alpha", "alpha"),
-            "[study.search.space.lora] alpha: unknown; wanted a key of [training] or [adapter]; did you mean `lora_alpha`?",
+            "[lora.search.space.lora] alpha: unknown; wanted a key of [training] or [adapter]; did you mean `lora_alpha`?",
         ),
         (
             GOOD.replace("low = 1e-5", "low = 0"),
             "saw {'low': 0, 'high': 0.001, 'log': True}; wanted { low = 1e-4",
         ),
-        (GOOD.replace("low = 1e-5", "low = 1"), "[study.search.space.full] learning_rate: saw"),
+        (GOOD.replace("low = 1e-5", "low = 1"), "[lora.search.space.full] learning_rate: saw"),
         (
             GOOD.replace("[8, 16]", "[]"),
-            "[study.search.space.lora] lora_alpha: saw {'choices': []}",
+            "[lora.search.space.lora] lora_alpha: saw {'choices': []}",
         ),
         (
-            GOOD + "[study.search.tasks.rewiews]\ntrials = 40",
-            "[study.search.tasks] rewiews: saw {'trials': 40}; wanted a table for one of reviews; did you mean `reviews`?",
+            GOOD + "[lora.search.tasks.rewiews]\ntrials = 40",
+            "[lora.search.tasks] rewiews: saw {'trials': 40}; wanted a table for one of reviews; did you mean `reviews`?",
         ),
-        (GOOD + "[study.search.tasks.reviews]\ntrials = 4", "saw trials 4, startup 10"),
+        (GOOD + "[lora.search.tasks.reviews]\ntrials = 4", "saw trials 4, startup 10"),
         (
-            '[study.serving]\nengine = "tgi"',
-            "[study.serving] engine: saw 'tgi'; wanted one of peft, llama.cpp, vllm, ollama",
+            '[lora.serving]\nengine = "tgi"',
+            "[lora.serving] engine: saw 'tgi'; wanted one of peft, llama.cpp, vllm, ollama",
         ),
-        ("[study.serving]\nadapters = []", "[study.serving] adapters: saw []"),
+        ("[lora.serving]\nadapters = []", "[lora.serving] adapters: saw []"),
         (
-            "[study.power]\nscore = 80",
-            "[study.power] score: saw 80; wanted a number from 0 and below 1",
+            "[lora.power]\nscore = 80",
+            "[lora.power] score: saw 80; wanted a number from 0 and below 1",
         ),
     ],
 )
@@ -69,7 +69,7 @@ def test_what_does_not_fit_is_refused_in_words(tmp_path, more, words):
 
 
 def test_planned_power_is_told_per_task_from_what_is_assumed(tmp_path):
-    (tmp_path / "s.toml").write_text(LORA + "\n[study.power]\ndiscordance = 0.1\n")
+    (tmp_path / "s.toml").write_text(LORA + "\n[lora.power]\ndiscordance = 0.1\n")
     raw = load_subject(tmp_path / "s.toml").raw
     wanted = planned_power(n=400, seeds=2, score=0.8, discordance=0.1, seed_sd=0.01, shared=0.5)
     assert study_power.power(raw) == {"reviews": pytest.approx(wanted)}

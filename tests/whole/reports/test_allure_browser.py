@@ -42,6 +42,9 @@ def allure_command() -> list[str]:
     return command if known and known.stdout.strip() == VERSION else []
 
 
+pytestmark = pytest.mark.services
+
+
 @dataclass
 class Report:
     word: str
@@ -88,7 +91,7 @@ def report(
 ) -> Iterator[Report]:
     allure = allure_command()
     if BROWSER is None or not allure:
-        pytest.skip(
+        pytest.fail(
             f"needs chromium, and Allure in npm's cache: npx --yes allure@{VERSION} --version fetches it once"
         )
     folder = small_session.build(tmp_path_factory.mktemp("session"), SESSIONS[request.param])

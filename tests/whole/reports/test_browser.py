@@ -30,9 +30,7 @@ FLAGS = [
     "--disable-sync",
     "--disable-dev-shm-usage",
 ]
-pytestmark = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium on this machine; apt-get install chromium"
-)
+pytestmark = pytest.mark.services
 
 
 def _dump(page: Path, profile: Path, *flags: str) -> str:

@@ -1,18 +1,16 @@
 """Lies in the records of SAFE's bench that left a GO standing, or ended in a traceback, before `gonogo.fixtures.safe.bench_checks` looked at each run."""
 
 import copy
-import gzip
-import json
 
 import pytest
-from gonogo.fixtures.safe import bench as safe_bench
-from gonogo.fixtures.safe.bench import Bench
+from gonogo.fixtures.campaign.records import write
+from gonogo.fixtures.safe.campaign import SafeCampaign
 from gonogo.fixtures.subject.read import load_subject
 from gonogo.fixtures.subject.shipped import shipped
 from gonogo.harness.evidence import EvidenceError
 from gonogo.harness.judging.verdict import Outcome, judge
 
-from tests.fixtures.safe.test_bench import CRITERIA, MEASURES, records
+from tests.fixtures.safe.test_campaign import CRITERIA, MEASURES, named, records
 
 AUDIO, RETENTION, DISTILLATION, NULL, SWEEP, SMALLEST = (
     "safe.variance.audio",
@@ -34,18 +32,17 @@ def honest(tmp_path_factory):
         .replace("tokens = 8\nr      = 16", "tokens = 4\nr      = 8")
     )
     (home / "safe-bench.toml").write_text(text.replace("[4, 8]\n", "[4]\n"), "utf-8")
-    (home / "records").mkdir()
     subject = load_subject(home / "safe-bench.toml")
-    plain = {"schema": 1, "about": {"asked": safe_bench.asked_of(subject)}, "records": records()}
-    (home / "records/bench.json.gz").write_bytes(gzip.compress(json.dumps(plain).encode(), 1))
-    return Bench(subject)
+    made = SafeCampaign(subject)
+    write(made.path, named(records()), {"asked": made.asked()})
+    return made
 
 
 def lied(honest, prefix, lie):
     """The bench with `lie(record)` told of every run whose name begins so."""
-    made = copy.copy(honest)
+    made = SafeCampaign(honest.subject)
     made.records = dict(honest.records)
-    for name in [name for name in made.records if name.startswith(prefix)]:
+    for name in [name for name in made.records if name.startswith(f"safe.bench.run({prefix}")]:
         made.records[name] = copy.deepcopy(made.records[name])
         lie(made.records[name])
     return made
@@ -224,7 +221,7 @@ def test_one_run_under_two_seeds_is_seen_by_its_answers_where_its_file_was_writt
         honest,
         "with.4",
         lambda record: record["measurement"].update(
-            values=honest.records["with.1"]["measurement"]["values"]
+            values=honest.records["safe.bench.run(with.1)"]["measurement"]["values"]
         ),
     )
     verdict = judge(CRITERIA[AUDIO], MEASURES[AUDIO](made))
@@ -259,31 +256,6 @@ def test_a_record_that_says_too_little_is_refused_by_name(honest, what):
 
 def test_a_record_of_nothing_is_refused(honest):
     made = lied(honest, "none at all", None)
-    made.records["with.3"] = None
-    with pytest.raises(EvidenceError, match=r"with\.3: saw None"):
+    made.records["safe.bench.run(with.3)"] = None
+    with pytest.raises(EvidenceError, match=r"with\.3\): saw None"):
         MEASURES[AUDIO](made)
-
-
-@pytest.mark.parametrize(
-    "about", ["null", "[1]", '{"asked": null}', '{"asked": [1]}', '{"asked": "all"}']
-)
-def test_records_of_unknown_origin_are_refused(tmp_path, about):
-    file = tmp_path / "records.json.gz"
-    file.write_bytes(gzip.compress(f'{{"schema": 1, "about": {about}, "records": {{}}}}'.encode()))
-    with pytest.raises(EvidenceError, match=r"records .*json\.gz"):
-        safe_bench.read_records(file, {"data": {}})
-
-
-def test_records_damaged_on_disk_are_refused(tmp_path):
-    file = tmp_path / "records.json.gz"
-    whole = bytearray(
-        gzip.compress(
-            json.dumps(
-                {"schema": 1, "about": {}, "records": {str(n): n for n in range(999)}}
-            ).encode()
-        )
-    )
-    whole[20:60] = bytes(255 - byte for byte in whole[20:60])
-    file.write_bytes(whole)
-    with pytest.raises(EvidenceError, match="records of a bench"):
-        safe_bench.read_records(file, {"data": {}})

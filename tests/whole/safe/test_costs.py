@@ -7,7 +7,7 @@ from gonogo.harness.judging.verdict import Outcome, judge, judge_composite
 from gonogo.methods.safe.measures import actions as safe_actions
 from gonogo.methods.safe.measures import cost as safe_cost
 
-from tests.fixtures.safe import test_bench as of_bench
+from tests.fixtures.safe import test_campaign as of_bench
 from tests.fixtures.safe import test_evidence as of_answers
 from tests.fixtures.safe.test_evidence import CRITERIA, GO, NO_GO, UNDECIDED
 

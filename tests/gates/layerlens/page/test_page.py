@@ -35,9 +35,6 @@ from tests.harness.reports.examples import HOSTILE, Reader
 from tests.whole.reports.test_browser import BROWSER, FRAME, _dump
 
 EVERY = [go, undecided, no_go, holes, hostile]
-in_a_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium on this machine; apt-get install chromium"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -263,7 +260,7 @@ def test_a_flood_of_text_and_numbers_floods_no_page() -> None:
     assert len(_page(made)) < 4_000_000
 
 
-@in_a_browser
+@pytest.mark.services
 @pytest.mark.parametrize("make", [go, hostile])
 def test_the_page_is_no_wider_than_a_phone(make: Any, tmp_path: Path) -> None:
     page = write_all(make(), tmp_path)["layerlens"]

@@ -22,9 +22,6 @@ from tests.harness.reports.examples import Reader
 from tests.whole.reports.test_browser import BROWSER, FRAME, _dump
 
 EVERY = [go, no_go, holes, hostile]
-in_a_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium on this machine; apt-get install chromium"
-)
 
 
 @pytest.fixture
@@ -304,7 +301,7 @@ def test_a_flood_of_text_floods_no_page() -> None:
     assert len(_page(made)) < 1_500_000
 
 
-@in_a_browser
+@pytest.mark.services
 @pytest.mark.parametrize(("make", "word"), [(go, "GO"), (no_go, "NO-GO"), (holes, "NOT RUN")])
 def test_the_browser_shows_and_prints_the_study(make: Any, word: str, tmp_path: Path) -> None:
     paths = write_all(make(), tmp_path)
@@ -314,7 +311,7 @@ def test_the_browser_shows_and_prints_the_study(make: Any, word: str, tmp_path: 
     assert json.loads(paths["json"].read_text())["launch"]["outcome"] == make()["launch"]["outcome"]
 
 
-@in_a_browser
+@pytest.mark.services
 @pytest.mark.parametrize("make", [go, hostile])
 @pytest.mark.usefixtures("no_browser")
 def test_the_study_is_no_wider_than_a_phone_and_runs_nothing(make: Any, tmp_path: Path) -> None:

@@ -35,9 +35,6 @@ from tests.harness.reports.examples import HOSTILE, Reader, part
 from tests.whole.reports.test_browser import BROWSER, FRAME, _dump
 
 EVERY = [(go, kept), (no_go, kept), (no_go, dict), (holes, kept), (hostile, hostile_kept)]
-in_a_browser = pytest.mark.skipif(
-    BROWSER is None, reason="no chromium on this machine; apt-get install chromium"
-)
 
 
 @pytest.fixture(autouse=True)
@@ -480,7 +477,7 @@ def test_a_flood_of_text_and_numbers_floods_no_page() -> None:
     assert len(_page(made, beside)) < 4_000_000
 
 
-@in_a_browser
+@pytest.mark.services
 @pytest.mark.parametrize(("make", "beside"), [(go, kept), (hostile, hostile_kept)])
 def test_the_page_is_no_wider_than_a_phone_and_shows_its_images(
     make: Any, beside: Any, tmp_path: Path
