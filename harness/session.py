@@ -138,23 +138,7 @@ class Session:
         }
         seen = self.rows.get(criterion.id)
         if seen is None:
-            outcome = "NOT RUN" if criterion.id in self.selected else "NOT SELECTED"
-            reason = "the session ended before it was judged" if outcome == "NOT RUN" else ""
-            return {
-                **plain,
-                "outcome": outcome,
-                "reason": reason,
-                "seconds": 0.0,
-                "reused": False,
-                "parts": [],
-                "p": None,
-                "findings": [],
-                "counts": {},
-                "not_scored": {},
-                "arrays": {},
-                "digests": {},
-                "evidence_key": "",
-            }
+            return {**plain, **self._unjudged(criterion)}
         verdict, evidence = seen["verdict"], seen["evidence"]
         return {
             **plain,
@@ -166,6 +150,20 @@ class Session:
             "reused": seen["reused"],
             "evidence_key": seen["key"],
             **evidence,
+        }
+
+    def _unjudged(self, criterion: Criterion) -> dict[str, Any]:
+        """What the line of a criterion without a verdict says."""
+        selected = criterion.id in self.selected
+        return {
+            "outcome": "NOT RUN" if selected else "NOT SELECTED",
+            "reason": "the session ended before it was judged" if selected else "",
+            "seconds": 0.0,
+            "reused": False,
+            "parts": [],
+            "p": None,
+            "evidence_key": "",
+            **evidence_of(None),
         }
 
     def checklist(self, command: str, environment: Mapping[str, Any]) -> dict[str, Any]:
