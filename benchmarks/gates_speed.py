@@ -27,6 +27,7 @@ from gonogo.harness.evidence import Store
 from turns import ROOT, Block
 
 FILES = 10
+PACKAGE = "from pathlib import Path\n\n__path__ = [str(Path(__file__).resolve().parents[1])]\n"
 INI = """[pytest]
 addopts = -p no:cacheprovider --strict-markers
 markers =
@@ -54,7 +55,7 @@ import pytest
 
 from gonogo.harness.evidence import Store
 
-CLAIM = {"id": "bench.gate", "claim": "Nothing is wrong.", "stage": "A", "rule": "exact", "bound": 0}
+CLAIM = {"id": "core.gate", "claim": "Nothing is wrong.", "stage": "A", "rule": "exact", "bound": 0}
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +68,7 @@ def opened():
 def keep(opened, request):
     store, session = opened
     return lambda seen: store.put_verdict(
-        session, f"bench.gate.{request.node.name}", "generated", "e" * 64, CLAIM, {"outcome": "GO", "seen": seen}, 0.0
+        session, f"core.gate.{request.node.name}", "generated", "e" * 64, CLAIM, {"outcome": "GO", "seen": seen}, 0.0
     )
 '''
 GATES_HEAD = """from gonogo.harness.evidence import Measurement
@@ -75,12 +76,12 @@ from gonogo.harness.gate import gate
 
 SEEN = Measurement.from_mapping({"values": {"hits": [0.0]}, "unit": {"hits": "hits"}, "sampling_unit": "run"})
 """
-GATE = '\n\n@gate("bench.gate.g{0}")\ndef test_gate_{0}(judge):\n    judge(SEEN)\n'
+GATE = '\n\n@gate("core.gate.g{0}")\ndef test_gate_{0}(judge):\n    judge(SEEN)\n'
 TEST = "\n\ndef test_{0}():\n    assert SEEN == 0.0\n"
 KEPT = "\n\ndef test_{0}(keep):\n    assert SEEN == 0.0\n    keep(SEEN)\n"
 ARMS = ("bare", "evidence", "gates")
 CRITERION = """
-[criteria."bench.gate.g{0}"]
+[criteria."core.gate.g{0}"]
 claim = "Nothing is wrong with number {0}."
 stage = "A"
 severity = "trivial"
@@ -107,12 +108,16 @@ def generate(folder: Path, count: int) -> None:
     for arm, conftest in (("evidence", KEEPER), ("gates", CONFTEST)):
         shutil.copytree(
             ROOT / "harness",
-            folder / arm / "gonogo" / "harness",
+            folder / arm / "harness",
             ignore=shutil.ignore_patterns("__pycache__"),
         )
+        (folder / arm / "gonogo").mkdir()
+        (folder / arm / "gonogo" / "__init__.py").write_text(PACKAGE, "utf-8")
         (folder / arm / "conftest.py").write_text(conftest, "utf-8")
     criteria = "".join(CRITERION.format(n) for n in range(count))
-    (folder / "gates" / "criteria.toml").write_text(f"schema = 1\n{criteria}", "utf-8")
+    (folder / "gates" / "criteria.toml").write_text(
+        f'schema = 1\n[units]\nhits = "findings"\n{criteria}', "utf-8"
+    )
     (folder / "gates" / "tests").rename(folder / "gates" / "gates")
 
 
@@ -125,11 +130,11 @@ def session(folder: Path, count: int) -> dict[str, float]:
         "pytest",
         "-q",
         "--color=no",
-        "gates" if folder.name == "gates" else "tests",
+        *(["gates"] if folder.name == "gates" else ["tests", "-p", "no:gonogo"]),
     ]
     environment = {
         name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"
-    }
+    } | {"PYTHONPATH": str(folder)}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     seconds, now = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
     if done.returncode or f"{count} passed" not in done.stdout:

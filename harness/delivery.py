@@ -8,14 +8,13 @@ from typing import Any
 import pytest
 from gonogo.harness.criteria.read import Criterion
 from gonogo.harness.evidence import EvidenceError, Measurement
-from gonogo.harness.evidence.measurement import strict
 from gonogo.harness.gate import Broken, NoGo, NotRun, Undecided
 from gonogo.harness.judging import verdict as verdicts
 from gonogo.harness.judging.verdict import Outcome, Verdict
 from gonogo.harness.reports import allure
-from gonogo.harness.reports.words import neutral, tame, writable
+from gonogo.harness.reports.words import neutral, tame
 from gonogo.harness.selection import defect_of
-from gonogo.harness.session import STATE, Session, badness, evidence_of, plain_of
+from gonogo.harness.session import STATE, Session, badness, evidence_of, portable
 
 RAISED = {Outcome.NO_GO: NoGo, Outcome.UNDECIDED: Undecided, Outcome.NOT_RUN: NotRun}
 
@@ -83,14 +82,14 @@ def deliver(
 ) -> None:
     """Store the verdict, hand it to the controller with the report, then raise what pytest should see."""
     __tracebackhide__ = True
-    plain = writable(strict(plain_of(verdict)))
+    plain, text = portable(verdict)
     seconds = getattr(source, "seconds", 0.0)
     key, reused = getattr(source, "last_key", ""), getattr(source, "reused", False)
     defect = defect_of(item)
     row = {
         "id": verdict.criterion_id,
         "verdict": plain,
-        "evidence": writable(evidence_of(measurement)),
+        "evidence": evidence_of(measurement),
         "key": key,
         "reused": reused,
         "seconds": seconds,
@@ -102,7 +101,7 @@ def deliver(
         return
     criterion = state.criteria[verdict.criterion_id]
     state.store.put_verdict(
-        state.name, criterion.id, state.subject, key, plain_of(criterion), plain, seconds
+        state.name, criterion.id, state.subject, key, state.asked(criterion), text, seconds
     )
     state.keep(row)
     if allure.active():

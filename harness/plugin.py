@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import gc
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +143,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     note_selected(session.config.stash[STATE], session.items)
+    gc.freeze()  # what is collected stays to the end: Python need not look through it again and again
 
 
 @pytest.hookimpl(wrapper=True)
@@ -187,9 +188,9 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     if state.trouble:
         terminalreporter.write_line(ending.trouble_line(state))
         return
-    for line in power_table(state.sabotaged) if state.sabotaged else ():
-        terminalreporter.write_line(line)
-    for line in lines(checklist, terminalreporter._tw.fullwidth):
-        terminalreporter.write_line(line)
-    page = Path(state.reports) / "launch-checklist.html"
-    terminalreporter.write_line(f"report: {page}")
+    told = [
+        *(power_table(state.sabotaged) if state.sabotaged else ()),
+        *lines(checklist, terminalreporter._tw.fullwidth),
+        f"report: {state.reports / 'launch-checklist.html'}",
+    ]
+    terminalreporter.write_line("\n".join(told))

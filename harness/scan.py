@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -40,6 +41,9 @@ def check_gates(criteria: Criteria, gates: Path, *, complete: bool) -> None:
         raise CriteriaError("\n".join(problems))
 
 
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
 @dataclass(frozen=True)
 class Gate:
     """A gate as its file has it: the test that judges `id`, its docstring ("" for none), the measures that it calls."""
@@ -71,8 +75,8 @@ def gates_in(path: Path) -> list[Gate]:
     """The gates of a file. Raises CriteriaError as `gate_ids` does."""
     return [
         Gate(_id(path, mark), path, node.name, ast.get_docstring(node) or "", _measures(node))
-        for node in ast.walk(_tree(path))
-        if isinstance(node, ast.FunctionDef)
+        for node in _defined(_tree(path).body)
+        if not isinstance(node, ast.ClassDef)
         for mark in node.decorator_list
         if isinstance(mark, ast.Call) and _name(mark.func) == "gate"
     ]
@@ -81,8 +85,16 @@ def gates_in(path: Path) -> list[Gate]:
 @cache
 def _marks(path: Path) -> list[ast.Call]:
     """Every `gate(...)` of a file, read once."""
-    calls = (node for node in ast.walk(_tree(path)) if isinstance(node, ast.Call))
-    return [call for call in calls if _name(call.func) == "gate"]
+    marks = (mark for node in _defined(_tree(path).body) for mark in node.decorator_list)
+    return [mark for mark in marks if isinstance(mark, ast.Call) and _name(mark.func) == "gate"]
+
+
+def _defined(body: Sequence[ast.AST]) -> Iterator[Function | ast.ClassDef]:
+    """The functions and classes of a file, and those inside them; what they do is not looked at."""
+    for node in body:
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node
+        yield from _defined([*getattr(node, "body", ()), *getattr(node, "orelse", ())])
 
 
 def _tree(path: Path) -> ast.Module:
@@ -95,7 +107,7 @@ def _tree(path: Path) -> ast.Module:
         ) from None
 
 
-def _measures(function: ast.FunctionDef) -> tuple[str, ...]:
+def _measures(function: Function) -> tuple[str, ...]:
     """`parity.merge` for `measures.parity.merge(pilot)`."""
     called = (node.func for node in ast.walk(function) if isinstance(node, ast.Call))
     names = [ast.unparse(one) for one in called if isinstance(one, ast.Attribute)]

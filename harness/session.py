@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import time
@@ -13,14 +14,17 @@ from typing import Any
 import pytest
 from gonogo.harness.criteria.overlay import load_over
 from gonogo.harness.criteria.read import Criteria, Criterion, load
-from gonogo.harness.evidence import EvidenceError, Measurement, Store
+from gonogo.harness.evidence import EvidenceError, Json, Measurement, Store
 from gonogo.harness.evidence.measurement import strict
 from gonogo.harness.judging.verdict import Launch, Outcome, Verdict, roll_up
 from gonogo.harness.place import CRITERIA, ROOT
 from gonogo.harness.project import Project, read
 from gonogo.harness.reports.history import tracked
+from gonogo.harness.reports.words import writable
 from gonogo.harness.scan import check_gates, judged_at_end
 
+HALF = "\\ud"
+"""How the JSON of half a character begins, as of a broken file name; so does that of one beyond 16 bits."""
 STATE = pytest.StashKey["Session"]()
 
 LISTED = 8  # changes that the terminal lists
@@ -52,6 +56,7 @@ class Session:
             None  # what was fixed before a study's first measurement
         )
         self.trouble = ""  # why the record of this session is not whole
+        self._asked: dict[str, Json] = {}
         self.brought: list[dict[str, Any]] = []  # rows that came with the workers' reports
         self.versions: Mapping[str, Any] = {}  # of what trains and measures, for the checklist
         self.shown: dict[str, Any] | None = None  # the checklist, once it is written
@@ -67,6 +72,12 @@ class Session:
     def in_clone(self) -> bool:
         """Whether this repository is gonogo's own."""
         return self.home == ROOT
+
+    def asked(self, criterion: Criterion) -> Json:
+        """What was asked, as the record keeps it; made once."""
+        if criterion.id not in self._asked:
+            self._asked[criterion.id] = portable(criterion)[1]
+        return self._asked[criterion.id]
 
     def keep(self, row: dict[str, Any]) -> None:
         """Of several verdicts on one criterion (a parametrised gate, a second `judge`, a broken end) the worst stands."""
@@ -127,23 +138,7 @@ class Session:
         }
         seen = self.rows.get(criterion.id)
         if seen is None:
-            outcome = "NOT RUN" if criterion.id in self.selected else "NOT SELECTED"
-            reason = "the session ended before it was judged" if outcome == "NOT RUN" else ""
-            return {
-                **plain,
-                "outcome": outcome,
-                "reason": reason,
-                "seconds": 0.0,
-                "reused": False,
-                "parts": [],
-                "p": None,
-                "findings": [],
-                "counts": {},
-                "not_scored": {},
-                "arrays": {},
-                "digests": {},
-                "evidence_key": "",
-            }
+            return {**plain, **self._unjudged(criterion)}
         verdict, evidence = seen["verdict"], seen["evidence"]
         return {
             **plain,
@@ -155,6 +150,20 @@ class Session:
             "reused": seen["reused"],
             "evidence_key": seen["key"],
             **evidence,
+        }
+
+    def _unjudged(self, criterion: Criterion) -> dict[str, Any]:
+        """What the line of a criterion without a verdict says."""
+        selected = criterion.id in self.selected
+        return {
+            "outcome": "NOT RUN" if selected else "NOT SELECTED",
+            "reason": "the session ended before it was judged" if selected else "",
+            "seconds": 0.0,
+            "reused": False,
+            "parts": [],
+            "p": None,
+            "evidence_key": "",
+            **evidence_of(None),
         }
 
     def checklist(self, command: str, environment: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,10 +259,24 @@ def evidence_of(measurement: Measurement | None) -> dict[str, Any]:
     """The part of a measurement that a reader of the checklist wants."""
     if measurement is None:
         return {"findings": [], "counts": {}, "not_scored": {}, "arrays": {}, "digests": {}}
-    return {
-        name: strict(getattr(measurement, name), name)
-        for name in ("findings", "counts", "not_scored", "arrays", "digests")
-    }
+    named = ("findings", "counts", "not_scored", "arrays", "digests")
+    plain: dict[str, Any] = portable({name: getattr(measurement, name) for name in named})[0]
+    return plain
+
+
+def portable(record: Any) -> tuple[Any, Json]:
+    """A frozen record, or plain data, as any process, file and terminal can have it; and its JSON.
+
+    Numbers that are none are words, half a character is made visible.
+    """
+    try:
+        text = json.dumps(record, default=vars, sort_keys=True, allow_nan=False)
+        if HALF not in text:
+            return json.loads(text), Json(text)
+    except (TypeError, ValueError):  # a number that is none, or of another library
+        pass
+    plain = writable(strict(plain_of(record)))
+    return plain, Json(json.dumps(plain, sort_keys=True, allow_nan=False))
 
 
 def plain_of(record: Any) -> Any:

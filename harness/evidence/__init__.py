@@ -13,11 +13,13 @@ from gonogo.harness.evidence.keys import (
 )
 from gonogo.harness.evidence.locks import LockError, device_lock_path, exclusive, shared
 from gonogo.harness.evidence.measurement import EvidenceError, Measurement
+from gonogo.harness.evidence.plain import Json
 from gonogo.harness.evidence.store import Store
 
 __all__ = [
     "KEY_VERSION",
     "EvidenceError",
+    "Json",
     "LockError",
     "Measurement",
     "Store",

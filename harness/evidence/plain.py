@@ -12,8 +12,14 @@ from gonogo.harness.evidence.connection import StoreError
 from gonogo.harness.evidence.measurement import strict
 
 
-def dump(plain: Mapping[str, Any]) -> str:
-    """Strict JSON of a record; a path on its first level becomes text."""
+class Json(str):
+    """The JSON text of a record: strict, its keys sorted; made once by whoever needs it more than once."""
+
+
+def dump(plain: Mapping[str, Any] | Json) -> str:
+    """Strict JSON of a record; a path on its first level becomes text. What is JSON already stays as it is."""
+    if isinstance(plain, Json):
+        return plain
     paths = {
         name: str(item) if isinstance(item, os.PathLike) else item for name, item in plain.items()
     }

@@ -14,7 +14,7 @@ from gonogo.harness.evidence import chain
 from gonogo.harness.evidence.connection import Connection, StoreError
 from gonogo.harness.evidence.database import Database
 from gonogo.harness.evidence.measurement import Measurement
-from gonogo.harness.evidence.plain import dump, finite, load, part, point
+from gonogo.harness.evidence.plain import Json, dump, finite, load, part, point
 from gonogo.harness.evidence.tables import KEYS, RECORDS, VIEWS, change, insertion, is_valid
 
 _SEALED = ("runs", "measurements")
@@ -182,8 +182,8 @@ class Store:
         criterion_id: str,
         subject: str,
         evidence_key: str,
-        criterion_json: Mapping[str, Any],
-        verdict_json: Mapping[str, Any],
+        criterion_json: Mapping[str, Any] | Json,
+        verdict_json: Mapping[str, Any] | Json,
         seconds: float,
     ) -> str:
         """Append to the chain and return the row's hash. On return the verdict outlives a kill of this process."""

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from gonogo.harness.criteria.read import Part
 from gonogo.harness.criteria.rules import CROSSED
+from gonogo.harness.judging.outcomes import number
 from gonogo.harness.statistics import (
     Crossed,
     Interval,
@@ -62,11 +63,6 @@ class Sample:
                 "the two arms are not laid out alike, so they are not paired; use the same seeds, items and clusters in both"
             )
         return _grid(self.values, self.layout), _grid(self.reference or (), self.layout)
-
-
-def number(value: float | None) -> float:
-    assert value is not None, "the loader lets no rule through without its numbers"
-    return value
 
 
 def contrast(part: Part, sample: Sample) -> Floats:

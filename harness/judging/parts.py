@@ -1,85 +1,19 @@
 """One part of a criterion × measurement → outcome, limits and reason. Pure; an interval decides, never a point."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from math import inf, isfinite, isnan
-from typing import Any, Protocol
+from typing import Any
 
-import numpy as np
 from gonogo.harness.criteria.read import EVERY, Part
-from gonogo.harness.judging.doubts import doubt
-from gonogo.harness.judging.estimators import ESTIMATORS, Sample, number
-from gonogo.harness.statistics import (
-    Crossed,
-    Interval,
-    Region,
-    Side,
-    decide,
-    p_inside,
-    quantile_needs,
-)
-from gonogo.harness.statistics.crossed import needs as crossed_needs
+from gonogo.harness.judging.outcomes import Measured, Outcome, PartVerdict, bound_text, number
 from gonogo.harness.words import amount, did_you_mean
 
-OPEN = ("superior", "non_inferior", "equivalent", "correlates")
 EACH = {
     "exact": ("differ", "the farthest", "each of {} is"),
     "at_most": ("are above it", "the largest", "the largest of {} is"),
     "at_least": ("are below it", "the smallest", "the smallest of {} is"),
 }
 """Where every value is judged on its own: what those off do, which is named, what is said where none is off."""
-
-
-class Outcome(StrEnum):
-    GO = "GO"
-    NO_GO = "NO-GO"
-    UNDECIDED = "UNDECIDED"
-    NOT_RUN = "NOT RUN"
-
-
-OUTCOMES = {
-    Side.INSIDE: Outcome.GO,
-    Side.OUTSIDE: Outcome.NO_GO,
-    Side.BETWEEN: Outcome.UNDECIDED,
-}
-
-
-class Measured(Protocol):
-    """What `judge` looks at in a measurement."""
-
-    @property
-    def values(self) -> Mapping[str, tuple[float, ...]]: ...
-    @property
-    def unit(self) -> Mapping[str, str]: ...
-    @property
-    def sampling_unit(self) -> str: ...
-    @property
-    def vetoes(self) -> tuple[str, ...]: ...
-    @property
-    def provenance(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class PartVerdict:
-    """One comparison: `margin` is the signed distance of the limit that decides to the bound, positive inside.
-
-    `p`: one-sided p-value at the bound, the smallest error at which the limit clears it; None where there is no limit.
-    """
-
-    metric: str
-    unit: str
-    rule: str
-    bound: str
-    estimate: float | None
-    low: float | None
-    high: float | None
-    n: int
-    margin: float | None
-    outcome: Outcome
-    reason: str
-    needs: str | None = None
-    p: float | None = None
 
 
 def judge_part(part: Part, measurement: Measured) -> PartVerdict:
@@ -113,16 +47,9 @@ def judge_part(part: Part, measurement: Measured) -> PartVerdict:
         return replace(open_part, reason=f"{part.metric}: {gap}")
     if part.rule == "exact" or (part.rule in ("at_most", "at_least") and part.statistic == "each"):
         return _judge_each(part, values, open_part)
-    return _judge_interval(part, sample_of(part, measurement), measurement, open_part)
+    from gonogo.harness.judging.intervals import judge_interval  # loads numpy, for whoever needs it
 
-
-def sample_of(part: Part, measurement: Measured) -> Sample:
-    layout: Mapping[str, Any] = getattr(measurement, "layout", {})
-    reference = measurement.values[part.reference] if part.reference else None
-    values = tuple(float(value) for value in measurement.values[part.metric])
-    return Sample(
-        values, reference, layout.get(part.metric, {}), layout.get(part.reference or "", {})
-    )
+    return judge_interval(part, measurement, open_part)
 
 
 def expanded(part: Part, measurement: Measured) -> tuple[Part, ...]:
@@ -210,159 +137,6 @@ def _each_text(part: Part, worst: float, count: int, off: int) -> str:
 def _wanted(part: Part) -> str:
     """The bound in the words of a reason: an exact one is the number alone."""
     return bound_text(part).removeprefix("= ")
-
-
-def _judge_interval(
-    part: Part, sample: Sample, measurement: Measured, open_part: PartVerdict
-) -> PartVerdict:
-    unit = measurement.sampling_unit or "unit"
-    try:
-        interval = ESTIMATORS[part.rule](part, sample)
-    except ValueError as error:
-        short = 2 - len(sample.values)
-        needs = f"about {short} more {_plural(unit, short)}" if short > 0 else None
-        return replace(
-            open_part,
-            reason=f"{part.metric}: {error}; measure again with what it needs",
-            needs=needs,
-        )
-    region = _region(part, sample)
-    if part.rule == "equivalent" and part.margin_relative is not None:
-        open_part = replace(
-            open_part,
-            bound=f"within ±{region.high:.4g} ({100 * part.margin_relative:g} %) of {part.reference}",
-        )
-    judged = _placed(part, interval, region, open_part)
-    if judged.outcome is Outcome.GO and (why := doubt(part, interval, region, sample)):
-        return replace(judged, outcome=Outcome.UNDECIDED, reason=f"{judged.reason}; {why}")
-    if judged.outcome is not Outcome.UNDECIDED:
-        return judged
-    more = decide(interval, region).more
-    needs = _needs(part, interval, region, more, _unit_of_sampling(part, sample, unit))
-    sides = "the limits lie on both sides" if interval.limits else "the test turns to neither side"
-    reason = f"{judged.reason}; {sides}{f', {needs} would decide' if needs else ''}"
-    return replace(judged, reason=reason, needs=needs)
-
-
-def _placed(part: Part, interval: Interval, region: Region, open_part: PartVerdict) -> PartVerdict:
-    """What the interval says of the region, before any doubt."""
-    decision, p = decide(interval, region), p_inside(interval, region)
-    wanted = open_part.bound.removeprefix("= ")
-    return replace(
-        open_part,
-        estimate=interval.estimate,
-        low=interval.low if interval.limits else None,
-        high=interval.high if interval.limits else None,
-        n=interval.n,
-        margin=decision.margin if interval.limits else None,
-        outcome=OUTCOMES[decision.side],
-        reason=f"{part.metric}: {_interval_text(interval, p, _unit(part))}; wanted {wanted}",
-        p=p,
-    )
-
-
-def _unit_of_sampling(part: Part, sample: Sample, unit: str) -> str:
-    return "cluster" if part.rule == "correlates" and sample.clusters else unit
-
-
-def _needs(
-    part: Part, interval: Interval, region: Region, more: int | None, unit: str
-) -> str | None:
-    if isinstance(interval, Crossed):
-        return _needs_crossed(interval, region)
-    if part.rule == "quantile" and not isfinite(
-        interval.high if part.direction == "at_most" else interval.low
-    ):
-        more = (
-            quantile_needs(number(part.quantile), part.level, upper=part.direction == "at_most")
-            - interval.n
-        )
-    return None if more is None or more < 1 else f"about {more} more {_plural(unit, more)}"
-
-
-def _needs_crossed(interval: Crossed, region: Region) -> str | None:
-    """More seeds, or more items, as if the estimate stayed."""
-    distance = min(
-        abs(end - interval.estimate) for end in (region.low, region.high) if isfinite(end)
-    )
-    if distance == 0 or interval.collapsed:
-        return None
-    counts = zip(crossed_needs(interval, distance), ("seed", "item"), strict=True)
-    told = [f"about {more} more {_plural(unit, more)}" for more, unit in counts if more is not None]
-    return " or ".join(told) or "only many more seeds together with many more items"
-
-
-def _region(part: Part, sample: Sample) -> Region:
-    """What the criterion accepts of the estimand."""
-    if part.rule == "equivalent":
-        margin = (
-            part.margin
-            if part.margin is not None
-            else number(part.margin_relative) * float(np.mean(sample.reference or ()))
-        )
-        return Region(-margin, margin, open=True)
-    edge = _edge(part)
-    return (
-        Region(high=edge, open=part.rule in OPEN)
-        if part.direction == "at_most"
-        else Region(low=edge, open=part.rule in OPEN)
-    )
-
-
-def _edge(part: Part) -> float:
-    """The end of a one-sided region. A margin is given without sign: how much worse is tolerable, or how much better is asked."""
-    if part.margin_relative is not None:
-        return 0.0
-    sign = -1.0 if part.direction == "at_most" else 1.0
-    if part.rule == "non_inferior":
-        return 0.0 - sign * number(part.margin)
-    if part.rule == "superior" and part.bound is None:
-        return sign * (part.margin or 0.0) + 0.0
-    return number(part.bound)
-
-
-def bound_text(part: Part) -> str:
-    """The bound as a person reads it, such as "≤ 0.05"."""
-    if part.rule == "exact":
-        return f"= {number(part.bound):g}"
-    if part.rule == "equivalent":
-        margin = (
-            f"{number(part.margin):g}"
-            if part.margin is not None
-            else f"{100 * number(part.margin_relative):g} %"
-        )
-        return f"within ±{margin} of {part.reference}"
-    sign = "≤≥<>"[(part.direction != "at_most") + 2 * (part.rule in OPEN)]
-    if part.margin_relative is not None:
-        better = (part.direction == "at_most") == (part.rule == "non_inferior")
-        factor = 1 + part.margin_relative if better else 1 - part.margin_relative
-        return f"{sign} 0 against {factor:g} · {part.reference}"
-    text = f"{sign} {_edge(part):g}"
-    if part.rule == "correlates":
-        return (
-            f"r {text}{' of the noise ceiling' if part.relative_to else ''} with {part.reference}"
-        )
-    if part.rule in OPEN:
-        return f"{text} against {part.reference}"
-    if part.rule == "quantile":
-        return f"q{100 * number(part.quantile):g} {text}"
-    return f"SD {text}" if part.rule == "spread" else text
-
-
-def _interval_text(interval: Interval, p: float | None, unit: str) -> str:
-    limits = f"[{interval.low:.4g}, {interval.high:.4g}]"
-    tested = "no p" if p is None else f"p = {p:.3g}"
-    seen = amount(f"{interval.estimate:.4g} {limits if interval.limits else tested}", unit)
-    return f"{seen} from {interval.n} at {interval.level:g} ({interval.method})"
-
-
-def _unit(part: Part) -> str:
-    """The unit of the judged number; a correlation has none, and a ratio of two times is no time."""
-    return {"correlates": "", "ratio": "times"}.get(part.rule, part.unit)
-
-
-def _plural(unit: str, n: int) -> str:
-    return unit if n == 1 else f"{unit}s"
 
 
 def _infinite(value: float) -> bool:

@@ -8,13 +8,11 @@ from typing import Any
 
 from gonogo.harness.criteria.read import Criterion, Part
 from gonogo.harness.criteria.rules import COMPOSITE
-from gonogo.harness.judging.doubts import FEW as FEW
-from gonogo.harness.judging.parts import Measured as Measured
-from gonogo.harness.judging.parts import Outcome as Outcome
-from gonogo.harness.judging.parts import PartVerdict as PartVerdict
-from gonogo.harness.judging.parts import bound_text as bound_text
+from gonogo.harness.judging.outcomes import Measured as Measured
+from gonogo.harness.judging.outcomes import Outcome as Outcome
+from gonogo.harness.judging.outcomes import PartVerdict as PartVerdict
+from gonogo.harness.judging.outcomes import bound_text as bound_text
 from gonogo.harness.judging.parts import expanded, judge_part
-from gonogo.harness.statistics import composite_p
 
 OPTIONAL = ("needs", "p")
 
@@ -135,6 +133,8 @@ def judge_composite(criterion: Criterion, verdicts: Mapping[str, Verdict]) -> Ve
             "the composite names no criterion; nothing was shown",
             1.0,
         )
+    from gonogo.harness.statistics import composite_p  # loads numpy, for whoever needs it
+
     p = composite_p([_p_of(part) for part in every], [_p_of(part) for part in one])
     red = [part.outcome is Outcome.NO_GO for part in one]
     if any(part.outcome is Outcome.NO_GO for part in every) or (red and all(red)):
@@ -176,6 +176,8 @@ def _p(rule: str, outcome: Outcome, groups: Sequence[Sequence[PartVerdict]]) -> 
         return 1.0
     if all(part.p is None for group in groups for part in group):
         return None
+    from gonogo.harness.statistics import composite_p
+
     wholes = [max(_p_of(part) for part in group) for group in groups]
     return composite_p([], wholes) if rule == "any_of" else composite_p(wholes)
 

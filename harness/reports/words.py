@@ -4,6 +4,7 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from gonogo.harness.words import amount
@@ -150,7 +151,11 @@ def _relative_margin(part: Part) -> float:
 
 def edges(part: Part) -> list[float]:
     """The numbers in the words of a bound: `at most 0.001 logits` has one, `between −0.1 and 0.1` and `±0.1` two."""
-    bound = str(part.get("bound") or "")
+    return _edges(str(part.get("bound") or ""))
+
+
+@lru_cache(maxsize=4096)
+def _edges(bound: str) -> list[float]:
     found = NUMERAL.findall(bound)
     if "±" in bound and found:
         found = [f"-{found[0]}", found[0]]

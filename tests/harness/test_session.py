@@ -4,14 +4,16 @@ import json
 import math
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from gonogo.harness.criteria.read import load
-from gonogo.harness.evidence import Measurement
+from gonogo.harness.evidence import EvidenceError, Measurement
 from gonogo.harness.evidence.measurement import strict
 from gonogo.harness.judging.verdict import judge, not_run
 from gonogo.harness.place import CRITERIA as CRITERIA_FILE
 from gonogo.harness.reports import allure, plain, write_all
-from gonogo.harness.session import evidence_of, plain_of
+from gonogo.harness.reports.words import writable
+from gonogo.harness.session import evidence_of, plain_of, portable
 
 from tests.harness.reports.examples import go, hostile, undecided
 
@@ -74,3 +76,20 @@ def test_allure_marks_are_made_when_results_or_a_selection_is_asked_for(
         **options,
     }
     assert allure.asked(SimpleNamespace(option=SimpleNamespace(**given))) is asked
+
+
+@pytest.mark.parametrize("value", [1.5, math.nan, -math.inf, "ä", "half \udcff", "𝄞", np.int64(3)])
+def test_a_record_is_made_portable_with_its_json(value):
+    plain, text = portable({"b": (value, [None, True]), "a": {"x": value}})
+    assert (
+        json.loads(text)
+        == plain
+        == writable(strict({"b": (value, [None, True]), "a": {"x": value}}))
+    )
+    assert text.index('"a"') < text.index('"b"')
+    text.encode("ascii")
+
+
+def test_what_is_no_plain_data_is_refused():
+    with pytest.raises(EvidenceError):
+        portable({"a": {1, 2}})

@@ -4,7 +4,7 @@ import os
 
 from gonogo.harness.place import ROOT
 
-from tests.whole.loaded import session, wrong
+from tests.whole.installed.loaded import session, wrong
 
 SHORT = ("gates", "conftest.py")  # pytest imports what it collects by the path below its root
 

@@ -7,8 +7,8 @@ import shutil
 import pytest
 from gonogo.harness.place import ROOT
 
-from tests.whole.installed import python, unpacked, wheel
-from tests.whole.loaded import session, wrong
+from tests.whole.installed.loaded import session, wrong
+from tests.whole.installed.package import python, unpacked, wheel
 
 STAGE = ("-m", "pytest", "-m", "gate_stageA")
 EMBEDDED = "--subject=embedded"

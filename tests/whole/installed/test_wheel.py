@@ -7,7 +7,7 @@ from email.parser import Parser
 import pytest
 from gonogo.harness.place import ROOMS, ROOT
 
-from tests.whole.installed import python, unpacked, wheel
+from tests.whole.installed.package import python, unpacked, wheel
 
 LEFT_OUT = ("harness/package/",)  # its files are those of `gonogo` itself
 
