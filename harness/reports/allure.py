@@ -107,7 +107,7 @@ def _parameters(row: Row) -> dict[str, str]:
 
 
 def _pictures(row: Row) -> dict[str, str]:
-    from gonogo.harness.reports import pictures as checklist_pictures as pictures  # only where Allure is asked
+    from gonogo.harness.reports import pictures  # only where Allure is asked
     from gonogo.harness.reports.page.svg import drawn
 
     shown = {

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from gonogo.harness.reports import pictures as pictures
+from gonogo.harness.reports import pictures
 from gonogo.harness.reports.page.sections import session_facts
 from gonogo.harness.reports.page.svg import drawn
 from gonogo.harness.reports.page.tags import (

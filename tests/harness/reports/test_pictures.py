@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree
 
-from gonogo.harness.reports import pictures as pictures
+from gonogo.harness.reports import pictures
 from gonogo.harness.reports.page import charts
 
 from tests.harness.reports.examples import curves, hostile, no_go, part, row
