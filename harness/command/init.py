@@ -14,7 +14,7 @@ INSTEAD = """not built yet. Write the subject file yourself, it has about twenty
        [tool.gonogo]
        subject = "my_run.toml"
   4. pytest -m gate_stageA --plan     says what is wrong with the file, or what would be trained
-Every key stands in docs/gate-my-run.md."""
+Every key stands in docs/reference/subject.md."""
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
