@@ -20,4 +20,4 @@ report:  ## the Allure report of the last `make gates` (Node 20)
 	npx --yes allure@3.18.0 generate $(RESULTS)
 
 docs:  ## the documentation as a site, in reports/site (pip install -e '.[docs]')
-	NO_MKDOCS_2_WARNING=1 $(BIN)mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)mkdocs build --strict

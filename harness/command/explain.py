@@ -12,6 +12,7 @@ from pathlib import Path
 from gonogo.harness.command import CommandError
 from gonogo.harness.criteria.overlay import load_over
 from gonogo.harness.criteria.read import Criteria, CriteriaError, Criterion, load
+from gonogo.harness.criteria.remedies import remedies
 from gonogo.harness.evidence import EvidenceError, Store
 from gonogo.harness.judging.verdict import bound_text
 from gonogo.harness.place import CRITERIA, ROOT, home
@@ -142,7 +143,9 @@ def _outcomes(defects: list[str]) -> dict[str, str]:
 
 
 def _remedies(criterion: Criterion, causes: list[str]) -> list[str]:
+    own = remedies().get(criterion.id)
     steps = [
+        *([own] if own else []),
         "Read the findings of this line on the checklist (gonogo report): they name tensors, rows or steps.",
         *([f"Rule out what a planted defect does here: {'; '.join(causes)}."] if causes else []),
         "Mend the run and judge the stage again; what did not change is not trained again: "

@@ -7,6 +7,7 @@ from gonogo.fixtures.sabotage import DEFECTS
 from gonogo.harness.command import main
 from gonogo.harness.command.explain import docstring_of
 from gonogo.harness.criteria.read import load
+from gonogo.harness.criteria.remedies import remedies
 from gonogo.harness.evidence import Store
 from gonogo.harness.place import CRITERIA, ROOT
 from gonogo.harness.scan import gates_in
@@ -32,6 +33,7 @@ def test_a_criterion_is_explained_with_gate_measure_rule_and_planted_defects(
         assert " ".join(words.split()) in told
     assert f"pytest -m gate_stage{criterion.stage}" in told
     assert "gates/" in told
+    assert " ".join(remedies()[criterion.id].split()) in told
 
 
 def test_how_a_defect_came_out_here_is_told(capsys, tmp_path, monkeypatch):
