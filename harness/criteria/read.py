@@ -394,27 +394,26 @@ class _Reader:
         if inner and not self._word(where, table, "rule", tuple(RULES)):
             return None
         rule = table["rule"]
-        needs, may = needed(rule, table), RULES[rule][1]
-        self._keys(
-            where,
-            table,
-            rule,
-            (
-                "metric",
-                "unit",
-                "rule",
-                "level",
-                *(("precondition",) if inner else ()),
-                *RULES[rule][0],
-                *may,
-            ),
-        )
+        precondition = ("precondition",) if inner else ()
+        common = ("metric", "unit", "rule", "level", *precondition)
+        self._keys(where, table, rule, (*common, *RULES[rule][0], *RULES[rule][1]))
         if not isinstance(table.get("precondition", False), bool):
             self._say(
                 where, f"`precondition` is {shown(table['precondition'])}, wanted true or false"
             )
         self._text(where, table, "metric")
         self._word(where, table, "unit", self.units)
+        self._used(where, table, rule)
+        self._together(where, table, rule)
+        if len(self.problems) > before:
+            return None
+        numbers = {key: float(table[key]) for key in NUMBERS if key in table}
+        own = {"statistic": STATISTICS[rule][0]} if rule in STATISTICS else {}
+        return Part(**{"direction": GOOD.get(rule), **own, **table, **numbers})
+
+    def _used(self, where: str, table: Mapping[str, Any], rule: str) -> None:
+        """The words, texts and numbers that the rule needs, and of those that it may have the ones that are there."""
+        needs, may = needed(rule, table), RULES[rule][1]
         words = {
             "direction": DIRECTIONS,
             "statistic": STATISTICS.get(rule, ()),
@@ -430,12 +429,6 @@ class _Reader:
         for key in NUMBERS:
             if key in needs or (key in table and key in (*RULES[rule][0], *may, "level")):
                 self._number(where, table, rule, key)
-        self._together(where, table, rule)
-        if len(self.problems) > before:
-            return None
-        numbers = {key: float(table[key]) for key in NUMBERS if key in table}
-        own = {"statistic": STATISTICS[rule][0]} if rule in STATISTICS else {}
-        return Part(**{"direction": GOOD.get(rule), **own, **table, **numbers})
 
     def _keys(
         self, where: str, table: Mapping[str, Any], rule: str, allowed: tuple[str, ...]

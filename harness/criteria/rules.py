@@ -104,6 +104,10 @@ def _finite(value: int | float) -> bool:
 
 def disagreements(table: Mapping[str, object], rule: str) -> list[str]:
     """What is wrong with a part whose keys are each right, and what to do."""
+    return [*_of_margins(table, rule), *_of_intervals(table, rule), *_of_floors(table)]
+
+
+def _of_margins(table: Mapping[str, object], rule: str) -> list[str]:
     found = []
     if rule == "superior" and "bound" in table and "margin" in table:
         found.append("has `bound` and `margin`; keep one, the difference that must be exceeded")
@@ -117,6 +121,11 @@ def disagreements(table: Mapping[str, object], rule: str) -> list[str]:
             found.append(
                 'has `margin_relative`, which is judged item by item over seeds; add `interval = "two-way"`'
             )
+    return found
+
+
+def _of_intervals(table: Mapping[str, object], rule: str) -> list[str]:
+    found = []
     if rule in ("at_most", "at_least") and "interval" in table and table.get("statistic") != "mean":
         found.append(
             'has `interval`, but each value is judged on its own; add `statistic = "mean"` or take it away'
@@ -135,6 +144,11 @@ def disagreements(table: Mapping[str, object], rule: str) -> list[str]:
         found.append(
             '`interval` is "sign-flip", which is exact for a difference of 0 only; take the margin away or write `interval = "t"`'
         )
+    return found
+
+
+def _of_floors(table: Mapping[str, object]) -> list[str]:
+    found = []
     if "floor_times" in table and "floor" not in table:
         found.append("has `floor_times` and no `floor`; name the metric that is the floor")
     if "floor" in table and "floor_times" not in table:

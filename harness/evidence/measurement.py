@@ -186,39 +186,43 @@ def _layout(where: str, value: Any) -> dict[str, list[Any]]:
             raise EvidenceError(
                 where, f"unknown key {name!r}", "'axes', 'shape', 'clusters'", "remove it"
             )
-    axes = [
-        _text(f"{where}['axes']", axis) for axis in _items(f"{where}['axes']", value.get("axes"))
-    ]
+    axes = _axes(f"{where}['axes']", value.get("axes"))
+    shape = _shape(f"{where}['shape']", value.get("shape"), len(axes))
+    placed: dict[str, list[Any]] = {"axes": axes, "shape": shape}
+    if value.get("clusters") is not None:
+        placed["clusters"] = _clusters(f"{where}['clusters']", value["clusters"], shape[-1])
+    return placed
+
+
+def _axes(where: str, value: Any) -> list[str]:
+    axes = [_text(where, axis) for axis in _items(where, value)]
     if axes not in AXES:
         wanted = " or ".join(map(str, AXES))
         raise EvidenceError(
-            f"{where}['axes']", f"{axes}", wanted, "lay the values out row by row, one row a seed"
+            where, f"{axes}", wanted, "lay the values out row by row, one row a seed"
         )
-    shape = [
-        _tally(f"{where}['shape']", size)
-        for size in _items(f"{where}['shape']", value.get("shape"))
-    ]
-    if len(shape) != len(axes):
+    return axes
+
+
+def _shape(where: str, value: Any, axes: int) -> list[int]:
+    shape = [_tally(where, size) for size in _items(where, value)]
+    if len(shape) != axes:
         raise EvidenceError(
-            f"{where}['shape']",
-            f"{shape}",
-            f"{len(axes)} sizes, one an axis",
-            "give the size of each axis",
+            where, f"{shape}", f"{axes} sizes, one an axis", "give the size of each axis"
         )
-    placed: dict[str, list[Any]] = {"axes": axes, "shape": shape}
-    if value.get("clusters") is not None:
-        placed["clusters"] = [
-            _whole(f"{where}['clusters']", one)
-            for one in _items(f"{where}['clusters']", value["clusters"])
-        ]
-        if len(placed["clusters"]) != shape[-1]:
-            raise EvidenceError(
-                f"{where}['clusters']",
-                f"{len(placed['clusters'])} numbers",
-                f"{shape[-1]}, one an item",
-                "number the cluster of each item",
-            )
-    return placed
+    return shape
+
+
+def _clusters(where: str, value: Any, items: int) -> list[int]:
+    clusters = [_whole(where, one) for one in _items(where, value)]
+    if len(clusters) != items:
+        raise EvidenceError(
+            where,
+            f"{len(clusters)} numbers",
+            f"{items}, one an item",
+            "number the cluster of each item",
+        )
+    return clusters
 
 
 def _whole(where: str, value: Any) -> int:

@@ -48,13 +48,16 @@ def cases() -> list[Case]:
     """Every case; the estimators are looked up when they are called, so that a broken one is the one that is tried."""
     return [
         *_means(),
+        *_differences(),
         *_proportions(),
         *_ratios(),
         *_spreads(),
         *_two_way(),
         *_nested(),
         *_correlations(),
-        *_resampled(),
+        *_permutations(),
+        *_bootstraps(),
+        *_sign_flips(),
         *_composites(),
     ]
 
@@ -62,9 +65,6 @@ def cases() -> list[Case]:
 def _means() -> list[Case]:
     def mean(values: Floats) -> Interval:
         return limits.mean_limits(values.tolist(), LEVEL)
-
-    def difference(arms: Arms) -> Interval:
-        return paired.paired_mean_limits(arms[0].tolist(), arms[1].tolist(), LEVEL)
 
     return [
         Case("mean t", "normal", "5", 0.0, lambda rng: rng.standard_normal(5), mean),
@@ -85,6 +85,14 @@ def _means() -> list[Case]:
             lambda rng: rng.binomial(10, 0.3, 100).astype(float),
             mean,
         ),
+    ]
+
+
+def _differences() -> list[Case]:
+    def difference(arms: Arms) -> Interval:
+        return paired.paired_mean_limits(arms[0].tolist(), arms[1].tolist(), LEVEL)
+
+    return [
         Case(
             "paired t",
             "normal",
@@ -319,48 +327,43 @@ def _correlations() -> list[Case]:
             arms[0], arms[1], clusters, LEVEL, spearman=spearman, ceiling=ceiling
         )
 
-    def permuted(clusters: list[int] | None) -> Callable[[Arms], Interval]:
-        return lambda arms: correlates.permutation_test(arms[0], arms[1], clusters, LEVEL)
-
+    rule, size = "correlation Fisher z, jackknife", "72 in 12 clusters"
     modules: list[int] = np.repeat(np.arange(12), 6).tolist()
-    blocks: list[int] = np.repeat(np.arange(8), 6).tolist()
     ranked = 6 / pi * asin(0.5 / 2)
-    rule = "correlation Fisher z, jackknife"
+
+    def half(rng: Rng) -> Arms:
+        return _pair(rng, 12, 6, 0.5)
+
     return [
         Case(rule, "normal", "40", 0.5, lambda rng: _pair(rng, 40, 1, 0.5), pearson(None), 0.5),
-        Case(
-            rule,
-            "clustered",
-            "72 in 12 clusters",
-            0.5,
-            lambda rng: _pair(rng, 12, 6, 0.5),
-            pearson(modules),
-        ),
+        Case(rule, "clustered", size, 0.5, half, pearson(modules)),
         Case(
             rule,
             "discrete (steps of 1/2)",
-            "72 in 12 clusters",
+            size,
             0.0,
             lambda rng: _stepped(_pair(rng, 12, 6, 0.0)),
             pearson(modules),
         ),
-        Case(
-            rule + ", ranks",
-            "clustered",
-            "72 in 12 clusters",
-            ranked,
-            lambda rng: _pair(rng, 12, 6, 0.5),
-            pearson(modules, spearman=True),
-        ),
+        Case(rule + ", ranks", "clustered", size, ranked, half, pearson(modules, spearman=True)),
         Case(
             rule + ", share of the ceiling",
             "clustered, 5 seeds",
-            "72 in 12 clusters",
+            size,
             0.5,
-            lambda rng: _seeded(rng, _pair(rng, 12, 6, 0.5), 5),
+            lambda rng: _seeded(rng, half(rng), 5),
             pearson(modules, ceiling=True),
             0.5,
         ),
+    ]
+
+
+def _permutations() -> list[Case]:
+    def permuted(clusters: list[int] | None) -> Callable[[Arms], Interval]:
+        return lambda arms: correlates.permutation_test(arms[0], arms[1], clusters, LEVEL)
+
+    blocks: list[int] = np.repeat(np.arange(8), 6).tolist()
+    return [
         Case(
             "correlation permutation",
             "clustered",
@@ -406,12 +409,9 @@ def _seeded(rng: Rng, arms: Arms, seeds: int) -> Arms:
     return arms[0], arms[1] + rng.standard_normal((seeds, arms[1].size))
 
 
-def _resampled() -> list[Case]:
+def _bootstraps() -> list[Case]:
     def bca(values: Floats) -> Interval:
         return resampling.bca_limits(values.tolist(), LEVEL, draws=2000)
-
-    def flipped(values: Floats) -> Interval:
-        return signflip.sign_flip_test(values.tolist(), np.zeros(values.size).tolist(), LEVEL)
 
     return [
         Case(
@@ -439,6 +439,14 @@ def _resampled() -> list[Case]:
             lambda rng: np.subtract(*_answers(rng, 400, 0.15, -0.03)),
             bca,
         ),
+    ]
+
+
+def _sign_flips() -> list[Case]:
+    def flipped(values: Floats) -> Interval:
+        return signflip.sign_flip_test(values.tolist(), np.zeros(values.size).tolist(), LEVEL)
+
+    return [
         Case("sign-flip", "normal", "10", 0.0, lambda rng: rng.standard_normal(10), flipped),
         Case(
             "sign-flip",

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Rng = np.random.Generator
+Null = tuple[Part, Callable[[Rng], dict[str, Any]]]
 REPLICATIONS = 200
 SEED = 1937
 
@@ -41,49 +42,59 @@ def false_alarms(replications: int = REPLICATIONS, seed: int = SEED) -> dict[str
     }
 
 
-def nulls() -> dict[str, tuple[Part, Callable[[Rng], dict[str, Any]]]]:
+def nulls() -> dict[str, Null]:
     """Rule → (part, what a known-good run measures)."""
+    return {**_of_two_arms(), **_of_one_arm()}
 
-    def part(rule: str, **fields: Any) -> Part:
-        return Part("x", "1", rule, **{"direction": "at_least", **fields})
 
+def _part(rule: str, **fields: Any) -> Part:
+    return Part("x", "1", rule, **{"direction": "at_least", **fields})
+
+
+def _of_two_arms() -> dict[str, Null]:
     against = {"reference": "ref", "margin": 0.03}
     return {
         "non-inferior-two-way": (
-            part("non_inferior", reference="ref", margin_relative=0.03, interval="two-way"),
+            _part("non_inferior", reference="ref", margin_relative=0.03, interval="two-way"),
             _seeds_and_items,
         ),
         "non-inferior-tango": (
-            part("non_inferior", interval="tango", **against),
+            _part("non_inferior", interval="tango", **against),
             lambda rng: _arms(*_answers(rng, 1725)),
         ),
         "non-inferior-t": (
-            part("non_inferior", interval="t", **against),
+            _part("non_inferior", interval="t", **against),
             lambda rng: _arms(rng.normal(0.7, 0.02, 5), rng.normal(0.7, 0.02, 5)),
         ),
         "equivalent-t": (
-            part("equivalent", reference="ref", margin=0.05),
+            _part("equivalent", reference="ref", margin=0.05),
             lambda rng: _arms(rng.normal(1, 0.1, 60), rng.normal(1, 0.1, 60)),
         ),
         "superior-sign-flip": (
-            part("superior", reference="ref", margin=0, interval="sign-flip"),
+            _part("superior", reference="ref", margin=0, interval="sign-flip"),
             lambda rng: _arms(*_answers(rng, 400, gain=0.05)),
         ),
         "ratio-of-logs": (
-            part("ratio", reference="ref", bound=1.05, direction="at_most"),
+            _part("ratio", reference="ref", bound=1.05, direction="at_most"),
             lambda rng: _arms(rng.gamma(50, size=60), rng.gamma(50, size=60)),
         ),
-        "proportion": (part("proportion", bound=0.9), lambda rng: _one(rng.random(400) < 0.93)),
+    }
+
+
+def _of_one_arm() -> dict[str, Null]:
+    """Rules that judge one arm; and the one that sets a score beside its truth."""
+    return {
+        "proportion": (_part("proportion", bound=0.9), lambda rng: _one(rng.random(400) < 0.93)),
         "quantile": (
-            part("quantile", bound=20.0, quantile=0.95, direction="at_most"),
+            _part("quantile", bound=20.0, quantile=0.95, direction="at_most"),
             lambda rng: _one(rng.exponential(6.0, 200)),
         ),
         "spread": (
-            part("spread", bound=0.5, direction="at_most"),
+            _part("spread", bound=0.5, direction="at_most"),
             lambda rng: _one(rng.normal(0, 0.25, 10)),
         ),
         "correlates": (
-            part("correlates", reference="ref", bound=0.0, statistic="pearson"),
+            _part("correlates", reference="ref", bound=0.0, statistic="pearson"),
             _layers,
         ),
     }

@@ -168,6 +168,7 @@ def _allocation(
 
 
 def _infeasible(menus: Menus, budgets: Mapping[str, float]) -> Infeasible:
+    """The nearest choice and by how much it is over; where a budget cannot be met even alone, what every choice needs of it."""
     limits = {name: decimal(budget) for name, budget in budgets.items()}
     least = {
         name: sum(min(option.cost(name) for option in menu) for menu in menus.values())
@@ -176,17 +177,7 @@ def _infeasible(menus: Menus, budgets: Mapping[str, float]) -> Infeasible:
     over = {name: least[name] - limit for name, limit in limits.items() if least[name] > limit}
     alone = bool(over)
     if not alone:
-        shares = [
-            [
-                [float(Fraction(option.cost(name)) / limit) for option in menu]
-                for menu in menus.values()
-            ]
-            for name, limit in limits.items()
-        ]
-        chosen = [menu[k] for menu, k in zip(menus.values(), solvers.nearest(shares), strict=True)]
-        over = {
-            name: by for name, limit in limits.items() if (by := _total(chosen, name) - limit) > 0
-        }
+        over = _nearest_over(menus, limits)
     if not over:
         raise RuntimeError(
             "allocation: HiGHS called impossible what is possible; wanted one answer; use dynamic(), or report these options"
@@ -208,6 +199,16 @@ def _infeasible(menus: Menus, budgets: Mapping[str, float]) -> Infeasible:
     return Infeasible(
         message, {name: float(value) for name, value in over.items()}, max(share.values()), alone
     )
+
+
+def _nearest_over(menus: Menus, limits: Mapping[str, int | Fraction]) -> dict[str, int | Fraction]:
+    """Budget → by how much the choice whose largest overshoot is least exceeds it."""
+    shares = [
+        [[float(Fraction(option.cost(name)) / limit) for option in menu] for menu in menus.values()]
+        for name, limit in limits.items()
+    ]
+    chosen = [menu[k] for menu, k in zip(menus.values(), solvers.nearest(shares), strict=True)]
+    return {name: by for name, limit in limits.items() if (by := _total(chosen, name) - limit) > 0}
 
 
 def _number(value: int | Fraction) -> str:

@@ -23,6 +23,18 @@ from torch import Tensor, nn
 SIZES = {"lora": (2, 8), "adapter": (2, 16), "prefix": (2, 16)}
 CHECKED = {"lora": 4, "adapter": 8, "prefix": 8}  # sizes of the plans that the fit is checked on
 STATE = 12  # bytes a trained fp32 number costs beside itself: its gradient and Adam's two moments
+UNITS = {  # of what `applied` measures
+    "flops": "FLOPs",
+    "flops_full": "FLOPs",
+    "peak_bytes": "bytes",
+    "peak_bytes_full": "bytes",
+    "latency_s": "seconds",
+    "base_s": "seconds",
+    "stored_parameters": "parameters",
+    "planned_parameters": "parameters",
+    "misapplied": "count",
+    "served_difference": "1",
+}
 
 
 def calibration(run: RunFolder, modules: Sequence[str] = (), rounds: int = 12) -> dict:
@@ -43,45 +55,12 @@ def calibration(run: RunFolder, modules: Sequence[str] = (), rounds: int = 12) -
     where = _layout(base)
     batch = _batch(run)
     saved = [] if run.recipe["task"] == "causal-lm" else ["classifier"]
-    plans = {
-        f"{name} {size}": _everywhere(where, name, size, tuple(modules))
-        for name in SIZES
-        for size in SIZES[name]
-        if _able(where, name)
-    }
-    plans |= _mixed(where, tuple(modules))
+    plans = _plans(where, tuple(modules))
     built = {name: _applied(run, plan, saved) for name, plan in plans.items()}
-    flops = {name: float(cost.counted(model, batch)) for name, model in built.items()}
-    held = {name: training_bytes(model, batch) for name, model in built.items()}
-    seconds = timed(
-        {"base": forward.base(run), **built},
-        {n: t[:8] for n, t in batch.items() if n != "labels"},
-        rounds,
-    )
-    whole = forward.base(run).requires_grad_(True)
-    full = {
-        "flops": float(cost.counted(whole, batch)),
-        "memory_bytes": training_bytes(whole, batch),
-    }
-    lowest = base_trained_through(run, where)
-    start = {
-        "flops": float(cost.counted(lowest, batch)),
-        "memory_bytes": training_bytes(lowest, batch),
-        "latency_s": seconds["base"],
-    }
-    told = {
-        name: {"flops": flops[name], "memory_bytes": held[name], "latency_s": seconds[name]}
-        for name in plans
-    }
-    fit = costs.fitted(
-        start,
-        {
-            name: [(size, told[f"{name} {size}"]) for size in SIZES[name]]
-            for name in SIZES
-            if _able(where, name)
-        },
-        len(where),
-    )
+    told, base_s = _measured(run, built, batch, rounds)
+    full = _counted(forward.base(run).requires_grad_(True), batch)
+    start = {**_counted(base_trained_through(run, where), batch), "latency_s": base_s}
+    fit = _fitted(where, start, told)
     mixed = [name for name in plans if name.startswith("mixed")]
     predicted = {name: fit.total(plans[name], max(1, len(modules))) for name in mixed}
     return {
@@ -94,10 +73,9 @@ def calibration(run: RunFolder, modules: Sequence[str] = (), rounds: int = 12) -
         "unit": {f"{what}_error": "ratio" for what in costs.COSTS},
         "sampling_unit": "plan",
         "counts": {
-            "full_flops": full["flops"],
-            "full_memory_bytes": full["memory_bytes"],
+            **{f"full_{what}": value for what, value in full.items()},
             "rows": len(batch["labels"]),
-            **{f"base_{k}": v for k, v in start.items()},
+            **{f"base_{what}": value for what, value in start.items()},
         },
         "digests": {
             "model": json.dumps(fit.plain()),
@@ -105,6 +83,53 @@ def calibration(run: RunFolder, modules: Sequence[str] = (), rounds: int = 12) -
             "predicted": json.dumps(predicted),
         },
     }
+
+
+def _plans(where: Layout, modules: tuple[str, ...]) -> dict[str, Plan]:
+    """Each method everywhere at each of its sizes, which are fitted; and the mixed ones, on which the fit is checked."""
+    return {
+        f"{name} {size}": _everywhere(where, name, size, modules)
+        for name in SIZES
+        for size in SIZES[name]
+        if _able(where, name)
+    } | _mixed(where, modules)
+
+
+def _counted(model: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, float]:
+    return {
+        "flops": float(cost.counted(model, batch)),
+        "memory_bytes": training_bytes(model, batch),
+    }
+
+
+def _measured(
+    run: RunFolder, built: Mapping[str, nn.Module], batch: Mapping[str, Tensor], rounds: int
+) -> tuple[dict[str, dict[str, float]], float]:
+    """What each plan costs, and the base's seconds."""
+    flops = {name: float(cost.counted(model, batch)) for name, model in built.items()}
+    held = {name: training_bytes(model, batch) for name, model in built.items()}
+    seconds = timed(
+        {"base": forward.base(run), **built},
+        {n: t[:8] for n, t in batch.items() if n != "labels"},
+        rounds,
+    )
+    told = {
+        name: {"flops": flops[name], "memory_bytes": held[name], "latency_s": seconds[name]}
+        for name in built
+    }
+    return told, seconds["base"]
+
+
+def _fitted(
+    where: Layout, start: Mapping[str, float], told: Mapping[str, Mapping[str, float]]
+) -> costs.CostModel:
+    """The cost model of the plans that have one method everywhere."""
+    sized = {
+        name: [(size, told[f"{name} {size}"]) for size in SIZES[name]]
+        for name in SIZES
+        if _able(where, name)
+    }
+    return costs.fitted(start, sized, len(where))
 
 
 def _layout(model: nn.Module) -> Layout:
@@ -254,18 +279,7 @@ def applied(run: RunFolder, full: RunFolder) -> dict[str, Any]:
             "misapplied": [float(len(against))],
             "served_difference": [served_difference(run)],
         },
-        "unit": {
-            "flops": "FLOPs",
-            "flops_full": "FLOPs",
-            "peak_bytes": "bytes",
-            "peak_bytes_full": "bytes",
-            "latency_s": "seconds",
-            "base_s": "seconds",
-            "stored_parameters": "parameters",
-            "planned_parameters": "parameters",
-            "misapplied": "count",
-            "served_difference": "1",
-        },
+        "unit": dict(UNITS),
         "sampling_unit": "block",
         "counts": quick["counts"],
         "findings": against,

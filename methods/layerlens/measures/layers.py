@@ -60,26 +60,13 @@ def importance(
         forward.trained(run) if (run.artifact / "head.safetensors").is_file() else forward.base(run)
     )
     where = _layout(model)
-    chosen = [
-        (layer, name)
-        for layer in range(len(where))
-        for name in where.at(layer).linear
-        if not modules or name in modules
-    ]
-    if not chosen:
-        raise NotObservable(
-            f"no layer has {', '.join(modules)}; wanted some of {', '.join(where.at(0).linear)}; correct [layerlens] modules"
-        )
+    chosen = _sites(where, modules)
     taken = calibration_rows(run, calibration, draw)
     strange = not_of_train(run, taken)
     if shuffled:
         taken = dealt(taken, run.recipe["task"], draw)
     batches = _batches(run, taken)
-    places = {
-        layer: where.full(layer, where.at(layer).adapter[0])
-        for layer in range(len(where))
-        if where.at(layer).adapter
-    }
+    places = _outputs(where)
     names, task = [where.full(*one) for one in chosen], run.recipe["task"]
     seen = scored(
         model,
@@ -99,6 +86,30 @@ def importance(
         run, where, chosen, places, seen, prefix_spectra(model, where, batches, task), taken, error
     )
     return {**told, "vetoes": strange + started_elsewhere(run, model)}
+
+
+def _sites(where: Layout, modules: Sequence[str]) -> list[tuple[int, str]]:
+    """The linear maps of each layer: those named in `modules` only, or all."""
+    chosen = [
+        (layer, name)
+        for layer in range(len(where))
+        for name in where.at(layer).linear
+        if not modules or name in modules
+    ]
+    if not chosen:
+        raise NotObservable(
+            f"no layer has {', '.join(modules)}; wanted some of {', '.join(where.at(0).linear)}; correct [layerlens] modules"
+        )
+    return chosen
+
+
+def _outputs(where: Layout) -> dict[int, str]:
+    """Layer → the module after which an adapter would be placed; layers without such a place left out."""
+    return {
+        layer: where.full(layer, where.at(layer).adapter[0])
+        for layer in range(len(where))
+        if where.at(layer).adapter
+    }
 
 
 def not_of_train(run: RunFolder, taken: Sequence[dict[str, Any]]) -> list[str]:
@@ -222,6 +233,38 @@ def _told(
 ) -> dict:
     names = [where.full(*one) for one in chosen]
     layers = [layer for layer, _ in chosen]
+    values = _scores(seen, names, layers)
+    error = max(error, *_off_spectrum(seen, names, values["utility"]))
+    values |= {"calibration_in_evaluation": [float(overlap(run, taken))], "score_error": [error]}
+    squared = {name for name in values if name.startswith(("fisher", "energy", "lora_b"))}
+    units = {name: "1" for name in values} | {"calibration_in_evaluation": "rows"}
+    return {
+        "values": values,
+        "unit": units,
+        "sampling_unit": "site",
+        "layout": _by_site(values, layers),
+        "counts": {
+            "rows": len(taken),
+            "sites": len(names),
+            "layers": len(where),
+            "squared_scores": len(squared),
+        },
+        "findings": list(seen.findings),
+        "arrays": {
+            **_spectra(where, chosen, places, seen, prefix),
+            **_errors(where, chosen, seen),
+            "parameters": [seen.parameters[site] for site in names],
+        },
+        "digests": {
+            "calibration": tasks.evaluation_digest(taken),
+            "layout": json.dumps(where.plain()),
+            "sites": json.dumps(chosen),
+        },
+    }
+
+
+def _scores(seen: Any, names: Sequence[str], layers: Sequence[int]) -> dict[str, list[float]]:
+    """Every score by site, on the whole sample and on its halves; of utility how much it varies over the layers."""
     values: dict[str, list[float]] = {}
     for score in (*SCORES, "trace_norm"):
         name = "utility" if score == "trace_norm" else score
@@ -232,54 +275,52 @@ def _told(
         )
         if score == "trace_norm":
             values["utility@cv"] = [variation(layers, fold) for fold in by_fold]
-    lay = {"axes": ["item"], "shape": [len(names)], "clusters": layers}
-    error = max(
-        error,
-        *(
-            abs(sum(seen.spectrum[site][:8]) / value - 1) if value else 0.0
-            for site, value in zip(names, values["utility"], strict=True)
-        ),
-    )
-    values |= {"calibration_in_evaluation": [float(overlap(run, taken))], "score_error": [error]}
-    squared = {name for name in values if name.startswith(("fisher", "energy", "lora_b"))}
-    units = {name: "1" for name in values} | {"calibration_in_evaluation": "rows"}
+    return values
+
+
+def _by_site(values: Mapping[str, Sequence[float]], layers: Sequence[int]) -> dict[str, Any]:
+    """The layout of the metrics that have a number for each site."""
+    placed = {"axes": ["item"], "shape": [len(layers)], "clusters": layers}
+    return {name: placed for name, found in values.items() if len(found) == len(layers)}
+
+
+def _off_spectrum(seen: Any, names: Sequence[str], utility: Sequence[float]) -> list[float]:
+    """By how much each utility is not the sum of the 8 largest singular values that are kept."""
+    return [
+        abs(sum(seen.spectrum[site][:8]) / value - 1) if value else 0.0
+        for site, value in zip(names, utility, strict=True)
+    ]
+
+
+def _spectra(
+    where: Layout,
+    chosen: Sequence[tuple[int, str]],
+    places: Mapping[int, str],
+    seen: Any,
+    prefix: Mapping[int, list[float]],
+) -> dict[str, list[float]]:
+    """Singular values of the mean gradient, wherever a method could be placed."""
     return {
-        "values": values,
-        "unit": units,
-        "sampling_unit": "site",
-        "layout": {name: lay for name, found in values.items() if len(found) == len(names)},
-        "counts": {
-            "rows": len(taken),
-            "sites": len(names),
-            "layers": len(where),
-            "squared_scores": len(squared),
+        **{
+            f"lora {layer}.{name}": list(seen.spectrum[where.full(layer, name)])
+            for layer, name in chosen
         },
-        "findings": list(seen.findings),
-        "arrays": {
-            **{
-                f"lora {layer}.{name}": list(seen.spectrum[site])
-                for (layer, name), site in zip(chosen, names, strict=True)
-            },
-            **{
-                f"adapter {layer}": list(seen.output_spectrum[place])
-                for layer, place in places.items()
-            },
-            **{f"prefix {layer}": found for layer, found in prefix.items()},
-            **{
-                f"error {score}": [seen.errors[score][site] for site in names]
-                for score in seen.errors
-            },
-            **{
-                f"layer error {score}": found
-                for score, errors in seen.layer_errors.items()
-                if (found := by_layer(errors, where, chosen))
-            },
-            "parameters": [seen.parameters[site] for site in names],
+        **{
+            f"adapter {layer}": list(seen.output_spectrum[place]) for layer, place in places.items()
         },
-        "digests": {
-            "calibration": tasks.evaluation_digest(taken),
-            "layout": json.dumps(where.plain()),
-            "sites": json.dumps(chosen),
+        **{f"prefix {layer}": found for layer, found in prefix.items()},
+    }
+
+
+def _errors(where: Layout, chosen: Sequence[tuple[int, str]], seen: Any) -> dict[str, list[float]]:
+    """Standard errors by site, and of a layer's sum over its sites."""
+    names = [where.full(*one) for one in chosen]
+    return {
+        **{f"error {score}": [seen.errors[score][site] for site in names] for score in seen.errors},
+        **{
+            f"layer error {score}": found
+            for score, errors in seen.layer_errors.items()
+            if (found := by_layer(errors, where, chosen))
         },
     }
 
@@ -383,23 +424,12 @@ def trained(run: RunFolder) -> dict:
         stored_parameters [parameters]: without the head
     """
     recipe = run.recipe
-    meta = run_meta(run)
-    words = (
-        tasks.TASKS[meta["source"]].words if meta["source"] in tasks.TASKS else ()
-    )  # a user's own files
     test = rows.read(run.data, "test")
     bare = recipe["kind"] == "prepared"
-    model, tokenizer = (
-        (forward.base(run) if bare else forward.trained(run)),
-        models.load_tokenizer(recipe),
-    )
-    found = answers.answer(model, test, tokenizer, recipe, words)
-    curve = (
-        []
-        if bare
-        else [[line["step"], line["cpu_s"], line["dev_loss"]] for line in run.lines(FILE)]
-    )
-    stored = 0 if bare else sum(t.numel() for t in artifact.tensors(run).values())
+    model = forward.base(run) if bare else forward.trained(run)
+    tokenizer = models.load_tokenizer(recipe)
+    found = answers.answer(model, test, tokenizer, recipe, _words(run))
+    curve = [] if bare else _curve(run)
     where = method.layout(forward.base(run))
     about = {} if bare else told_of(run)
     reached = final_loss(run, model, tokenizer)
@@ -407,19 +437,11 @@ def trained(run: RunFolder) -> dict:
         "values": {
             "score": found.score,
             "dev_loss": [curve[-1][2] if curve else reached],
-            "stored_parameters": [
-                float(stored if recipe["method"]["name"] == "full" else max(0, stored - where.head))
-            ],
+            "stored_parameters": [_stored(run, where)],
         },
         "unit": {"score": "accuracy", "dev_loss": "nats", "stored_parameters": "parameters"},
         "sampling_unit": "item",
-        "layout": {
-            "score": {
-                "axes": ["item"],
-                "shape": [len(test)],
-                "clusters": task_scores.numbered(test),
-            }
-        },
+        "layout": {"score": _placed(test)},
         "counts": {
             "items": len(test),
             "accuracy": found.mean,
@@ -432,24 +454,58 @@ def trained(run: RunFolder) -> dict:
         "arrays": {"curve": curve},
         "vetoes": [
             *([] if found.finite else ["a logit is not a number"]),
-            *(
-                []
-                if bare
-                else [
-                    *task_scores.untrue(run),
-                    *cost.implausible(run, about["peak_bytes"]),
-                    *leaked(run, tokenizer),
-                    *looked_elsewhere(run, curve, reached),
-                ]
-            ),
+            *([] if bare else _untrained(run, tokenizer, about, curve, reached)),
         ],
-        "digests": {
-            "evaluation": tasks.evaluation_digest(test),
-            "evaluation_dev": tasks.evaluation_digest(rows.read(run.data, "dev")),
-            "train": tasks.evaluation_digest(rows.read(run.data, "train")),
-            "method": recipe["method"]["name"],
-            **({} if bare else {"artifact": artifact.digest(run)}),
-        },
+        "digests": _digests(run, test),
+    }
+
+
+def _words(run: RunFolder) -> Sequence[str]:
+    """The words that a known task is answered with; none of a user's own files."""
+    source = run_meta(run)["source"]
+    return tasks.TASKS[source].words if source in tasks.TASKS else ()
+
+
+def _placed(test: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    return {"axes": ["item"], "shape": [len(test)], "clusters": task_scores.numbered(test)}
+
+
+def _curve(run: RunFolder) -> list[list[float]]:
+    return [[line["step"], line["cpu_s"], line["dev_loss"]] for line in run.lines(FILE)]
+
+
+def _stored(run: RunFolder, where: Layout) -> float:
+    """Parameters of the artefact: of full fine-tuning all, else without the head."""
+    bare = run.recipe["kind"] == "prepared"
+    stored = 0 if bare else sum(t.numel() for t in artifact.tensors(run).values())
+    full = run.recipe["method"]["name"] == "full"
+    return float(stored if full else max(0, stored - where.head))
+
+
+def _untrained(
+    run: RunFolder,
+    tokenizer: Any,
+    about: Mapping[str, float],
+    curve: Sequence[Sequence[float]],
+    reached: float,
+) -> list[str]:
+    """What speaks against a training that was what its recipe says, on rows of train alone."""
+    return [
+        *task_scores.untrue(run),
+        *cost.implausible(run, about["peak_bytes"]),
+        *leaked(run, tokenizer),
+        *looked_elsewhere(run, curve, reached),
+    ]
+
+
+def _digests(run: RunFolder, test: Sequence[dict[str, Any]]) -> dict[str, str]:
+    bare = run.recipe["kind"] == "prepared"
+    return {
+        "evaluation": tasks.evaluation_digest(test),
+        "evaluation_dev": tasks.evaluation_digest(rows.read(run.data, "dev")),
+        "train": tasks.evaluation_digest(rows.read(run.data, "train")),
+        "method": run.recipe["method"]["name"],
+        **({} if bare else {"artifact": artifact.digest(run)}),
     }
 
 
