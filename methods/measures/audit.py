@@ -346,17 +346,8 @@ def bytes_unchanged(run: RunFolder) -> dict:
                 differs.append(f"{item['name']}: neither the base's nor asked for by the recipe")
             continue
         compared += 1
-        dtype = getattr(torch, item["dtype"].removeprefix("torch."))
-        if item["digest_first"] != expected.tensor_digest(
-            original.to(dtype) if as_held else original
-        ):
-            held = f", held in {item['dtype']}" * (dtype != original.dtype)
-            differs.append(f"{item['name']}: not the base's value at the first step{held}")
-    lost = set(stored) - {expected.base_name(item["name"]) for item in tensors}
-    differs += [
-        f"{name}: the base has it, the run's model does not"
-        for name in sorted(lost - originals.tied(stored, lost))
-    ]
+        differs += _other_value(item, original, as_held)
+    differs += _not_in_the_model(stored, tensors)
     found = {"frozen_changed": changed, "base_differs": differs}
     return counted(
         found,
@@ -364,6 +355,23 @@ def bytes_unchanged(run: RunFolder) -> dict:
         counts={"frozen": len(frozen), "compared": compared},
         not_scored={"adapter tensor, or drawn at random where the base stores none": drawn},
     )
+
+
+def _other_value(item: dict, original: torch.Tensor, as_held: bool) -> list[str]:
+    """as_held: the base's tensor is rounded to the run's own type before the two are compared."""
+    dtype = getattr(torch, item["dtype"].removeprefix("torch."))
+    if item["digest_first"] == expected.tensor_digest(original.to(dtype) if as_held else original):
+        return []
+    held = f", held in {item['dtype']}" * (dtype != original.dtype)
+    return [f"{item['name']}: not the base's value at the first step{held}"]
+
+
+def _not_in_the_model(stored: dict[str, torch.Tensor], tensors: list[dict]) -> list[str]:
+    lost = set(stored) - {expected.base_name(item["name"]) for item in tensors}
+    return [
+        f"{name}: the base has it, the run's model does not"
+        for name in sorted(lost - originals.tied(stored, lost))
+    ]
 
 
 def optimizer(run: RunFolder) -> dict:

@@ -22,7 +22,7 @@ from gonogo.methods.measures.cost import ratio_interval
 from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.serving import answers, campaign, engine, models_of
 from gonogo.methods.serving.campaign import Turn
-from gonogo.methods.serving.contract import BASE, MERGED, Deployment, Engine, Request
+from gonogo.methods.serving.contract import BASE, MERGED, Answer, Deployment, Engine, Request
 from gonogo.methods.tasks import models, rows
 
 AGAIN = "merged_again"
@@ -68,10 +68,7 @@ def latency(
     Raises NotObservable: fewer runs than adapters, runs of different bases, or the engine is not to be had.
     """
     sound(runs, adapters)
-    arms = {
-        **deployments(runs, adapters, threads, precision),
-        **({BASE: plain(runs[0], threads, precision)} if with_base else {}),
-    }
+    arms = _arms(runs, adapters, threads, precision, with_base)
     asked = requests(pool(runs, prompts), arms, batch, random.Random(1))
     draw = random.Random(2)
     first: list[Turn] = []
@@ -80,35 +77,16 @@ def latency(
         with contextlib.ExitStack() as stack:
             servers = started(engine, arms, options, stack)
             campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
-            if not first:
-                pair = {name: servers[name] for name in (MERGED, AGAIN)}
-                first = until_quiet(
-                    pair,
-                    asked,
-                    range(10**6, 10**6 + aa_blocks),
-                    min(most, 3 * aa_blocks),
-                    busy,
-                    new_tokens,
-                    draw,
-                )
+            first = first or _alone(servers, asked, aa_blocks, most, busy, new_tokens, draw)
             seen.extend(campaign.turns(servers, asked, piece, new_tokens, draw))
             held = {name: (server.holds(), server.memory()) for name, server in servers.items()}
-            label, visible = (
-                {"engine": servers[MERGED].name, "device": servers[MERGED].device},
-                servers[MERGED].visible,
-            )
+            label, visible = _label(servers), servers[MERGED].visible
     references = offline(runs[: max(adapters)], arms[MERGED], seen, new_tokens, visible)
     report = merge(timed(seen), checked(seen, references, names(runs)[0], new_tokens), kept(held))
-    report["counts"] |= {
-        "batch": batch,
-        "new_tokens": new_tokens,
-        "threads": threads,
-        **a_a("first", first),
-        **a_a("during", seen),
-    }
-    report["vetoes"] += busy_host("before the campaign", first, busy) + busy_host(
-        "during the campaign", seen, busy
-    )
+    sizes = {"batch": batch, "new_tokens": new_tokens, "threads": threads}
+    report["counts"] |= {**sizes, **a_a("first", first), **a_a("during", seen)}
+    report["vetoes"] += busy_host("before the campaign", first, busy)
+    report["vetoes"] += busy_host("during the campaign", seen, busy)
     return {**report, "sampling_unit": "block", "digests": label}
 
 
@@ -140,7 +118,7 @@ def aa(
             servers = started(engine, arms, options, stack)
             campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
             seen += campaign.turns(servers, asked, piece, new_tokens, draw)
-            label = {"engine": servers[MERGED].name, "device": servers[MERGED].device}
+            label = _label(servers)
     report = timed(seen)
     report["counts"] |= {
         "batch": batch,
@@ -203,6 +181,20 @@ def deployments(
     return found
 
 
+def _arms(
+    runs: Sequence[RunFolder],
+    adapters: Sequence[int],
+    threads: int,
+    precision: str,
+    with_base: bool,
+) -> dict[str, Deployment]:
+    """Every arm, the base last where it is asked for."""
+    return {
+        **deployments(runs, adapters, threads, precision),
+        **({BASE: plain(runs[0], threads, precision)} if with_base else {}),
+    }
+
+
 def started(
     kind: str,
     arms: Mapping[str, Deployment],
@@ -213,6 +205,10 @@ def started(
         arm: stack.enter_context(engine(kind)(deployment, **(options or {})))
         for arm, deployment in arms.items()
     }
+
+
+def _label(servers: Mapping[str, Engine]) -> dict[str, str]:
+    return {"engine": servers[MERGED].name, "device": servers[MERGED].device}
 
 
 # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -294,6 +290,21 @@ def until_quiet(
     return seen
 
 
+def _alone(
+    servers: Mapping[str, Engine],
+    asked: Callable,
+    blocks: int,
+    most: int,
+    busy: float,
+    new_tokens: int,
+    draw: random.Random,
+) -> list[Turn]:
+    """The A/A pair with no other arm beside it, in blocks numbered apart from the campaign's."""
+    pair = {name: servers[name] for name in (MERGED, AGAIN)}
+    apart = range(10**6, 10**6 + blocks)
+    return until_quiet(pair, asked, apart, min(most, 3 * blocks), busy, new_tokens, draw)
+
+
 def a_a_interval(seen: Sequence[Turn]) -> tuple[float, float]:
     """90 % interval of the ratio of the two merged copies' block medians."""
     per_arm = campaign.by_arm(seen)
@@ -364,11 +375,7 @@ def checked(
     strays = Counter(arm for arm, verdict in verdicts if verdict)
     wanted = new_tokens if not next(iter(references[BASE].values())).scores else 1
     miscounted = sum(answer.generated != wanted for _, _, answer in pairs)
-    constant = [
-        arm
-        for arm in {arm for arm, _, _ in pairs}
-        if answers.constant([(r, a) for each, r, a in pairs if each == arm])
-    ]
+    constant = _constant(pairs)
     scored = [float(verdict) for _, verdict in verdicts if verdict is not None]
     values = {
         "wrong_adapter": scored,
@@ -376,13 +383,6 @@ def checked(
         "other_token_count": [float(miscounted)],
         "constant_answers": [float(len(constant))],
     }
-    findings = [
-        f"{arm}: {n} answers are another adapter's, or as much like it"
-        for arm, n in strays.most_common()
-    ]
-    findings += [
-        f"{arm}: one and the same answer, or none, to different prompts" for arm in sorted(constant)
-    ]
     return {
         "values": values,
         "unit": {
@@ -392,12 +392,31 @@ def checked(
             "constant_answers": "arms",
         },
         "counts": {"answers": len(pairs)},
-        "findings": findings,
+        "findings": _strange_answers(strays, constant),
         "not_scored": {"all adapters answer alike": len(verdicts) - len(scored)},
         "vetoes": []
         if scored
         else ["every adapter answers every prompt alike: it cannot be seen which of them answered"],
     }
+
+
+def _constant(pairs: Sequence[tuple[str, Request, Answer]]) -> list[str]:
+    """Arms that say the same to different prompts."""
+    return [
+        arm
+        for arm in {arm for arm, _, _ in pairs}
+        if answers.constant([(r, a) for each, r, a in pairs if each == arm])
+    ]
+
+
+def _strange_answers(strays: Counter[str], constant: Sequence[str]) -> list[str]:
+    lines = [
+        f"{arm}: {n} answers are another adapter's, or as much like it"
+        for arm, n in strays.most_common()
+    ]
+    return lines + [
+        f"{arm}: one and the same answer, or none, to different prompts" for arm in sorted(constant)
+    ]
 
 
 def kept(held: Mapping[str, tuple[list[str], Any]]) -> dict:
