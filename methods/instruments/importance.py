@@ -188,25 +188,7 @@ def _result(run: Pass, rank: int, alpha: float, top: int) -> Importance:
         {score: moments.means(counts, fold) for score, moments in run.moments.items()}
         for fold in range(watch.folds)
     ]
-    spectrum: dict[str, tuple[float, ...]] = {}
-    for site in watch.sites if watch.summed else ():
-        means = [
-            *(total / count for total, count in zip(site.sums, counts, strict=True)),
-            site.sums.sum(0) / n,
-        ]
-        site.sums = None
-        a = lora_a(rank, site.shape[1], f"{run.seed}/{site.name}").to(means[0])
-        for into, mean in zip([*folds, whole], means, strict=True):
-            for score in (score for score in OF_SUMS[:3] if score in run.scores):
-                into.setdefault(score, {})[site.name] = of_mean(
-                    score, mean, weight(site.module), a, alpha / rank
-                )
-            if "trace_norm" in run.scores or ("spectrum" in run.scores and into is whole):
-                values = singular_values(mean, max(top, rank))
-            if "trace_norm" in run.scores:
-                into.setdefault("trace_norm", {})[site.name] = sum(values[:rank])
-        if "spectrum" in run.scores:
-            spectrum[site.name] = values[:top]
+    spectrum = _of_sums(run, counts, [*folds, whole], rank, alpha, top)
     _finite(whole)
     errors, layer_errors = (
         {
@@ -224,6 +206,39 @@ def _result(run: Pass, rank: int, alpha: float, top: int) -> Importance:
     return Importance(
         n, sizes, whole, tuple(folds), errors, layer_errors, spectrum, seen, tuple(_findings(run))
     )
+
+
+def _of_sums(
+    run: Pass,
+    counts: Sequence[int],
+    tables: Sequence[dict[str, dict[str, float]]],
+    rank: int,
+    alpha: float,
+    top: int,
+) -> dict[str, tuple[float, ...]]:
+    """Write the scores of the mean gradients into the tables, the folds' and last that of all rows, and free the sums.
+    Returns site → singular values of the mean over all rows."""
+    spectrum: dict[str, tuple[float, ...]] = {}
+    whole = tables[-1]
+    for site in run.watch.sites if run.watch.summed else ():
+        means = [
+            *(total / count for total, count in zip(site.sums, counts, strict=True)),
+            site.sums.sum(0) / run.watch.first,
+        ]
+        site.sums = None
+        a = lora_a(rank, site.shape[1], f"{run.seed}/{site.name}").to(means[0])
+        for into, mean in zip(tables, means, strict=True):
+            for score in (score for score in OF_SUMS[:3] if score in run.scores):
+                into.setdefault(score, {})[site.name] = of_mean(
+                    score, mean, weight(site.module), a, alpha / rank
+                )
+            if "trace_norm" in run.scores or ("spectrum" in run.scores and into is whole):
+                values = singular_values(mean, max(top, rank))
+            if "trace_norm" in run.scores:
+                into.setdefault("trace_norm", {})[site.name] = sum(values[:rank])
+        if "spectrum" in run.scores:
+            spectrum[site.name] = values[:top]
+    return spectrum
 
 
 def _finite(whole: Mapping[str, Mapping[str, float]]) -> None:

@@ -1,16 +1,25 @@
 """Exact audits of a finished run: what trained, what was asked, what changed. Every number counts offenders."""
 
-from collections import Counter
-
 import torch
 from gonogo.methods.expected import promises as expected
 from gonogo.methods.instruments import originals
+from gonogo.methods.measures.adapted import (
+    ambiguous,
+    changed_modes,
+    idle_dropout,
+    other_precision,
+    parameters,
+    strange_modules,
+    unmatched,
+    unmet,
+    wrong_dropout,
+    wrong_scaling,
+)
 from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.tasks import models
 from torch import nn
 
 LIMIT = 20
-HALF = ("torch.bfloat16", "torch.float16")
 
 
 def counted(found: dict[str, list[str]], unit: dict[str, str] | str, **more) -> dict:
@@ -33,10 +42,6 @@ def inventory(run: RunFolder) -> tuple[dict, list[dict]]:
             "inventory.json lists no tensor; train the run again with the observer attached"
         )
     return seen, seen["tensors"]
-
-
-def parameters(tensors: list[dict]) -> list[dict]:
-    return [item for item in tensors if item["kind"] == "parameter"]
 
 
 def promised(run: RunFolder) -> tuple[expected.Promise, nn.Module]:
@@ -159,162 +164,6 @@ def config(run: RunFolder) -> dict:
     return report
 
 
-def idle_dropout(seen: dict) -> list[str]:
-    """An adapter's declared dropout draws nothing in a model that trains in evaluation mode."""
-    idle = any(item["dropout"] > 0 for item in seen["adapters"]) and not seen.get(
-        "started_in_training", True
-    )
-    return (
-        [
-            f"{seen['model_class']}: trained in evaluation mode; call model.train() before the first step"
-        ]
-        if idle
-        else []
-    )
-
-
-def changed_modes(seen: dict) -> list[str]:
-    """A loop that goes on in evaluation mode, or with another scaling, trains another model than it began with."""
-    count = seen["watched"]["mode_changes"]
-    return [
-        f"{seen['model_class']}: in {count} forwards of the training not with the modes, dropout and scaling of the first"
-    ] * (count > 0)
-
-
-def other_precision(recipe: dict, seen: dict, tensors: list[dict]) -> list[str]:
-    """What computes or trains in another precision than the recipe's; a frozen base is bytes_unchanged's."""
-    declared = recipe["training"].get("precision", "fp32")
-    coarse = [
-        item
-        for item in parameters(tensors)
-        if item["requires_grad_first"] and item["dtype"] in HALF
-    ]
-    if declared == "fp32":
-        cast = [kind for kind in seen["watched"]["autocast"] if kind in HALF]
-        lines = [
-            f"forward: computed under autocast to {kind}, the recipe says fp32" for kind in cast
-        ]
-        return lines + [
-            f"{item['name']}: trains in {item['dtype']}, the recipe says fp32" for item in coarse
-        ]
-    half = "torch.bfloat16" in {item["dtype"] for item in tensors} | set(
-        seen["watched"]["autocast"]
-    )
-    return [] if half else [f"nothing is held or computed in bfloat16, the recipe says {declared}"]
-
-
-def unmatched(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[str]:
-    if not expected.is_targeted(recipe):
-        return []
-    settings = recipe["method"].get("config", {})
-    names = [name for name, _ in base.named_modules() if name]
-    targets = expected.declared_targets(recipe, base)
-    listed = [] if targets == "all-linear" else [targets] if isinstance(targets, str) else targets
-    lost = [
-        f"target_modules {item!r}: no module"
-        for item in listed
-        if not any(hit(n, item, targets) for n in names)
-    ]
-    for option in ("modules_to_save", "exclude_modules"):
-        wanted = settings.get(option) or []
-        wanted = [wanted] if isinstance(wanted, str) else wanted
-        lost += [
-            f"{option} {item!r}: no module"
-            for item in wanted
-            if not any(hit(n, item, wanted) for n in names)
-        ]
-    for option in ("rank_pattern", "alpha_pattern"):
-        keys = settings.get(option) or {}
-        lost += [
-            f"{option} {key!r}: no adapted module" for key in keys if not used(key, promise.modules)
-        ]
-    return lost + ([] if promise.modules else ["target_modules: no module adapted at all"])
-
-
-def hit(name: str, item: str, targets) -> bool:
-    return expected.matches(name, item if isinstance(targets, str) else [item])
-
-
-def used(key: str, modules: dict) -> bool:
-    return any(expected.by_pattern({key: True}, module, False) for module in modules)
-
-
-def ambiguous(recipe: dict, base: nn.Module, promise: expected.Promise) -> list[str]:
-    """One suffix in several places of the model, unless the recipe counted the modules and the count is met."""
-    targets = expected.declared_targets(recipe, base) if expected.is_targeted(recipe) else ""
-    if isinstance(targets, str) or declared_met(recipe, promise):
-        return []
-    roles = {
-        item: {expected.role(name) for name in promise.modules if hit(name, item, targets)}
-        for item in targets
-    }
-    return [f"{item!r} means {sorted(places)}" for item, places in roles.items() if len(places) > 1]
-
-
-def declared_met(recipe: dict, promise: expected.Promise) -> bool:
-    wanted = (recipe.get("expect") or {}).get("modules")
-    if isinstance(wanted, list):
-        return sorted(wanted) == sorted(promise.modules)
-    return wanted is not None and wanted == len(promise.modules)
-
-
-def strange_modules(recipe: dict, adapters: list[dict], promise: expected.Promise) -> list[str]:
-    if not expected.is_targeted(recipe):
-        return []
-    live = Counter(expected.base_name(item["module"]) for item in adapters)
-    lines = [f"{name}: adapted, but not asked for" for name in live if name not in promise.modules]
-    lines += [f"{name}: asked for, but not adapted" for name in promise.modules if name not in live]
-    lines += [f"{name}: {n} adapters" for name, n in live.items() if n > 1]
-    return lines + [
-        f"{item['module']}: adapter is not active" for item in adapters if not item["active"]
-    ]
-
-
-def unmet(recipe: dict, seen: dict, tensors: list[dict]) -> list[str]:
-    """The recipe's own numbers: expect.modules (count or names), expect.trainable_parameters."""
-    wanted = recipe.get("expect") or {}
-    names = sorted({expected.base_name(item["module"]) for item in seen["adapters"]})
-    live = {
-        "modules": names if isinstance(wanted.get("modules"), list) else len(names),
-        "trainable_parameters": expected.numel(
-            [i for i in parameters(tensors) if i["requires_grad_first"]]
-        ),
-    }
-    asked = {
-        key: sorted(value) if isinstance(value, list) else value
-        for key, value in wanted.items()
-        if key in live
-    }
-    return [
-        f"expect.{key}: {value} declared, {live[key]} seen"
-        for key, value in asked.items()
-        if value != live[key]
-    ]
-
-
-def wrong_scaling(adapters: list[dict], promise: expected.Promise) -> list[str]:
-    lines = []
-    for item in adapters:
-        wanted = promise.modules.get(expected.base_name(item["module"]))
-        live = (item["r"], item["alpha"], item["scaling"])
-        if wanted and not all(close(*pair) for pair in zip(live, wanted, strict=True)):
-            lines.append(f"{item['module']}: (r, alpha, scaling) {live}, the recipe says {wanted}")
-    return lines
-
-
-def wrong_dropout(recipe: dict, adapters: list[dict]) -> list[str]:
-    wanted = recipe["method"].get("config", {}).get("lora_dropout", 0.0)
-    return [
-        f"{item['module']}: dropout {item['dropout']}, the recipe says {wanted}"
-        for item in adapters
-        if not close(item["dropout"], wanted)
-    ]
-
-
-def close(seen: float | None, wanted: float) -> bool:
-    return seen is not None and abs(seen - wanted) <= 1e-9 * max(1, abs(wanted))
-
-
 def bytes_unchanged(run: RunFolder) -> dict:
     """The frozen tensors and buffers, by digest.
 
@@ -346,17 +195,8 @@ def bytes_unchanged(run: RunFolder) -> dict:
                 differs.append(f"{item['name']}: neither the base's nor asked for by the recipe")
             continue
         compared += 1
-        dtype = getattr(torch, item["dtype"].removeprefix("torch."))
-        if item["digest_first"] != expected.tensor_digest(
-            original.to(dtype) if as_held else original
-        ):
-            held = f", held in {item['dtype']}" * (dtype != original.dtype)
-            differs.append(f"{item['name']}: not the base's value at the first step{held}")
-    lost = set(stored) - {expected.base_name(item["name"]) for item in tensors}
-    differs += [
-        f"{name}: the base has it, the run's model does not"
-        for name in sorted(lost - originals.tied(stored, lost))
-    ]
+        differs += _other_value(item, original, as_held)
+    differs += _not_in_the_model(stored, tensors)
     found = {"frozen_changed": changed, "base_differs": differs}
     return counted(
         found,
@@ -364,6 +204,23 @@ def bytes_unchanged(run: RunFolder) -> dict:
         counts={"frozen": len(frozen), "compared": compared},
         not_scored={"adapter tensor, or drawn at random where the base stores none": drawn},
     )
+
+
+def _other_value(item: dict, original: torch.Tensor, as_held: bool) -> list[str]:
+    """as_held: the base's tensor is rounded to the run's own type before the two are compared."""
+    dtype = getattr(torch, item["dtype"].removeprefix("torch."))
+    if item["digest_first"] == expected.tensor_digest(original.to(dtype) if as_held else original):
+        return []
+    held = f", held in {item['dtype']}" * (dtype != original.dtype)
+    return [f"{item['name']}: not the base's value at the first step{held}"]
+
+
+def _not_in_the_model(stored: dict[str, torch.Tensor], tensors: list[dict]) -> list[str]:
+    lost = set(stored) - {expected.base_name(item["name"]) for item in tensors}
+    return [
+        f"{name}: the base has it, the run's model does not"
+        for name in sorted(lost - originals.tied(stored, lost))
+    ]
 
 
 def optimizer(run: RunFolder) -> dict:

@@ -178,12 +178,8 @@ def latency(
         base_again_s [seconds]: its second copy
     Source: arXiv 2001.05811 (measurements side by side).
     """
-    arms = {"served_s": served(run), "base_s": forward.base(run), "base_again_s": forward.base(run)}
-    batch = {
-        name: tensor[:batch_rows] for name, tensor in forward.probe(run).items() if name != "labels"
-    }
-    if run.recipe["training"].get("precision") == "bf16":
-        arms = {name: model.to(torch.bfloat16) for name, model in arms.items()}
+    arms = _arms(run)
+    batch = _inputs(run, batch_rows)
     load, seen, draw = os.getloadavg()[0], {name: [] for name in arms}, random.Random(1)
     low, high = 0.0, float("inf")
     for block in range(-warmup, most):
@@ -194,9 +190,8 @@ def latency(
         if early or due:
             slack = still if early else busy
             low, high = ratio_interval(seen["base_again_s"], seen["base_s"])
-            if 1 - slack <= low and high <= 1 + slack:
+            if _near_one(low, high, slack):
                 break
-    quiet = 1 - busy <= low and high <= 1 + busy
     return {
         "values": seen,
         "unit": dict.fromkeys(seen, "seconds"),
@@ -211,9 +206,26 @@ def latency(
             "load_after": os.getloadavg()[0],
         },
         "vetoes": []
-        if quiet
+        if _near_one(low, high, busy)
         else [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"],
     }
+
+
+def _arms(run: RunFolder) -> dict[str, nn.Module]:
+    """The models that are timed side by side, in the run's precision."""
+    arms = {"served_s": served(run), "base_s": forward.base(run), "base_again_s": forward.base(run)}
+    if run.recipe["training"].get("precision") == "bf16":
+        arms = {name: model.to(torch.bfloat16) for name, model in arms.items()}
+    return arms
+
+
+def _inputs(run: RunFolder, count: int) -> dict[str, Tensor]:
+    """The first rows of the probe, without their labels."""
+    return {name: tensor[:count] for name, tensor in forward.probe(run).items() if name != "labels"}
+
+
+def _near_one(low: float, high: float, slack: float) -> bool:
+    return 1 - slack <= low and high <= 1 + slack
 
 
 def look_at(done: int, blocks: int) -> tuple[bool, bool]:

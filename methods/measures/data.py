@@ -36,6 +36,7 @@ PLACEHOLDERS = {"nan", "none", "null", "n/a", "#n/a", "na", "<na>", "undefined",
 """What a table writes where it has nothing; as a whole text it is a missing one."""
 UNREADABLE = re.compile("[\ufffd\x00-\x08\x0b\x0c\x0e-\x1f]")
 """Traces of bytes that were read in another encoding, and control characters that no text holds."""
+BLIND = "paraphrase, translation and synonyms: no lexical method sees them"
 
 
 # ------------------------------------------------------------------------------------------------ reading
@@ -175,6 +176,30 @@ def _refused(meta: dict[str, Any]) -> int:
     return max(len(bad), sum(n for why, n in dropped.items() if why in reasons))
 
 
+def _line_faults(
+    row: Row | None, place: str, meta: dict[str, Any], seen: dict[str, str]
+) -> list[str]:
+    """What is wrong with the line at this place; `seen` holds the place of each id before it, and then of its own."""
+    if row is None:
+        return ["no JSON object"]
+    columns = meta.get("columns")
+    columns = columns if isinstance(columns, dict) else {}
+    faults = list(_faults(row, meta.get("labels") or [], columns, meta.get("shape")))
+    name = str(row.get("id"))
+    if name in seen:
+        faults.append(f"id {row.get('id')!r} is already at {seen[name]}")
+    else:
+        seen[name] = place
+    return faults
+
+
+def _ungrouped(counts: Counter[str], good: int) -> list[str]:
+    """Either every good row has a group or none; counts: rows without one, by split."""
+    if counts.total() >= good:
+        return []
+    return [f"{split}.jsonl: {n} rows have no group, others do" for split, n in counts.items() if n]
+
+
 def schema(run: Any) -> dict[str, Any]:
     """Whether every row of every split is what the recipe declares.
 
@@ -185,39 +210,20 @@ def schema(run: Any) -> dict[str, Any]:
             none. A missing split file is a violation, and so is a split with other rows than the reader wrote
     """
     meta, seen, found, total, good = _meta(run), {}, [], 0, 0
-    labels, columns = meta.get("labels") or [], meta.get("columns")
     sizes: Counter[str] = Counter()
     ungrouped: Counter[str] = Counter()
     for split in SPLITS:
         before = total
         for number, row in _lines(run, split):
             total += 1
-            faults = (
-                ["no JSON object"]
-                if row is None
-                else list(
-                    _faults(
-                        row, labels, columns if isinstance(columns, dict) else {}, meta.get("shape")
-                    )
-                )
-            )
-            if row is not None and str(row.get("id")) in seen:
-                faults.append(f"id {row.get('id')!r} is already at {seen[str(row.get('id'))]}")
-            elif row is not None:
-                seen[str(row.get("id"))] = f"{split}:{number}"
+            faults = _line_faults(row, f"{split}:{number}", meta, seen)
             good += not faults
             sizes[split] += 1
             ungrouped[split] += not faults and row is not None and not row.get("group")
             found += [f"{split}.jsonl:{number}: {'; '.join(faults)}"] if faults else []
         if total == before:
             found.append(f"{split}.jsonl: missing or empty")
-    if ungrouped.total() < good:
-        found += [
-            f"{split}.jsonl: {n} rows have no group, others do"
-            for split, n in ungrouped.items()
-            if n
-        ]
-    found += _lost(meta, sizes)
+    found += _ungrouped(ungrouped, good) + _lost(meta, sizes)
     refused, read = _refused(meta), int(meta.get("rows_read") or 0)
     fractions = [good / total if total else math.nan] + ([1 - refused / read] if read else [])
     return {
@@ -252,6 +258,35 @@ def _group(row: Row) -> str:
 
 
 # ------------------------------------------------------------------------------------------------ the measures
+def _shared_groups(texts: list[Text]) -> list[str]:
+    """Groups with rows in two splits."""
+    where: dict[str, set[str]] = defaultdict(set)
+    for split, row, _ in texts:
+        if name := _group(row):
+            where[name].add(split)
+    return [
+        f"group {g} is in {', '.join(sorted(s))}" for g, s in sorted(where.items()) if len(s) > 1
+    ]
+
+
+def _labels_told(texts: list[Text], meta: dict[str, Any]) -> list[str]:
+    """Rows whose text tells the label."""
+    inputs = [input_of(row) for _, row, _ in texts]
+    answers = [
+        str(answer_of(row) or "").strip() if "messages" in row else "" for _, row, _ in texts
+    ]
+    rendered = tells.rendered(
+        inputs, answers, meta.get("label_fields") or [], meta.get("labels") or []
+    )
+    told = tells.give_aways(
+        tells.without_prompt(inputs, answers), [str(answer_of(row)) for _, row, _ in texts]
+    )
+    return [
+        f"{texts[i][0]}:{texts[i][1].get('id')}: {told.get(i, 'a rendered label')}: {input_of(texts[i][1])[:60]!r}"
+        for i in sorted(rendered | set(told))
+    ]
+
+
 def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, Any]:
     """What the splits share; a hit is evidence. Exact: equal after normalisation, between splits and within test.
 
@@ -280,39 +315,14 @@ def leakage(run: Any, similarity: float = 0.8, shingle: int = 5) -> dict[str, An
         if "pixels" in row and not list(images.faults(row["pixels"]))
     ]
     exact, near = images.overlaps(seen) if seen else overlaps(texts, similarity, shingle)
-    where: dict[str, set[str]] = defaultdict(set)
-    for split, row, _ in texts:
-        if name := _group(row):
-            where[name].add(split)
-    groups = [
-        f"group {g} is in {', '.join(sorted(s))}" for g, s in sorted(where.items()) if len(s) > 1
-    ]
-    inputs = [input_of(row) for _, row, _ in texts]
-    answers = [
-        str(answer_of(row) or "").strip() if "messages" in row else "" for _, row, _ in texts
-    ]
-    rendered = tells.rendered(
-        inputs, answers, meta.get("label_fields") or [], meta.get("labels") or []
-    )
-    told = tells.give_aways(
-        tells.without_prompt(inputs, answers), [str(answer_of(row)) for _, row, _ in texts]
-    )
-    labelled = [
-        f"{texts[i][0]}:{texts[i][1].get('id')}: {told.get(i, 'a rendered label')}: {input_of(texts[i][1])[:60]!r}"
-        for i in sorted(rendered | set(told))
-    ]
     hits = {
         "exact_duplicates": exact,
         "near_duplicates": near,
-        "shared_groups": groups,
-        "label_in_input": labelled,
+        "shared_groups": _shared_groups(texts),
+        "label_in_input": _labels_told(texts, meta),
     }
     sizes = Counter(split for split, _, _ in texts)
-    blind = (
-        images.BLIND
-        if seen
-        else "paraphrase, translation and synonyms: no lexical method sees them"
-    )
+    blind = images.BLIND if seen else BLIND
     ungrouped = sum(not _group(row) for _, row, _ in texts)
     unseen = [
         f"{ungrouped} of {len(texts)} rows have no group: what they share with the others is not seen"

@@ -110,6 +110,12 @@ def _edges() -> dict[str, Check]:
         "perplexity: a batch that is no number stays visible": lambda: math.isnan(
             scores.perplexity([[math.nan], [1.0]])
         ),
+    }
+
+
+def _refusals() -> dict[str, Check]:
+    """What cannot be scored whole is refused."""
+    return {
         "accuracy: a row without prediction is refused": lambda: _refused(
             scores.accuracy, LABELS, PREDICTIONS[:-1]
         ),
@@ -221,7 +227,7 @@ def correct(run: Any) -> dict[str, Any]:
         failed_checks [checks]: 0 or 1 per check, in a fixed order; a check that raises has failed
     Source: huggingface/transformers#39241, huggingface/transformers#41898.
     """
-    checks = {**_known_answers(), **_edges(), **_against_library(), **_invariances()}
+    checks = {**_known_answers(), **_edges(), **_refusals(), **_against_library(), **_invariances()}
     reported = _reported(run)
     missing = {} if reported else {"the run left no evaluation.json to recompute": 1}
     return report({**checks, **reported}, missing, reported_evaluations=len(reported))

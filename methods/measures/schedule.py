@@ -7,6 +7,17 @@ from gonogo.methods.measures import tokens
 from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.tasks import rows as table
 
+UNITS = {
+    "lr_error": "1",
+    "steps_off": "steps",
+    "clip_off": "steps",
+    "rows_off": "rows",
+    "rows_repeated": "rows",
+    "peak_lr_missing": "1",
+    "decay_off": "count",
+    "optimizer_off": "count",
+}
+
 
 def lr(run: RunFolder) -> dict:
     """The real run's trace against the recipe.
@@ -30,65 +41,73 @@ def lr(run: RunFolder) -> dict:
             "trace.jsonl has no step; train the run again with the observer attached"
         )
     count = len(table.read(run.data, "train"))
-    steps, peak = planned_steps(plan, count), plan["learning_rate"]
+    steps = planned_steps(plan, count)
     seen = [line["lr"] for line in trace]
-    choices = {name: errors(seen, plan, steps, name) for name in ("from zero", "above zero")}
-    start = min(choices, key=lambda name: max(choices[name]))
-    worst = max(range(len(seen)), key=lambda n: choices[start][n])
+    start, apart = _nearer(seen, plan, steps)
     off, unclipped = rows_off(trace, plan, count), clip_off(trace, plan.get("clip_norm"))
     decay = decay_off(run.json("inventory.json")["weight_decay"], plan.get("weight_decay") or 0.0)
     other = optimizer_off(run.json("inventory.json")["watched"]["optimizers"], plan)
     repeated = rows_repeated(run, count)
     return {
         "values": {
-            "lr_error": [max(choices[start])],
+            "lr_error": [max(apart)],
             "steps_off": [float(abs(len(trace) - steps))],
             "rows_off": [float(sum(off.values()))],
             "clip_off": [float(len(unclipped))],
             "decay_off": [float(len(decay))],
             "optimizer_off": [float(len(other))],
             "rows_repeated": [float(sum(repeated.values()))],
-            "peak_lr_missing": [
-                max(0.0, 1 - max(map(max, seen)) / peak)
-                if plan.get("warmup_steps", 0) >= steps
-                else 0.0
-            ],
+            "peak_lr_missing": [_peak_missing(seen, plan, steps)],
         },
-        "unit": {
-            "lr_error": "1",
-            "steps_off": "steps",
-            "clip_off": "steps",
-            "rows_off": "rows",
-            "rows_repeated": "rows",
-            "peak_lr_missing": "1",
-            "decay_off": "count",
-            "optimizer_off": "count",
-        },
+        "unit": dict(UNITS),
         "sampling_unit": "run",
         "counts": {
             "steps": len(trace),
             "planned_steps": steps,
             "rows": sum(line["rows"] for line in trace),
         },
-        "findings": [
-            f"step {worst + 1}: learning rate {seen[worst]}, planned {planned(worst, plan, steps, start):.6g}"
-        ]
-        * (max(choices[start]) > 0)
-        + (
-            other
-            + decay
-            + unclipped
-            + [f"step {step}: {n} rows too many or too few" for step, n in off.items()]
-        )[:10]
-        + [
-            f"a row seen {n} times too often begins with the ids {ids[:8]}"
-            for ids, n in repeated.most_common(5)
-        ],
+        "findings": _worst_rate(seen, apart, plan, steps, start)
+        + (other + decay + unclipped + _rows_lines(off))[:10]
+        + _repeated_lines(repeated),
         "arrays": {
             "lr": [max(rates) for rates in seen],
             "planned": [planned(n, plan, steps, start) for n in range(steps)],
         },
     }
+
+
+def _nearer(seen: list[list[float]], plan: dict, steps: int) -> tuple[str, list[float]]:
+    """The start of the warm-up that the rates are nearer to, and how far they are from it at each step."""
+    choices = {name: errors(seen, plan, steps, name) for name in ("from zero", "above zero")}
+    start = min(choices, key=lambda name: max(choices[name]))
+    return start, choices[start]
+
+
+def _peak_missing(seen: list[list[float]], plan: dict, steps: int) -> float:
+    if plan.get("warmup_steps", 0) < steps:
+        return 0.0
+    return max(0.0, 1 - max(map(max, seen)) / plan["learning_rate"])
+
+
+def _worst_rate(
+    seen: list[list[float]], apart: list[float], plan: dict, steps: int, start: str
+) -> list[str]:
+    """The step whose rate is farthest from the plan, where one is."""
+    worst = max(range(len(seen)), key=lambda n: apart[n])
+    wanted = planned(worst, plan, steps, start)
+    line = f"step {worst + 1}: learning rate {seen[worst]}, planned {wanted:.6g}"
+    return [line] * (apart[worst] > 0)
+
+
+def _rows_lines(off: dict[int, int]) -> list[str]:
+    return [f"step {step}: {n} rows too many or too few" for step, n in off.items()]
+
+
+def _repeated_lines(repeated: Counter) -> list[str]:
+    return [
+        f"a row seen {n} times too often begins with the ids {ids[:8]}"
+        for ids, n in repeated.most_common(5)
+    ]
 
 
 def planned_steps(plan: dict, count: int) -> int:

@@ -12,13 +12,13 @@ import contextlib
 import json
 import os
 import random
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 from gonogo.methods.measures.cost import ratio_interval
+from gonogo.methods.measures.served import checked, kept, merge, timed
 from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.serving import answers, campaign, engine, models_of
 from gonogo.methods.serving.campaign import Turn
@@ -68,10 +68,7 @@ def latency(
     Raises NotObservable: fewer runs than adapters, runs of different bases, or the engine is not to be had.
     """
     sound(runs, adapters)
-    arms = {
-        **deployments(runs, adapters, threads, precision),
-        **({BASE: plain(runs[0], threads, precision)} if with_base else {}),
-    }
+    arms = _arms(runs, adapters, threads, precision, with_base)
     asked = requests(pool(runs, prompts), arms, batch, random.Random(1))
     draw = random.Random(2)
     first: list[Turn] = []
@@ -80,35 +77,16 @@ def latency(
         with contextlib.ExitStack() as stack:
             servers = started(engine, arms, options, stack)
             campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
-            if not first:
-                pair = {name: servers[name] for name in (MERGED, AGAIN)}
-                first = until_quiet(
-                    pair,
-                    asked,
-                    range(10**6, 10**6 + aa_blocks),
-                    min(most, 3 * aa_blocks),
-                    busy,
-                    new_tokens,
-                    draw,
-                )
+            first = first or _alone(servers, asked, aa_blocks, most, busy, new_tokens, draw)
             seen.extend(campaign.turns(servers, asked, piece, new_tokens, draw))
             held = {name: (server.holds(), server.memory()) for name, server in servers.items()}
-            label, visible = (
-                {"engine": servers[MERGED].name, "device": servers[MERGED].device},
-                servers[MERGED].visible,
-            )
+            label, visible = _label(servers), servers[MERGED].visible
     references = offline(runs[: max(adapters)], arms[MERGED], seen, new_tokens, visible)
     report = merge(timed(seen), checked(seen, references, names(runs)[0], new_tokens), kept(held))
-    report["counts"] |= {
-        "batch": batch,
-        "new_tokens": new_tokens,
-        "threads": threads,
-        **a_a("first", first),
-        **a_a("during", seen),
-    }
-    report["vetoes"] += busy_host("before the campaign", first, busy) + busy_host(
-        "during the campaign", seen, busy
-    )
+    sizes = {"batch": batch, "new_tokens": new_tokens, "threads": threads}
+    report["counts"] |= {**sizes, **a_a("first", first), **a_a("during", seen)}
+    report["vetoes"] += busy_host("before the campaign", first, busy)
+    report["vetoes"] += busy_host("during the campaign", seen, busy)
     return {**report, "sampling_unit": "block", "digests": label}
 
 
@@ -140,7 +118,7 @@ def aa(
             servers = started(engine, arms, options, stack)
             campaign.turns(servers, asked, range(-warmup, 0), new_tokens, draw)
             seen += campaign.turns(servers, asked, piece, new_tokens, draw)
-            label = {"engine": servers[MERGED].name, "device": servers[MERGED].device}
+            label = _label(servers)
     report = timed(seen)
     report["counts"] |= {
         "batch": batch,
@@ -203,6 +181,20 @@ def deployments(
     return found
 
 
+def _arms(
+    runs: Sequence[RunFolder],
+    adapters: Sequence[int],
+    threads: int,
+    precision: str,
+    with_base: bool,
+) -> dict[str, Deployment]:
+    """Every arm, the base last where it is asked for."""
+    return {
+        **deployments(runs, adapters, threads, precision),
+        **({BASE: plain(runs[0], threads, precision)} if with_base else {}),
+    }
+
+
 def started(
     kind: str,
     arms: Mapping[str, Deployment],
@@ -213,6 +205,10 @@ def started(
         arm: stack.enter_context(engine(kind)(deployment, **(options or {})))
         for arm, deployment in arms.items()
     }
+
+
+def _label(servers: Mapping[str, Engine]) -> dict[str, str]:
+    return {"engine": servers[MERGED].name, "device": servers[MERGED].device}
 
 
 # ── what is asked ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -294,6 +290,21 @@ def until_quiet(
     return seen
 
 
+def _alone(
+    servers: Mapping[str, Engine],
+    asked: Callable,
+    blocks: int,
+    most: int,
+    busy: float,
+    new_tokens: int,
+    draw: random.Random,
+) -> list[Turn]:
+    """The A/A pair with no other arm beside it, in blocks numbered apart from the campaign's."""
+    pair = {name: servers[name] for name in (MERGED, AGAIN)}
+    apart = range(10**6, 10**6 + blocks)
+    return until_quiet(pair, asked, apart, min(most, 3 * blocks), busy, new_tokens, draw)
+
+
 def a_a_interval(seen: Sequence[Turn]) -> tuple[float, float]:
     """90 % interval of the ratio of the two merged copies' block medians."""
     per_arm = campaign.by_arm(seen)
@@ -316,116 +327,6 @@ def busy_host(when: str, seen: Sequence[Turn], busy: float) -> list[str]:
     return [] if quiet(seen, busy) else [said]
 
 
-def timed(seen: Sequence[Turn]) -> dict:
-    values, unit, counts = {}, {}, {"blocks": float(len({t.block for t in seen}))}
-    for arm, own in campaign.by_arm(seen).items():
-        figures = {
-            "latency_p50": ([t.latency(0.5) for t in own], "seconds"),
-            "latency_p95": ([t.latency(0.95) for t in own], "seconds"),
-            "first_token": ([t.first_token_s for t in own], "seconds"),
-            "throughput": ([t.throughput for t in own], "tokens/s"),
-            "processor": ([t.processor_s for t in own], "seconds"),
-        }
-        for name, (numbers, what) in figures.items():
-            values[f"{name}@{arm}"], unit[f"{name}@{arm}"] = numbers, what
-        for name, share in (("p50", 0.5), ("p95", 0.95)):
-            limits = campaign.quantile_limits(values[f"latency_{name}@{arm}"], share)
-            counts |= dict(
-                zip(
-                    (f"{name}@{arm}", f"{name}_low@{arm}", f"{name}_high@{arm}"),
-                    limits,
-                    strict=True,
-                )
-            )
-    strays = campaign.apart(seen)
-    values["not_interleaved"], unit["not_interleaved"] = [float(len(strays))], "blocks"
-    findings = [f"block {block}: its arms did not take turns side by side" for block in strays[:5]]
-    return {
-        "values": values,
-        "unit": unit,
-        "counts": counts,
-        "findings": findings,
-        "vetoes": [],
-        "not_scored": {},
-    }
-
-
-def checked(
-    seen: Sequence[Turn], references: answers.References, merged: str, new_tokens: int
-) -> dict:
-    pairs = [
-        (t.arm, request, answer)
-        for t in seen
-        for request, answer in zip(t.requests, t.answers, strict=True)
-    ]
-    verdicts = [
-        (arm, answers.wrong(request, answer, references, merged)) for arm, request, answer in pairs
-    ]
-    strays = Counter(arm for arm, verdict in verdicts if verdict)
-    wanted = new_tokens if not next(iter(references[BASE].values())).scores else 1
-    miscounted = sum(answer.generated != wanted for _, _, answer in pairs)
-    constant = [
-        arm
-        for arm in {arm for arm, _, _ in pairs}
-        if answers.constant([(r, a) for each, r, a in pairs if each == arm])
-    ]
-    scored = [float(verdict) for _, verdict in verdicts if verdict is not None]
-    values = {
-        "wrong_adapter": scored,
-        "agreement": [answers.agreement(r, a, references, merged) for _, r, a in pairs],
-        "other_token_count": [float(miscounted)],
-        "constant_answers": [float(len(constant))],
-    }
-    findings = [
-        f"{arm}: {n} answers are another adapter's, or as much like it"
-        for arm, n in strays.most_common()
-    ]
-    findings += [
-        f"{arm}: one and the same answer, or none, to different prompts" for arm in sorted(constant)
-    ]
-    return {
-        "values": values,
-        "unit": {
-            "wrong_adapter": "answers",
-            "agreement": "1",
-            "other_token_count": "answers",
-            "constant_answers": "arms",
-        },
-        "counts": {"answers": len(pairs)},
-        "findings": findings,
-        "not_scored": {"all adapters answer alike": len(verdicts) - len(scored)},
-        "vetoes": []
-        if scored
-        else ["every adapter answers every prompt alike: it cannot be seen which of them answered"],
-    }
-
-
-def kept(held: Mapping[str, tuple[list[str], Any]]) -> dict:
-    """What each server holds, by its own word and against its arm's name, and the memory of its process."""
-    wanted = {
-        arm: int(arm.removeprefix("adapters_")) if arm.startswith("adapters_") else 0
-        for arm in held
-    }
-    other = [
-        f"{arm}: the server holds {len(there)} adapters ({', '.join(there) or 'none'}), wanted {wanted[arm]}"
-        for arm, (there, _) in held.items()
-        if len(there) != wanted[arm]
-    ]
-    peaks = {
-        f"peak_bytes@{arm}": [float(memory.accelerator_peak or memory.peak)]
-        for arm, (_, memory) in held.items()
-    }
-    counts = {f"rss@{arm}": memory.rss for arm, (_, memory) in held.items()}
-    return {
-        "values": {"other_adapters_held": [float(len(other))], **peaks},
-        "unit": {"other_adapters_held": "arms", **dict.fromkeys(peaks, "bytes")},
-        "counts": counts,
-        "findings": other,
-        "vetoes": [],
-        "not_scored": {},
-    }
-
-
 def offline(
     runs: Sequence[RunFolder],
     deployment: Deployment,
@@ -445,13 +346,4 @@ def offline(
             request.prompt: replace(a, tokens=visible(a.tokens))
             for request, a in zip(asked, own, strict=True)
         }
-    return found
-
-
-def merge(*reports: Mapping[str, Any]) -> dict:
-    found: dict[str, Any] = {}
-    for name in ("values", "unit", "counts", "not_scored"):
-        found[name] = {key: value for report in reports for key, value in report[name].items()}
-    found["findings"] = [line for report in reports for line in report["findings"]][:20]
-    found["vetoes"] = [line for report in reports for line in report["vetoes"]]
     return found

@@ -45,16 +45,7 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
     if shared:
         values["score_without_shared"] = [found.score[n] for n in unshared]
     clusters = numbered(test)
-    of = (
-        {name: range(len(test)) for name in values}
-        | more["of"]
-        | {"score_without_shared": unshared}
-    )
-    layout = {
-        name: laid_out([clusters[n] for n in of[name]])
-        for name, seen in values.items()
-        if len(seen) == len(of[name])
-    }
+    layout = _layouts(values, clusters, more["of"] | {"score_without_shared": unshared})
     values["score_dev"] = tuned.score
     return {
         "values": values,
@@ -74,12 +65,32 @@ def outcome(run: RunFolder, dev_rows: int | None = None, test_rows: int | None =
         "findings": more["findings"],
         "vetoes": _degenerate(found, about) + untrue(run) + leaked(run, tokenizer),
         "arrays": {"predicted": [] if spans else found.predicted},
-        "digests": {
-            "evaluation": tasks.evaluation_digest(test),
-            "evaluation_dev": tasks.evaluation_digest(dev),
-            "artifact": artifact.digest(run),
-            "method": run.recipe["method"]["name"],
-        },
+        "digests": _digests(run, test, dev),
+    }
+
+
+def _layouts(
+    values: Mapping[str, Sequence[float]],
+    clusters: Sequence[int],
+    of: Mapping[str, Sequence[int]],
+) -> dict[str, dict[str, Any]]:
+    """The layout of each metric; of: the items of those that are not of every item."""
+    chosen = {name: range(len(clusters)) for name in values} | of
+    return {
+        name: laid_out([clusters[n] for n in chosen[name]])
+        for name, seen in values.items()
+        if len(seen) == len(chosen[name])
+    }
+
+
+def _digests(
+    run: RunFolder, test: Sequence[Mapping[str, Any]], dev: Sequence[Mapping[str, Any]]
+) -> dict[str, str]:
+    return {
+        "evaluation": tasks.evaluation_digest(test),
+        "evaluation_dev": tasks.evaluation_digest(dev),
+        "artifact": artifact.digest(run),
+        "method": run.recipe["method"]["name"],
     }
 
 

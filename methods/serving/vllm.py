@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from gonogo.methods.serving.contract import BASE, MERGED, Answer
 from gonogo.methods.serving.files import merged_folder, rank
@@ -11,6 +12,21 @@ from gonogo.methods.serving.http_server import Http, events, listed
 from gonogo.methods.serving.models_of import cpu_name
 
 CONTEXT = 512
+
+
+def _adapter_options(adapters: Mapping[str, Path]) -> list[str]:
+    """The part of the command that names the adapters, of a server that has some."""
+    if not adapters:
+        return []
+    return [
+        "--enable-lora",
+        "--max-loras",
+        str(len(adapters)),
+        "--max-lora-rank",
+        str(max(map(rank, adapters.values()))),
+        "--lora-modules",
+        *(f"{name}={folder}" for name, folder in adapters.items()),
+    ]
 
 
 class Vllm(Http):
@@ -46,20 +62,7 @@ class Vllm(Http):
             "--max-num-seqs",
             "16",
         ]
-        if deployment.adapters:
-            folders = deployment.adapters.values()
-            command += [
-                "--enable-lora",
-                "--max-loras",
-                str(len(deployment.adapters)),
-                "--max-lora-rank",
-                str(max(map(rank, folders))),
-            ]
-            command += [
-                "--lora-modules",
-                *(f"{name}={folder}" for name, folder in deployment.adapters.items()),
-            ]
-        return command
+        return command + _adapter_options(deployment.adapters)
 
     def environment(self) -> dict[str, str]:
         return {
