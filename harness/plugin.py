@@ -190,7 +190,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     told = [
         *(power_table(state.sabotaged) if state.sabotaged else ()),
-        *lines(checklist, terminalreporter._tw.fullwidth),
+        *lines(checklist or {}, terminalreporter._tw.fullwidth),
         f"report: {state.reports / 'launch-checklist.html'}",
     ]
     terminalreporter.write_line("\n".join(told))

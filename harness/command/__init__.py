@@ -32,9 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made.set_defaults(run=verb.run)
     options = parser.parse_args(arguments)
     if options.version:
-        import gonogo
-
-        print(gonogo.__version__)
+        print(import_module("gonogo").__version__)
         return 0
     if not options.verb:
         parser.print_help()
