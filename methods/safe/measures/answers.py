@@ -10,13 +10,18 @@ from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.safe import models, rows
 from gonogo.methods.safe.adapter import SAFE, load
 from gonogo.methods.safe.instruments.promise import promised
+from gonogo.methods.safe.measures.questions import alike, other_rows, others
 from gonogo.methods.safe.training import Items
 from safetensors import SafetensorError
 
 ACTIONS = (0, 4, 8)
 CODES = {"audio": 0.0, "both": 1.0, "none": 2.0}
+KINDS = ("presence", "event", "match", "vqa")
+TYPES = ("yes/no", "event", "shape", "color")
+ROLES = ("needed", "irrelevant", "noise")
 HELD = 256
 RATE = 8000
+CONDITIONS = ("none", "own", "nan", "other length", "features", "one number", "mixed")
 
 
 def shipped(run: RunFolder) -> tuple[SAFE, models.Pair]:
@@ -101,86 +106,55 @@ def table(
         values[f"log_p@{tokens}"] = logs[at, items.truth].tolist()
         predicted[tokens] = answer
         if tokens == 0:
-            entropy, confidence = -(logs.exp() * logs).sum(1), logs.max(1).values.exp()
-            arrays |= {
-                "entropy": entropy.tolist(),
-                "confidence": confidence.tolist(),
-                "novelty": novelty(run, safe, pair, states).tolist(),
-                "features": [
-                    [round(x, 4) for x in row]
-                    for row in torch.cat(
-                        [states, entropy[:, None], confidence[:, None]], 1
-                    ).tolist()
-                ],
-            }
+            arrays = _known_before(logs, states, novelty(run, safe, pair, states))
     dealt, _ = said(safe, items, most, items.embedding[items.sound[others(items)]])
     values["correct@swapped"] = (dealt.argmax(1) == items.truth).float().tolist()
     off_differs = int((predicted[0] != alone).sum())
     doubts = [*other_rows(run, split, items.rows, limit), *alike(pair, items.rows)]
     constant = [k for k, answer in predicted.items() if k and len(answer.unique()) == 1]
-    numbered = {
-        name: number for number, name in enumerate(sorted({row["group"] for row in items.rows}))
-    }
+    images = _images(items.rows)
     return {
         "values": values,
         "sampling_unit": "item",
         "layout": {
-            name: {
-                "axes": ["item"],
-                "shape": [len(at)],
-                "clusters": [numbered[row["group"]] for row in items.rows],
-            }
-            for name in values
+            name: {"axes": ["item"], "shape": [len(at)], "clusters": [*images]} for name in values
         },
         "unit": {name: "accuracy" if name.startswith("correct") else "nats" for name in values},
-        "counts": {"items": len(at), "images": len(numbered), "off_differs": off_differs},
+        "counts": {"items": len(at), "images": len(set(images)), "off_differs": off_differs},
         "vetoes": [*doubts, *(f"every answer with {k} audio tokens is the same" for k in constant)],
         "digests": {"rows": rows.digest(items.rows)},
-        "arrays": {
-            **arrays,
-            "need": [CODES[row["need"]] for row in items.rows],
-            "image": [float(numbered[row["group"]]) for row in items.rows],
-            "kind": [float(KINDS.index(row["kind"])) for row in items.rows],
-            "type": [float(TYPES.index(row["type"])) for row in items.rows],
-            "role": [float(ROLES.index(row["role"])) for row in items.rows],
-        },
+        "arrays": {**arrays, **_coded(items.rows, images)},
     }
 
 
-def other_rows(run: RunFolder, split: str, asked: list[rows.Row], limit: int | None) -> list[str]:
-    """A veto where what was asked is not what the split's file holds, read anew: rows left out, or of another split."""
-    there = RunFolder(run.data).lines(f"{split}.jsonl")[:limit]
-    return (
-        []
-        if rows.digest(asked) == rows.digest(there)
-        else [f"{len(asked)} items were asked, other rows than the {len(there)} of {split}.jsonl"]
-    )
+def _known_before(
+    logs: torch.Tensor, states: torch.Tensor, novel: torch.Tensor
+) -> dict[str, list[Any]]:
+    """What is known of each item before any audio is consulted."""
+    entropy, confidence = -(logs.exp() * logs).sum(1), logs.max(1).values.exp()
+    features = torch.cat([states, entropy[:, None], confidence[:, None]], 1)
+    return {
+        "entropy": entropy.tolist(),
+        "confidence": confidence.tolist(),
+        "novelty": novel.tolist(),
+        "features": [[round(x, 4) for x in row] for row in features.tolist()],
+    }
 
 
-def alike(pair: models.Pair, asked: list[rows.Row]) -> list[str]:
-    """A veto where two answers begin with the same token, or one with an unknown word: the first token is what counts."""
-    names: dict[int, list[str]] = {}
-    for answer in sorted({row["answer"] for row in asked}):
-        names.setdefault(pair.answer_id(answer), []).append(answer)
-    shared = [
-        held
-        for token, held in names.items()
-        if len(held) > 1 or token == pair.tokenizer.unk_token_id != pair.tokenizer.bos_token_id
-    ]
-    return [
-        f"the answers {', '.join(held)} begin with the same token, or none of their own: they count as equal"
-        for held in shared[:3]
-    ]
+def _images(asked: list[rows.Row]) -> list[int]:
+    """The number of each item's image."""
+    numbered = {name: number for number, name in enumerate(sorted({row["group"] for row in asked}))}
+    return [numbered[row["group"]] for row in asked]
 
 
-def others(items: Items, seed: int = 20_261) -> torch.Tensor:
-    """For each item another one of its kind, (n,): a cycle through the kind in an order drawn once, so that no item keeps its own."""
-    draw, found = torch.Generator().manual_seed(seed), torch.arange(len(items.rows))
-    for kind in sorted({row["kind"] for row in items.rows}):
-        places = torch.tensor([at for at, row in enumerate(items.rows) if row["kind"] == kind])
-        order = places[torch.randperm(len(places), generator=draw)]
-        found[order] = order.roll(1)
-    return found
+def _coded(asked: list[rows.Row], images: list[int]) -> dict[str, list[float]]:
+    return {
+        "need": [CODES[row["need"]] for row in asked],
+        "image": [float(image) for image in images],
+        "kind": [float(KINDS.index(row["kind"])) for row in asked],
+        "type": [float(TYPES.index(row["type"])) for row in asked],
+        "role": [float(ROLES.index(row["role"])) for row in asked],
+    }
 
 
 def novelty(
@@ -212,11 +186,6 @@ def base_answers(run: RunFolder, items: Items) -> torch.Tensor:
     return torch.cat(told)
 
 
-KINDS = ("presence", "event", "match", "vqa")
-TYPES = ("yes/no", "event", "shape", "color")
-ROLES = ("needed", "irrelevant", "noise")
-
-
 def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     """What silence takes away. The gate stays on, so that what changes is the sound alone.
 
@@ -231,10 +200,8 @@ def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     """
     safe, pair = shipped(run)
     items = Items(pair, run.data, rows.read(run.data, "test")[:limit])
-    at, silence = (
-        torch.arange(len(items.rows)),
-        pair.listen([np.zeros(RATE, np.float32)]).expand(len(items.rows), -1),
-    )
+    at = torch.arange(len(items.rows))
+    silence = pair.listen([np.zeros(RATE, np.float32)]).expand(len(items.rows), -1)
     heard, _ = said(safe, items, safe.config.tokens)
     still, _ = said(safe, items, safe.config.tokens, silence)
     drop = heard[at, items.truth] - still[at, items.truth]
@@ -243,25 +210,17 @@ def muted(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
     absent = torch.tensor(
         [row["kind"] == "presence" and row["answer"] == "no" for row in items.rows]
     )
-    asked, doubts = (
-        ~plain & ~absent,
-        [*other_rows(run, "test", items.rows, limit), *alike(pair, items.rows)],
-    )
+    asked = ~plain & ~absent
+    doubts = [*other_rows(run, "test", items.rows, limit), *alike(pair, items.rows)]
+    rights = {
+        "right@own": own[plain].tolist(),
+        "right@muted": quiet[plain].tolist(),
+        "right_dependent@own": own[asked].tolist(),
+        "right_dependent@muted": quiet[asked].tolist(),
+    }
     return {
-        "values": {
-            "drops": (drop[asked] > 0).float().tolist(),
-            "right@own": own[plain].tolist(),
-            "right@muted": quiet[plain].tolist(),
-            "right_dependent@own": own[asked].tolist(),
-            "right_dependent@muted": quiet[asked].tolist(),
-        },
-        "unit": {
-            "drops": "1",
-            **dict.fromkeys(
-                ("right@own", "right@muted", "right_dependent@own", "right_dependent@muted"),
-                "accuracy",
-            ),
-        },
+        "values": {"drops": (drop[asked] > 0).float().tolist(), **rights},
+        "unit": {"drops": "1", **dict.fromkeys(rights, "accuracy")},
         "sampling_unit": "item",
         "counts": {
             "dependent": int(asked.sum()),
@@ -297,39 +256,17 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
         )
     items = Items(pair, run.data, picked)
     safe.train()  # a shipped adapter's gate must hold in either mode
-    calls, differences, identical, changed = [], {}, 0, 0
-    broken: list[str] = []
+    calls: list[int] = []
     handle = pair.encoder.register_forward_hook(lambda *_: calls.append(1))
-    conditions = ("none", "own", "nan", "other length", "features", "one number", "mixed")
-    with torch.no_grad():
-        for part in torch.arange(len(picked)).split(HELD):
-            batch = items.batch(part)
-            own = batch.pop("audio")
-            wanted = alone.base(**batch).logits
-            for name in conditions:
-                try:
-                    seen, rows_off = off_under(name, safe, batch, own)
-                except Exception as error:  # whatever the branch raises: with the gate off nothing of it may be computed
-                    differences[name], broken = (
-                        float("inf"),
-                        [*broken, f"{name}: {type(error).__name__}: {error}"],
-                    )
-                    identical, changed = identical + len(part), changed + len(part)
-                    continue
-                difference = (seen - wanted[rows_off]).abs()
-                differences[name] = max(
-                    differences.get(name, 0.0), float(difference.nan_to_num(nan=float("inf")).max())
-                )
-                identical += int(
-                    sum(not torch.equal(a, b) for a, b in zip(seen, wanted[rows_off], strict=True))
-                )
-                changed += int((seen[:, -1].argmax(1) != wanted[rows_off][:, -1].argmax(1)).sum())
+    found, broken = _compared(safe, alone, items)
     handle.remove()
+    differences = {name: max(far for far, _, _ in held) for name, held in found.items()}
+    batches = [batch for held in found.values() for batch in held]
     return {
         "values": {
             "logit_difference": list(differences.values()),
-            "prediction_changes": [float(changed)],
-            "not_identical": [float(identical)],
+            "prediction_changes": [float(sum(changed for _, _, changed in batches))],
+            "not_identical": [float(sum(unlike for _, unlike, _ in batches))],
             "encoder_calls": [float(len(calls))],
         },
         "unit": {
@@ -339,7 +276,7 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
             "encoder_calls": "count",
         },
         "sampling_unit": "condition",
-        "counts": {"items": len(picked), "conditions": len(conditions)},
+        "counts": {"items": len(picked), "conditions": len(CONDITIONS)},
         "findings": [
             f"{name}: logits differ by up to {difference:.3g}"
             for name, difference in differences.items()
@@ -348,6 +285,38 @@ def parity(run: RunFolder, limit: int | None = None) -> dict[str, Any]:
         + [f"the audio encoder was called {len(calls)} times with the gate off"] * bool(calls)
         + broken[:4],
     }
+
+
+@torch.no_grad()
+def _compared(
+    safe: SAFE, alone: models.Pair, items: Items
+) -> tuple[dict[str, list[tuple[float, int, int]]], list[str]]:
+    """By condition, how far each batch is from the base (`_apart`); and what raised, in words."""
+    found: dict[str, list[tuple[float, int, int]]] = {name: [] for name in CONDITIONS}
+    broken: list[str] = []
+    for part in torch.arange(len(items.rows)).split(HELD):
+        batch = items.batch(part)
+        own = batch.pop("audio")
+        wanted = alone.base(**batch).logits
+        for name in CONDITIONS:
+            try:
+                seen, rows_off = off_under(name, safe, batch, own)
+            except Exception as error:  # whatever the branch raises: with the gate off nothing of it may be computed
+                broken.append(f"{name}: {type(error).__name__}: {error}")
+                found[name].append((float("inf"), len(part), len(part)))
+                continue
+            found[name].append(_apart(seen, wanted[rows_off]))
+    return found, broken
+
+
+def _apart(seen: torch.Tensor, wanted: torch.Tensor) -> tuple[float, int, int]:
+    """The largest difference of the logits, the rows of other bytes and the rows of another prediction."""
+    difference = (seen - wanted).abs()
+    return (
+        float(difference.nan_to_num(nan=float("inf")).max()),
+        sum(not torch.equal(a, b) for a, b in zip(seen, wanted, strict=True)),
+        int((seen[:, -1].argmax(1) != wanted[:, -1].argmax(1)).sum()),
+    )
 
 
 def off_under(

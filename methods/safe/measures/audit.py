@@ -6,6 +6,7 @@ What must train is worked out here from the recipe's own numbers, and nothing is
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ PARTS = ("vision_language", "audio")
 HEARD = ("audio_model.", "audio_projection.")  # the side of CLAP that hears
 FROZEN = ("base.", "audio_encoder.")
 ALIKE = ("live_differs", "start_differs", "served_differs")
+Seen = dict[str, Any]
 
 
 def stored(run: RunFolder) -> dict[str, str]:
@@ -65,26 +67,64 @@ def freeze(run: RunFolder) -> dict[str, Any]:
         share_over_declared [1]: by how much that is more than the subject's budget
     """
     seen, tensors = inventory(run)
-    asked, live, wanted = seen["watched"]["trainable_steps"], parameters(tensors), promised(run)
+    wanted, live = promised(run), parameters(tensors)
+    frozen = [item for item in tensors if item["name"] not in wanted]
+    saved, projected = shipped(run)["values"], run.recipe["retention"]["null_space"]
+    found = {
+        **_trained(seen, live, wanted),
+        "shape_wrong": _misshapen(tensors, wanted),
+        "frozen_changed": _changed(seen, frozen),
+        "base_differs": differing(frozen, stored(run)),
+        **_optimized(seen, live, wanted),
+        "modes_wrong": wrong_modes(seen),
+        "written_elsewhere": ["the adapter changed outside of an optimizer step"]
+        * (0 if projected else seen["watched"]["written_elsewhere"]),
+    }
+    own = sum(prod(shape) for shape in wanted.values())
+    whole = sum({item["storage"]: prod(item["shape"]) for item in live}.values())
+    flowing = flow(run)["values"]
+    alike = as_asked(run, sound=not any(count for (count,) in saved.values()))
+    report = counted(found, _units(found, saved, alike))
+    report["values"] |= {
+        "trainable_share": [own / whole],
+        "share_over_declared": [max(0.0, own / whole - run.recipe["budgets"]["trainable_share"])],
+        **saved,
+        "without_gradient": flowing["without_gradient"],
+        "without_update": flowing["without_update"],
+        **{name: [float(len(lines))] for name, lines in alike.items()},
+    }
+    report["findings"] += [line for lines in alike.values() for line in lines[:3]]
+    report["counts"] = {
+        "trainable_parameters": own,
+        "parameters": whole,
+        "frozen_tensors": len(frozen),
+    }
+    report["not_scored"] = (
+        {"what else writes the adapter: the null-space projection does, after each step": 1}
+        if projected
+        else {}
+    )
+    return report
+
+
+def _trained(
+    seen: Seen, live: list[Seen], wanted: Mapping[str, tuple[int, ...]]
+) -> dict[str, list[str]]:
+    """What trained at all and should not, and what should and did not at every step."""
+    asked = seen["watched"]["trainable_steps"]
     ever = [
         item
         for item in live
         if item["requires_grad_first"] or item["requires_grad_last"] or asked.get(item["name"])
     ]
     always = {
-        i["name"]
-        for i in live
-        if i["requires_grad_first"]
-        and i["requires_grad_last"]
-        and asked.get(i["name"], 0) >= seen["steps"]
+        item["name"]
+        for item in live
+        if item["requires_grad_first"]
+        and item["requires_grad_last"]
+        and asked.get(item["name"], 0) >= seen["steps"]
     }
-    held = [item for item in live if item["in_optimizer"]]
-    most = max((item["optimizer_steps"] for item in held), default=0)
-    whole = {item["name"] for item in held if item["optimizer_steps"] == most}
-    frozen = [item for item in tensors if item["name"] not in wanted]
-    by_name = {item["name"]: item for item in tensors}
-    saved, projected = shipped(run)["values"], run.recipe["retention"]["null_space"]
-    found = {
+    return {
         "trainable_unexpected": [
             f"{item['name']}: trains, but is no part of projector or fusion"
             for item in ever
@@ -93,18 +133,34 @@ def freeze(run: RunFolder) -> dict[str, Any]:
         "trainable_missing": [
             f"{name}: must train, and did not throughout" for name in wanted if name not in always
         ],
-        "shape_wrong": [
-            f"{name}: {by_name[name]['shape']}, the recipe says {list(shape)}"
-            for name, shape in wanted.items()
-            if name in by_name and tuple(by_name[name]["shape"]) != shape
-        ],
-        "frozen_changed": [
-            f"{item['name']}: changed in training"
-            for item in frozen
-            if item["digest_first"] != item["digest_last"]
-        ]
-        + [f"{name}: added while it trained" for name in seen["added_in_training"]],
-        "base_differs": differing(frozen, stored(run)),
+    }
+
+
+def _misshapen(tensors: list[Seen], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
+    by_name = {item["name"]: item for item in tensors}
+    return [
+        f"{name}: {by_name[name]['shape']}, the recipe says {list(shape)}"
+        for name, shape in wanted.items()
+        if name in by_name and tuple(by_name[name]["shape"]) != shape
+    ]
+
+
+def _changed(seen: Seen, frozen: list[Seen]) -> list[str]:
+    return [
+        f"{item['name']}: changed in training"
+        for item in frozen
+        if item["digest_first"] != item["digest_last"]
+    ] + [f"{name}: added while it trained" for name in seen["added_in_training"]]
+
+
+def _optimized(
+    seen: Seen, live: list[Seen], wanted: Mapping[str, tuple[int, ...]]
+) -> dict[str, list[str]]:
+    """What the optimizer held and should not, and what it should have held at every step."""
+    held = [item for item in live if item["in_optimizer"]]
+    most = max((item["optimizer_steps"] for item in held), default=0)
+    whole = {item["name"] for item in held if item["optimizer_steps"] == most}
+    return {
         "frozen_in_optimizer": [
             f"{item['name']}: frozen, yet in the optimizer"
             for item in held
@@ -114,49 +170,22 @@ def freeze(run: RunFolder) -> dict[str, Any]:
             f"{name}: not in the optimizer at every step" for name in wanted if name not in whole
         ],
         "strangers": ["a tensor that is none of the model's"] * seen["optimizer_strangers"],
-        "modes_wrong": wrong_modes(seen),
-        "written_elsewhere": ["the adapter changed outside of an optimizer step"]
-        * (0 if projected else seen["watched"]["written_elsewhere"]),
     }
-    units = {
-        name: {"modes_wrong": "modules", "written_elsewhere": "count"}.get(name, "tensors")
-        for name in found
+
+
+def _units(found: Iterable[str], saved: Iterable[str], alike: Iterable[str]) -> dict[str, str]:
+    return {
+        **{
+            name: {"modes_wrong": "modules", "written_elsewhere": "count"}.get(name, "tensors")
+            for name in found
+        },
+        "trainable_share": "1",
+        "share_over_declared": "1",
+        "without_gradient": "tensors",
+        "without_update": "tensors",
+        **{name: "count" if name == "pickled_files" else "tensors" for name in saved},
+        **{name: "count" if name == "settings_off" else "rows" for name in alike},
     }
-    report = counted(found, units)
-    distinct = {item["storage"]: prod(item["shape"]) for item in live}
-    own = sum(prod(shape) for shape in wanted.values())
-    share = own / sum(distinct.values())
-    report["values"] |= {
-        "trainable_share": [share],
-        "share_over_declared": [max(0.0, share - run.recipe["budgets"]["trainable_share"])],
-    }
-    report["unit"] |= {"trainable_share": "1", "share_over_declared": "1"}
-    flowing = flow(run)["values"]
-    report["values"] |= {
-        **saved,
-        "without_gradient": flowing["without_gradient"],
-        "without_update": flowing["without_update"],
-    }
-    report["unit"] |= {"without_gradient": "tensors", "without_update": "tensors"}
-    report["unit"] |= {name: "count" if name == "pickled_files" else "tensors" for name in saved}
-    alike = as_asked(run, sound=not any(count for (count,) in saved.values()))
-    report["values"] |= {name: [float(len(lines))] for name, lines in alike.items()}
-    report["unit"] |= {name: "count" if name == "settings_off" else "rows" for name in alike}
-    report["findings"] = [
-        *report["findings"],
-        *(line for lines in alike.values() for line in lines[:3]),
-    ]
-    report["counts"] = {
-        "trainable_parameters": own,
-        "parameters": sum(distinct.values()),
-        "frozen_tensors": len(frozen),
-    }
-    report["not_scored"] = (
-        {"what else writes the adapter: the null-space projection does, after each step": 1}
-        if projected
-        else {}
-    )
-    return report
 
 
 def as_asked(run: RunFolder, *, sound: bool) -> dict[str, list[str]]:
@@ -215,38 +244,24 @@ def shipped(run: RunFolder) -> dict[str, Any]:
     own, kept = run.artifact / WEIGHTS, run.artifact / CONFIG
     saved = weights(own) if own.is_file() else {}
     beside = [file.name for file in run.artifact.rglob("*.safetensors") if file != own]
-    told = declared_in(kept) if kept.is_file() else {}
-    declared = {**SafeConfig.from_mapping(run.recipe["method"]["config"]).__dict__}
-    declared["layers"] = list(declared["layers"])
-    _, tensors = inventory(run)
-    last = {item["name"]: item["digest_last"] for item in tensors}
-    pickled = [
-        path.name
-        for path in run.artifact.rglob("*")
-        if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")
-    ]
+    redeclared = _redeclared(run, declared_in(kept) if kept.is_file() else {})
     return counted(
         {
             "artifact_missing": [
                 f"{name}: trained, not saved" for name in wanted if name not in saved
             ],
-            "artifact_differs": [
-                f"{name}: saved with other bytes than it was trained to"
-                for name in wanted
-                if name in saved and tensor_digest(saved[name]) != last.get(name)
-            ]
-            + [
-                f"{CONFIG}: {name} is {told.get(name)}, the recipe says {value}"
-                for name, value in declared.items()
-                if saved and told.get(name) != value
-            ],
+            "artifact_differs": _altered(run, wanted, saved) + redeclared * bool(saved),
             "excess": [
                 f"{name}: saved, but no part of projector or fusion"
                 for name in saved
                 if name not in wanted
             ]
             + [f"{name}: saved beside the adapter" for name in beside],
-            "pickled_files": pickled,
+            "pickled_files": [
+                path.name
+                for path in run.artifact.rglob("*")
+                if path.suffix in (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+            ],
         },
         {
             "artifact_missing": "tensors",
@@ -255,6 +270,27 @@ def shipped(run: RunFolder) -> dict[str, Any]:
             "pickled_files": "count",
         },
     )
+
+
+def _altered(run: RunFolder, wanted: Iterable[str], saved: Mapping[str, Any]) -> list[str]:
+    _, tensors = inventory(run)
+    last = {item["name"]: item["digest_last"] for item in tensors}
+    return [
+        f"{name}: saved with other bytes than it was trained to"
+        for name in wanted
+        if name in saved and tensor_digest(saved[name]) != last.get(name)
+    ]
+
+
+def _redeclared(run: RunFolder, told: Seen) -> list[str]:
+    """The fields of the saved config that are not the recipe's."""
+    declared = {**SafeConfig.from_mapping(run.recipe["method"]["config"]).__dict__}
+    declared["layers"] = list(declared["layers"])
+    return [
+        f"{CONFIG}: {name} is {told.get(name)}, the recipe says {value}"
+        for name, value in declared.items()
+        if told.get(name) != value
+    ]
 
 
 def declared_in(file: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -34,41 +35,28 @@ def run(trained: RunFolder, split: str = "test", dev: str = "dev") -> dict[str, 
     )
     off, states = said(safe, items, 0)
     on, _ = said(safe, items, most)
-    drift = (off.exp() * (off - on)).sum(1).clamp_min(0)
     held_off, held_states = said(safe, held, 0)
     held_on, _ = said(safe, held, most)
     threshold = float(torch.quantile(novelty(trained, safe, pair, held_states)[held.plain], 0.95))
     consulted = novelty(trained, safe, pair, states) > threshold
-    plain, right = items.plain, (on.argmax(1) == items.truth).float()
+    plain, right, dev_right = items.plain, _right(on, items), _right(held_on, held)
     base = (base_answers(trained, items) == items.truth).float()
-    shape = curve(trained)["values"]
     values = {
         "right": right[~plain],
-        "dev_right": (held_on.argmax(1) == held.truth).float()[~held.plain],
+        "dev_right": dev_right[~held.plain],
         "plain_on": right[plain],
         "plain_base": base[plain],
-        "dev_plain_on": (held_on.argmax(1) == held.truth).float()[held.plain],
-        "dev_plain_base": (held_off.argmax(1) == held.truth).float()[held.plain],
-        "drift_on": drift[plain],
-        "drift_policy": torch.where(consulted, drift, torch.zeros(()))[plain],
+        "dev_plain_on": dev_right[held.plain],
+        "dev_plain_base": _right(held_off, held)[held.plain],
+        **_drifts(off, on, consulted, plain),
     }
-    unit = {name: "nats" if name.startswith("drift") else "accuracy" for name in values}
-    size = sum(p.numel() for p in safe.adapter().values())
     return {
         "values": {
             **{name: [round(x, 6) for x in value.tolist()] for name, value in values.items()},
-            **shape,
-            "parameters": [float(size)],
+            **curve(trained)["values"],
+            "parameters": [float(sum(p.numel() for p in safe.adapter().values()))],
         },
-        "unit": {
-            **unit,
-            "nonfinite": "count",
-            "spikes": "count",
-            "late_over_early": "ratio",
-            "peak_over_start": "ratio",
-            "divergence": "1",
-            "parameters": "parameters",
-        },
+        "unit": _units(values),
         "sampling_unit": "item",
         "counts": {
             "threshold": threshold,
@@ -77,9 +65,39 @@ def run(trained: RunFolder, split: str = "test", dev: str = "dev") -> dict[str, 
             "seed": trained.recipe["training"]["seed"],
             "chunk": HELD,
         },
-        "digests": {
-            "frozen_off": hashlib.sha256(off.numpy().tobytes()).hexdigest(),
-            "rows": rows.digest(items.rows),
-            "artifact": hashlib.sha256((trained.artifact / WEIGHTS).read_bytes()).hexdigest(),
-        },
+        "digests": _digests(trained, items, off),
+    }
+
+
+def _right(logs: torch.Tensor, items: Items) -> torch.Tensor:
+    return (logs.argmax(1) == items.truth).float()
+
+
+def _drifts(
+    off: torch.Tensor, on: torch.Tensor, consulted: torch.Tensor, plain: torch.Tensor
+) -> dict[str, torch.Tensor]:
+    drift = (off.exp() * (off - on)).sum(1).clamp_min(0)
+    return {
+        "drift_on": drift[plain],
+        "drift_policy": torch.where(consulted, drift, torch.zeros(()))[plain],
+    }
+
+
+def _units(values: Iterable[str]) -> dict[str, str]:
+    return {
+        **{name: "nats" if name.startswith("drift") else "accuracy" for name in values},
+        "nonfinite": "count",
+        "spikes": "count",
+        "late_over_early": "ratio",
+        "peak_over_start": "ratio",
+        "divergence": "1",
+        "parameters": "parameters",
+    }
+
+
+def _digests(trained: RunFolder, items: Items, off: torch.Tensor) -> dict[str, str]:
+    return {
+        "frozen_off": hashlib.sha256(off.numpy().tobytes()).hexdigest(),
+        "rows": rows.digest(items.rows),
+        "artifact": hashlib.sha256((trained.artifact / WEIGHTS).read_bytes()).hexdigest(),
     }

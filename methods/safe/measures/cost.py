@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from gonogo.methods.measures.cost import ratio_interval
 from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.safe import models, rows
 from gonogo.methods.safe.measures.answers import backbones, shipped
+from gonogo.methods.safe.measures.seconds import agreement, faster, middle, spiking, tail
 from torch import Tensor
 
 Arm = Callable[[], Any]
@@ -133,36 +133,6 @@ def blocks(
     return seen, (low, high)
 
 
-def agreement(one: list[list[float]], other: list[list[float]]) -> tuple[float, float]:
-    """`ratio_interval` of their medians; none at all where a clock stood still."""
-    try:
-        return ratio_interval(middle(one), middle(other))
-    except (ValueError, ZeroDivisionError):
-        return 0.0, float("inf")
-
-
-def middle(blocks_of: list[list[float]]) -> list[float]:
-    return [float(np.median(block)) for block in blocks_of]
-
-
-def tail(blocks_of: list[list[float]]) -> list[float]:
-    return [float(np.quantile(block, 0.95)) for block in blocks_of]
-
-
-def faster(seen: dict[str, list[list[float]]], more: str, less: str, busy: float) -> list[str]:
-    """Said where what does more, and all that `less` does, takes less time by over the resolution of timing here: one clock is wrong, or one arm cold."""
-    _, high = agreement(seen[more], seen[less])
-    return [
-        f"{more} does all that {less} does and more, in {high:.3f} of its time at most; time both anew"
-    ] * (high < 1 - busy)
-
-
-def spiking(blocks_of: list[list[float]]) -> float:
-    """Share of requests that take over 1.1 times the median."""
-    seen = np.concatenate([np.asarray(block) for block in blocks_of])
-    return float((seen > 1.1 * np.median(seen)).mean())
-
-
 class Calls:
     """Counts the outermost calls into some modules, by whichever of their parts they are entered, and the most rows that one brought."""
 
@@ -271,62 +241,71 @@ def latency(
         arms_amiss [count]: requests whose arms do not answer what their names say
     """
     requests = Requests(run, batch, each)
-    most = requests.safe.config.tokens
+    on, whole = (f"{arm}:{requests.safe.config.tokens}" for arm in ("on", "whole"))
     off_calls, branch_calls = called_off(requests)
     odd = amiss(requests)
-    arms = ("base", "again", "off", f"on:{most}", f"whole:{most}")
+    arms = ("base", "again", "off", on, whole)
     load = os.getloadavg()[0]
     seen, (low, high) = blocks(requests, arms, blocks_least, blocks_most, each, busy)
-    spikes = {arm: spiking(seen[arm]) for arm in (f"on:{most}", "base")}
-    quiet = 1 - busy <= low and high <= 1 + busy
-    values = {
-        "base_p50": middle(seen["base"]),
-        "again_p50": middle(seen["again"]),
-        "off_p50": middle(seen["off"]),
-        "on_p50": middle(seen[f"on:{most}"]),
-        "whole_p50": middle(seen[f"whole:{most}"]),
-        "base_p95": tail(seen["base"]),
-        "on_p95": tail(seen[f"on:{most}"]),
-    }
+    found = {"encoder_calls": off_calls, "branch_calls": branch_calls, "arms_amiss": len(odd)}
+    seconds = _quantiles(seen, on, whole)
     return {
         "values": {
-            **values,
-            "spike_excess": [spikes[f"on:{most}"] - spikes["base"]],
-            "encoder_calls": [float(off_calls)],
-            "branch_calls": [float(branch_calls)],
-            "arms_amiss": [float(len(odd))],
+            **seconds,
+            "spike_excess": [spiking(seen[on]) - spiking(seen["base"])],
+            **{name: [float(count)] for name, count in found.items()},
         },
         "unit": {
-            **dict.fromkeys(values, "seconds"),
+            **dict.fromkeys(seconds, "seconds"),
             "spike_excess": "1",
-            "encoder_calls": "count",
-            "branch_calls": "count",
-            "arms_amiss": "count",
+            **dict.fromkeys(found, "count"),
         },
         "sampling_unit": "block",
         "counts": {
             "blocks": len(seen["base"]),
             "requests_a_block": each,
             "items_a_request": batch,
-            "threads": torch.get_num_threads(),
-            "a_a_low": low,
-            "a_a_high": high,
-            "load_before": load,
-            "load_after": os.getloadavg()[0],
+            **_host(low, high, load),
         },
-        "vetoes": (
-            []
-            if quiet
-            else [
-                f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"
-            ]
-        )
-        + faster(seen, f"on:{most}", "base", busy)
-        + faster(seen, f"whole:{most}", f"on:{most}", busy),
+        "vetoes": _busy(low, high, busy) + _too_fast(seen, on, whole, busy),
         "findings": [f"the audio encoder was called {off_calls} times with the gate off"]
         * bool(off_calls)
         + odd[:5],
     }
+
+
+def _quantiles(seen: dict[str, list[list[float]]], on: str, whole: str) -> dict[str, list[float]]:
+    return {
+        "base_p50": middle(seen["base"]),
+        "again_p50": middle(seen["again"]),
+        "off_p50": middle(seen["off"]),
+        "on_p50": middle(seen[on]),
+        "whole_p50": middle(seen[whole]),
+        "base_p95": tail(seen["base"]),
+        "on_p95": tail(seen[on]),
+    }
+
+
+def _host(low: float, high: float, load: float) -> dict[str, float]:
+    """What else the machine had to do while the blocks ran."""
+    return {
+        "threads": torch.get_num_threads(),
+        "a_a_low": low,
+        "a_a_high": high,
+        "load_before": load,
+        "load_after": os.getloadavg()[0],
+    }
+
+
+def _busy(low: float, high: float, busy: float) -> list[str]:
+    """A veto where two copies of the base do not agree to within `busy`."""
+    if 1 - busy <= low and high <= 1 + busy:
+        return []
+    return [f"host busy: two copies of the base differ by a factor in [{low:.3f}, {high:.3f}]"]
+
+
+def _too_fast(seen: dict[str, list[list[float]]], on: str, whole: str, busy: float) -> list[str]:
+    return faster(seen, on, "base", busy) + faster(seen, whole, on, busy)
 
 
 def throughput(
@@ -350,12 +329,7 @@ def throughput(
     odd = [f"batch {size}: {line}" for size, made in requests.items() for line in amiss(made)]
     most = requests[sizes[0]].safe.config.tokens
     arms = ("off", f"on:{min(4, most)}", f"on:{most}", f"whole:{most}")
-    told: dict[tuple[int, str], list[float]] = {(size, arm): [] for size in sizes for arm in arms}
-    draw = random.Random(2)
-    for turn in range(-2, turns):
-        for size, arm in draw.sample(list(told), len(told)):
-            seconds = clocked(partial(requests[size].answer, arm, turn % 4)) / size
-            told[size, arm] += [seconds] * (turn >= 0)
+    told = _in_turns(requests, arms, turns)
     rates = {arm: [1 / float(np.median(told[size, arm])) for size in sizes] for arm in arms}
     cached, whole = (
         [seconds for size in sizes for seconds in told[size, f"{arm}:{most}"]]
@@ -364,12 +338,6 @@ def throughput(
     by_size = {
         len(requests[size].inputs[0]["input_ids"]): told[size, f"on:{most}"] for size in sizes
     }
-    falling = [
-        f"{arm}: {a:.0f} items/s at batch {size}, {b:.0f} at the next"
-        for arm, line in rates.items()
-        for size, a, b in zip(sizes, line, line[1:], strict=False)
-        if b < 0.7 * a
-    ]
     values = {
         "cached_s": cached,
         "whole_s": whole,
@@ -381,9 +349,34 @@ def throughput(
         "unit": {**dict.fromkeys(values, "seconds"), "batch_sizes": "count", "arms_amiss": "count"},
         "sampling_unit": "turn",
         "counts": {"turns": turns, "sizes": len(sizes), "threads": torch.get_num_threads()},
-        "findings": falling + odd[:5],
+        "findings": _falling(rates, sizes) + odd[:5],
         "arrays": {
             "batch": [float(size) for size in sizes],
             **{f"items_per_s {arm}": line for arm, line in rates.items()},
         },
     }
+
+
+def _in_turns(
+    requests: dict[int, Requests], arms: tuple[str, ...], turns: int
+) -> dict[tuple[int, str], list[float]]:
+    """Seconds of an item by batch size and arm, one a turn; the first two turns are not counted."""
+    told: dict[tuple[int, str], list[float]] = {
+        (size, arm): [] for size in requests for arm in arms
+    }
+    draw = random.Random(2)
+    for turn in range(-2, turns):
+        for size, arm in draw.sample(list(told), len(told)):
+            seconds = clocked(partial(requests[size].answer, arm, turn % 4)) / size
+            told[size, arm] += [seconds] * (turn >= 0)
+    return told
+
+
+def _falling(rates: dict[str, list[float]], sizes: tuple[int, ...]) -> list[str]:
+    """Where a larger batch brings far fewer items a second."""
+    return [
+        f"{arm}: {a:.0f} items/s at batch {size}, {b:.0f} at the next"
+        for arm, line in rates.items()
+        for size, a, b in zip(sizes, line, line[1:], strict=False)
+        if b < 0.7 * a
+    ]

@@ -13,6 +13,15 @@ from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.safe.measures import entered as safe_entered
 
 STRATA = ("audio", "both", "none")
+TOTALS = {
+    "outside_limits": "cells",
+    "filtered_in": "rows",
+    "transition_off": "decisions",
+    "unlogged": "steps",
+    "unknown_rows": "rows",
+    "declared_otherwise": "stages",
+    "trained_otherwise": "steps",
+}
 Line = Mapping[str, Any]
 
 
@@ -47,10 +56,8 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
         trained_otherwise [steps]: on other rows than logged
     """
     declared, steps, events = _log(run)
-    made, batch = (
-        {line["step"] for line in run.lines("trace.jsonl")},
-        run.recipe["training"]["batch"],
-    )
+    made = {line["step"] for line in run.lines("trace.jsonl")}
+    batch = run.recipe["training"]["batch"]
     rows = {row["id"]: row for row in RunFolder(run.data).lines("train.jsonl")}
     drawn: dict[str, list[str]] = defaultdict(list)
     for step in steps:
@@ -59,7 +66,39 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
         cell for stage in declared for cell in _cells(stage, drawn[stage["name"]], rows, window)
     ]
     outside = [cell for cell in cells if cell["p"] < alpha / len(cells) or cell["repeated"]]
-    low = [
+    low = _let_in(declared, drawn, rows)
+    unknown = [name for held in drawn.values() for name in held if name not in rows]
+    off = [fault for fault, _ in walked(declared, events)] + _misplaced(steps, events)
+    other = _undeclared(run, declared)
+    trained = _trained_otherwise(run, steps, rows)
+    unlogged = gaps(steps, events, made) + sum(
+        step["step"] not in made or 0 < len(step["rows"]) != batch for step in steps
+    )
+    totals = (*map(len, (outside, low, off)), unlogged, *map(len, (unknown, other, trained)))
+    return {
+        "values": {
+            "ratio_error": [cell["error"] for cell in cells],
+            "window_error": [cell["window"] for cell in cells],
+            **{name: [float(total)] for name, total in zip(TOTALS, totals, strict=True)},
+        },
+        "unit": {"ratio_error": "1", "window_error": "1", **TOTALS},
+        "sampling_unit": "stage and stratum",
+        "counts": {
+            "steps": len(steps),
+            "stages": len(declared),
+            **{f"{cell['stage']} {cell['stratum']}": cell["share"] for cell in cells},
+        },
+        "findings": [*_in_words(outside), *other, *trained[:5], *off, *low, *map(str, unknown)][
+            :20
+        ],
+    }
+
+
+def _let_in(
+    declared: Sequence[Line], drawn: Mapping[str, Sequence[str]], rows: Mapping[str, Line]
+) -> list[str]:
+    """The rows drawn that the difficulty filter of their stage keeps out."""
+    return [
         f"{stage['name']}: {name} at {rows[name]['snr']} dB"
         for stage in declared
         for name in drawn[stage["name"]]
@@ -68,62 +107,24 @@ def sampling(run: RunFolder, window: int = 200, alpha: float = 0.05) -> dict[str
         and "min_snr" in stage
         and not rows[name]["snr"] >= stage["min_snr"]
     ]
-    unknown = [name for held in drawn.values() for name in held if name not in rows]
-    off = [fault for fault, _ in walked(declared, events)] + _misplaced(steps, events)
-    other = _undeclared(run, declared)
+
+
+def _trained_otherwise(
+    run: RunFolder, steps: Sequence[Line], rows: Mapping[str, Line]
+) -> list[str]:
     held = run.tensors("batches.safetensors")
-    trained = [
+    return [
         *safe_entered.questions(held, steps, rows),
         *safe_entered.files(run, held, steps, rows),
         *safe_entered.answers(run, steps, rows),
     ]
-    unlogged = gaps(steps, events, made) + sum(
-        step["step"] not in made or 0 < len(step["rows"]) != batch for step in steps
-    )
-    totals = {
-        "outside_limits": len(outside),
-        "filtered_in": len(low),
-        "transition_off": len(off),
-        "unlogged": unlogged,
-        "unknown_rows": len(unknown),
-        "declared_otherwise": len(other),
-        "trained_otherwise": len(trained),
-    }
-    return {
-        "values": {
-            "ratio_error": [cell["error"] for cell in cells],
-            "window_error": [cell["window"] for cell in cells],
-            **{name: [float(total)] for name, total in totals.items()},
-        },
-        "unit": {
-            "ratio_error": "1",
-            "window_error": "1",
-            "outside_limits": "cells",
-            "filtered_in": "rows",
-            "transition_off": "decisions",
-            "unlogged": "steps",
-            "unknown_rows": "rows",
-            "declared_otherwise": "stages",
-            "trained_otherwise": "steps",
-        },
-        "sampling_unit": "stage and stratum",
-        "counts": {
-            "steps": len(steps),
-            "stages": len(declared),
-            **{f"{cell['stage']} {cell['stratum']}": cell["share"] for cell in cells},
-        },
-        "findings": [
-            *(
-                f"{c['stage']}: {c['share']:.4f} {c['stratum']}, declared {c['declared']:.4f}{c['repeated']}"
-                for c in outside
-            ),
-            *other,
-            *trained[:5],
-            *off,
-            *low,
-            *map(str, unknown),
-        ][:20],
-    }
+
+
+def _in_words(outside: Sequence[Line]) -> list[str]:
+    return [
+        f"{cell['stage']}: {cell['share']:.4f} {cell['stratum']}, declared {cell['declared']:.4f}{cell['repeated']}"
+        for cell in outside
+    ]
 
 
 def _cells(
@@ -288,17 +289,7 @@ def rehearsal(run: RunFolder) -> dict[str, Any]:
     log_gaps [lines] of steps or decisions; paths_unseen [paths]: a stage passed with its bounds met, and, if some stage
     may be extended, an extension."""
     declared, steps, events = _log(run)
-    begun, wanted = (
-        [event["stage"] for event in events if event["event"] == "begin"],
-        [stage["name"] for stage in declared],
-    )
-    order = [
-        f"stage {n + 1} should be {name}; begun was {begun[n] if n < len(begun) else 'nothing'}"
-        for n, name in enumerate(wanted)
-        if begun[n : n + 1] != [name]
-    ]
-    order += [f"{name} was begun after the last stage" for name in begun[len(wanted) :]]
-    order = order or _undeclared(run, declared)
+    order = _disordered(declared, events) or _undeclared(run, declared)
     by_name = {stage["name"]: stage for stage in declared}
     passed = [event for event in events if event["event"] in ("transition", "end")]
     wrong = [fault for fault, against in walked(declared, events) if against]
@@ -312,26 +303,14 @@ def rehearsal(run: RunFolder) -> dict[str, Any]:
         + max(0, len(declared) - len(passed))
         + sum(not {"metrics", "reason"} <= set(event) for event in events)
     )
-    unseen = (
-        []
-        if any(
-            event["stage"] in by_name and not _short(by_name[event["stage"]], event)
-            for event in passed
-        )
-        else ["no stage was passed with its bounds met"]
-    )
-    if any(stage.get("extensions") for stage in declared) and not any(
-        event["event"] == "extend" for event in events
-    ):
-        unseen.append("no stage was extended")
-    totals = {
-        "order_off": len(order),
-        "criteria_misapplied": len(wrong),
-        "log_gaps": gone,
-        "paths_unseen": len(unseen),
-    }
+    unseen = _unseen(declared, passed, events)
     return {
-        "values": {name: [float(total)] for name, total in totals.items()},
+        "values": {
+            "order_off": [float(len(order))],
+            "criteria_misapplied": [float(len(wrong))],
+            "log_gaps": [float(gone)],
+            "paths_unseen": [float(len(unseen))],
+        },
         "unit": {
             "order_off": "stages",
             "criteria_misapplied": "decisions",
@@ -346,6 +325,30 @@ def rehearsal(run: RunFolder) -> dict[str, Any]:
         },
         "findings": [*order, *wrong, *unseen][:20],
     }
+
+
+def _disordered(declared: Sequence[Line], events: Sequence[Line]) -> list[str]:
+    """The stages that were not begun when their turn came."""
+    begun = [event["stage"] for event in events if event["event"] == "begin"]
+    wanted = [stage["name"] for stage in declared]
+    return [
+        f"stage {n + 1} should be {name}; begun was {begun[n] if n < len(begun) else 'nothing'}"
+        for n, name in enumerate(wanted)
+        if begun[n : n + 1] != [name]
+    ] + [f"{name} was begun after the last stage" for name in begun[len(wanted) :]]
+
+
+def _unseen(declared: Sequence[Line], passed: Sequence[Line], events: Sequence[Line]) -> list[str]:
+    """The paths through the curriculum that this log does not take."""
+    by_name = {stage["name"]: stage for stage in declared}
+    reached = any(
+        event["stage"] in by_name and not _short(by_name[event["stage"]], event) for event in passed
+    )
+    extendable = any(stage.get("extensions") for stage in declared)
+    extended = any(event["event"] == "extend" for event in events)
+    return ["no stage was passed with its bounds met"] * (not reached) + [
+        "no stage was extended"
+    ] * (extendable and not extended)
 
 
 def _reasoned(stage: Line, seen: Line) -> bool:
