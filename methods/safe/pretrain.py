@@ -284,6 +284,22 @@ def ears(
     return mean
 
 
+def _untrained(tokenizer: PreTrainedTokenizerFast) -> tuple[Pair, ClapModel]:
+    """The pair as it is drawn, and the whole CLAP whose audio side it hears with."""
+    clap, extractor = small_clap()
+    image = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    return Pair(small_blip2(len(tokenizer)), ClapAudio(clap), tokenizer, extractor, image), clap
+
+
+@torch.no_grad()
+def _features(pair: Pair, pixels: Tensor) -> Tensor:
+    """(images, patches + 1, d) of the vision tower."""
+    parts = pixels.split(256)
+    return torch.cat(
+        [pair.base.vision_model(pixel_values=part).last_hidden_state for part in parts]
+    )
+
+
 def make(
     data: Path,
     folder: Path,
@@ -302,9 +318,7 @@ def make(
     meta = json.loads((data / "meta.json").read_text("utf-8"))
     asked = [*asked, *spoken(meta["events"], asked, len(asked) // 8, generator)]
     tokenizer = vocabulary([row["question"] for row in [*asked, *heard]], meta["answers"])
-    clap, extractor = small_clap()
-    image = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
-    pair = Pair(small_blip2(len(tokenizer)), ClapAudio(clap), tokenizer, extractor, image)
+    pair, clap = _untrained(tokenizer)
     report: dict[str, Any] = {}
 
     def stage(name: str, work: Callable[[], float]) -> None:
@@ -317,13 +331,7 @@ def make(
     first = {row["image"]: row for row in asked}
     pixels = pair.pixels([data / file for file in files])
     stage("eyes", lambda: eyes(pair.base, pixels, [first[file] for file in files], generator))
-    with torch.no_grad():
-        seen = torch.cat(
-            [
-                pair.base.vision_model(pixel_values=part).last_hidden_state
-                for part in pixels.split(256)
-            ]
-        )
+    seen = _features(pair, pixels)
     stage(
         "questions",
         lambda: questions(pair, seen, asked, [number[row["image"]] for row in asked], generator),

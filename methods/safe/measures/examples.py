@@ -59,17 +59,13 @@ def examples(run: RunFolder, seed: int = 0) -> dict[str, Any]:
         f"correct@{k}": (told.argmax(1) == items.truth).float().tolist() for k, told in logs.items()
     }
     values |= {f"log_p@{k}": told[at, items.truth].tolist() for k, told in logs.items()}
-    told = [
-        {**{name: row.get(name) for name in TOLD}, "off": off, "on": on}
-        for row, off, on in zip(items.rows, words[0], words[most], strict=True)
-    ]
     return {
         "values": values,
         "unit": {name: "accuracy" if name.startswith("correct") else "nats" for name in values},
         "sampling_unit": "item",
         "counts": {"items": len(picked), "tokens": most, "frame_ms": 10, **begun(run)},
         "digests": {"rows": rows.digest(items.rows)},
-        "findings": [json.dumps(each, sort_keys=True) for each in told],
+        "findings": _told(items.rows, words[0], words[most]),
         "arrays": {
             "row": [float(n) for n in picked],
             "pixels": [pixels(run, row) for row in items.rows],
@@ -77,6 +73,16 @@ def examples(run: RunFolder, seed: int = 0) -> dict[str, Any]:
             "seconds": [len(wave) / 8000 for wave in waves],
         },
     }
+
+
+def _told(asked: Sequence[rows.Row], off: Sequence[str], on: Sequence[str]) -> list[str]:
+    """A JSON object an item: what its row says, and its answers."""
+    return [
+        json.dumps(
+            {**{name: row.get(name) for name in TOLD}, "off": without, "on": heard}, sort_keys=True
+        )
+        for row, without, heard in zip(asked, off, on, strict=True)
+    ]
 
 
 def drawn(asked: Sequence[rows.Row], seed: int = 0) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,18 +44,12 @@ def overfit(
             loss = float(-logs[torch.arange(len(own.truth)), own.truth].mean())
             plain = Items(pair, data, [row for row in tiny if row["need"] == "none"])
             differs = int((said(safe, plain, 0)[0].argmax(1) != base_answers(run, plain)).sum())
-    known = {
-        (row["audio"], row["question"])
-        for run in (overfit_run, shuffled_run)
-        for row in rows.read(run.data, "train")
-    }
-    seen = sum((row["audio"], row["question"]) in known for row in test)
     values = {
         **told,
         "final_loss": [loss],
         "control_fall": curve(shuffled_run)["values"]["late_over_early"],
         "off_differs": [float(differs)],
-        "trained_on": [float(seen)],
+        "trained_on": [float(_trained_on(test, (overfit_run, shuffled_run)))],
     }
     return {
         "values": values,
@@ -69,6 +64,14 @@ def overfit(
         },
         "vetoes": otherwise(overfit_run, shuffled_run),
     }
+
+
+def _trained_on(asked: Sequence[rows.Row], runs: Sequence[RunFolder]) -> int:
+    """Rows whose sound and question are among the training items of one of the runs."""
+    known = {
+        (row["audio"], row["question"]) for run in runs for row in rows.read(run.data, "train")
+    }
+    return sum((row["audio"], row["question"]) in known for row in asked)
 
 
 def otherwise(overfit_run: RunFolder, shuffled_run: RunFolder) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,10 @@ import numpy as np
 import torch
 from gonogo.methods.run import NotObservable, RunFolder
 from gonogo.methods.safe import rows
+from gonogo.methods.safe.adapter import SAFE
 from gonogo.methods.safe.measures.answers import shipped
 from gonogo.methods.safe.measures.cost import enough
+from gonogo.methods.safe.models import Pair
 
 M_MMAP_THRESHOLD = -3  # of glibc's mallopt
 
@@ -37,39 +39,13 @@ def memory(
     give_back_freed_pages()
     safe, pair = shipped(run)
     safe.train()
-    picked = enough(run, max(sizes))[: max(sizes)]
-    asked, pixels = (
-        pair.questions([row["question"] for row in picked]),
-        pair.pixels([run.data / row["image"] for row in picked]),
-    )
-    heard, truth = (
-        pair.listen(rows.waves(run.data, picked), rows.rate(run.data)),
-        torch.tensor([pair.answer_id(row["answer"]) for row in picked], device=pair.device),
-    )
-
     idle: set[str] = set()
-
-    def work(size: int) -> None:
-        inputs = {name: value[:size] for name, value in asked.items()}
-        logits = safe(
-            audio={"embedding": heard[:size]},
-            tokens=safe.config.tokens,
-            pixel_values=pixels[:size],
-            **inputs,
-        ).logits
-        torch.nn.functional.cross_entropy(logits[:, -1], truth[:size]).backward()
-        idle.update(name for name, p in safe.adapter().items() if p.grad is None)
-        safe.zero_grad(set_to_none=True)
-
+    work = _step(run, safe, pair, enough(run, max(sizes))[: max(sizes)], idle)
     peaks = [min(peak_of(partial(work, size)) for _ in range(turns)) for size in sizes]
     slope, start = np.polyfit(sizes, peaks, 1)
     fitted = start + slope * np.asarray(sizes)
     total = memory_there()
-    used = float(
-        (torch.cuda.memory_allocated() if torch.cuda.is_available() else resident())
-        + start
-        + slope * target
-    )
+    used = float(_held() + start + slope * target)
     return {
         "values": {
             "headroom": [1 - used / total],
@@ -91,6 +67,34 @@ def memory(
             "fit_bytes": [float(x) for x in fitted],
         },
     }
+
+
+def _step(
+    run: RunFolder, safe: SAFE, pair: Pair, picked: Sequence[rows.Row], idle: set[str]
+) -> Callable[[int], None]:
+    """A forward and backward of the first so many rows, every gate on; what of the adapter gets no gradient joins `idle`."""
+    asked, pixels = (
+        pair.questions([row["question"] for row in picked]),
+        pair.pixels([run.data / row["image"] for row in picked]),
+    )
+    heard, truth = (
+        pair.listen(rows.waves(run.data, picked), rows.rate(run.data)),
+        torch.tensor([pair.answer_id(row["answer"]) for row in picked], device=pair.device),
+    )
+
+    def work(size: int) -> None:
+        inputs = {name: value[:size] for name, value in asked.items()}
+        logits = safe(
+            audio={"embedding": heard[:size]},
+            tokens=safe.config.tokens,
+            pixel_values=pixels[:size],
+            **inputs,
+        ).logits
+        torch.nn.functional.cross_entropy(logits[:, -1], truth[:size]).backward()
+        idle.update(name for name, p in safe.adapter().items() if p.grad is None)
+        safe.zero_grad(set_to_none=True)
+
+    return work
 
 
 def peak_of(work: Callable[[], Any]) -> float:
@@ -124,6 +128,11 @@ def give_back_freed_pages() -> None:
         raise NotObservable(
             f"peaks of memory cannot be told apart without glibc ({error}); run on Linux with glibc, or on a GPU"
         ) from error
+
+
+def _held() -> int:
+    """Bytes in use now: on the GPU, or of this process."""
+    return torch.cuda.memory_allocated() if torch.cuda.is_available() else resident()
 
 
 def resident() -> int:

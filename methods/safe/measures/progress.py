@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
@@ -29,21 +29,10 @@ def progress(run: RunFolder) -> dict[str, Any]:
     """
     trace, log, recipe = run.lines("trace.jsonl"), run.lines("curriculum.jsonl"), run.recipe
     batch, stages = recipe["training"]["batch"], recipe["curriculum"]
-    planned = sum(stage["steps"] for stage in stages)
-    longest = planned + sum(stage.get("extend", 0) * stage.get("extensions", 0) for stage in stages)
+    planned, longest = _steps(stages)
     pace = batch / max(1e-9, median(line["wall_s"] for line in trace[: max(1, len(trace) // 10)]))
     looked = rows.read(run.data, "dev")[: recipe["training"]["dev_rows"]]
     plain = sum(row["need"] == "none" for row in looked)
-    held = (
-        {stage["name"] for stage in stages if stage["mix"].get("none", 0) > 0}
-        if recipe["retention"]["weight"]
-        else set()
-    )
-    distilled = {
-        line["step"]: line["retention_kl"]
-        for line in log
-        if "retention_kl" in line and line["stage"] in held
-    }
     done = run.json("done.json")
     told = {
         "rows_per_s": pace,
@@ -67,12 +56,33 @@ def progress(run: RunFolder) -> dict[str, Any]:
             "dev_audio": len(looked) - plain,
             "dev_vl": plain,
         },
-        "arrays": on_the_way(trace, distilled),
+        "arrays": on_the_way(trace, _distilled(recipe, log)),
         "findings": [
             json.dumps({name: line[name] for name in ("step", "stage", "event", "metrics")})
             for line in log
             if "event" in line
         ],
+    }
+
+
+def _steps(stages: Sequence[Mapping[str, Any]]) -> tuple[int, int]:
+    """How many the stages declare, and with every extension."""
+    planned = sum(stage["steps"] for stage in stages)
+    extended = sum(stage.get("extend", 0) * stage.get("extensions", 0) for stage in stages)
+    return planned, planned + extended
+
+
+def _distilled(recipe: Mapping[str, Any], log: Sequence[Mapping[str, Any]]) -> dict[int, float]:
+    """Step → KL from the base, in the stages that hold items which need no audio; none where retention has no weight."""
+    held = (
+        {stage["name"] for stage in recipe["curriculum"] if stage["mix"].get("none", 0) > 0}
+        if recipe["retention"]["weight"]
+        else set()
+    )
+    return {
+        line["step"]: line["retention_kl"]
+        for line in log
+        if "retention_kl" in line and line["stage"] in held
     }
 
 

@@ -11,7 +11,10 @@ from gonogo.fixtures.safe.data import questions as av_questions
 from gonogo.fixtures.safe.data import sounds
 from gonogo.methods.run import NotObservable
 from gonogo.methods.safe.instruments import hearing as safe_hearing
+from gonogo.methods.safe.measures import copies as safe_copies
 from gonogo.methods.safe.measures import data as safe_data
+from gonogo.methods.safe.measures import faults as safe_faults
+from gonogo.methods.safe.measures import media as safe_media
 from PIL import Image
 
 from tests.fixtures.safe.data.test_questions import SIZES, write_wheel
@@ -145,7 +148,7 @@ def test_another_rate_does_not_load(tmp_path):
         out.setparams((2, 2, 8000, 0, "NONE", ""))
         out.writeframes(b"\1\0" * 5000)
     with pytest.raises(ValueError, match="2 channels, 16 bits, 8000 Hz; wanted 1, 16, 8000"):
-        safe_data.sound(tmp_path / "a.wav", 8000)
+        safe_media.sound(tmp_path / "a.wav", 8000)
 
 
 def test_a_sound_of_train_in_test_is_counted_also_under_another_header(judge, copied):
@@ -198,8 +201,8 @@ def test_a_row_that_breaks_the_contract_is_counted(judge, true, lie):
     meta, rows = safe_data._rows(SimpleNamespace(data=true))
     row = next(row for _, row in rows if row["kind"] == "event")
     waves = {row["audio"]: np.zeros(8000)}
-    assert list(safe_data._faults(row, meta, waves)) == []
-    assert list(safe_data._faults({**row, **lie}, meta, waves))
+    assert list(safe_faults.faults(row, meta, waves)) == []
+    assert list(safe_faults.faults({**row, **lie}, meta, waves))
 
 
 def test_bad_rows_are_counted(judge, folder):
@@ -525,8 +528,8 @@ def test_the_correlation_is_the_largest_over_all_shifts():
 
 def test_the_image_hash_is_the_sign_of_the_slope():
     rising = np.repeat(np.linspace(0, 255, 64).astype(np.uint8)[None, :, None], 64, 0).repeat(3, 2)
-    assert safe_data.dhash(rising) == 2**64 - 1
-    assert safe_data.dhash(rising[:, ::-1].copy()) == 0
+    assert safe_copies.dhash(rising) == 2**64 - 1
+    assert safe_copies.dhash(rising[:, ::-1].copy()) == 0
 
 
 @pytest.mark.parametrize(
@@ -561,7 +564,7 @@ def test_the_rules_answer(kind, question, shape, event, right):
 
 
 @pytest.mark.parametrize("size", [10, 30])
-@pytest.mark.parametrize("colour", safe_data.PALETTE)
+@pytest.mark.parametrize("colour", safe_media.PALETTE)
 def test_shapes_are_told_by_how_much_of_their_box_they_fill(colour, size):
     y, x = np.mgrid[:64, :64]
     near = {
@@ -574,8 +577,8 @@ def test_shapes_are_told_by_how_much_of_their_box_they_fill(colour, size):
     )
     for shape, inside in near.items():
         pixels = np.full((64, 64, 3), (240, 236, 248), np.uint8)
-        pixels[inside] = safe_data.PALETTE[colour]
-        assert safe_data.seen(pixels) == (shape, colour)
+        pixels[inside] = safe_media.PALETTE[colour]
+        assert safe_media.seen(pixels) == (shape, colour)
 
 
 def test_the_retention_split_is_test_under_another_name_and_shares_with_no_other(judge, copied):

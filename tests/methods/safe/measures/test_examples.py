@@ -13,10 +13,10 @@ from gonogo.methods.safe.measures import (
     answers as safe_answers,
 )
 from gonogo.methods.safe.measures import (
-    data as safe_data,
+    examples as safe_examples,
 )
 from gonogo.methods.safe.measures import (
-    examples as safe_examples,
+    media as safe_media,
 )
 from PIL import Image
 
@@ -53,7 +53,7 @@ def test_each_item_tells_its_own_row_image_and_sound(clean, seen):
             name: row[name] for name in safe_examples.TOLD
         }
         assert np.array_equal(
-            seen["arrays"]["pixels"][n], safe_data.image(clean.data / row["image"])
+            seen["arrays"]["pixels"][n], safe_media.image(clean.data / row["image"])
         )
         wave = rows.wave_of(clean.data / row["audio"])
         assert np.allclose(seen["arrays"]["mel"][n], safe_hearing.log_mel(wave), atol=0.0051)
