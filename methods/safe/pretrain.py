@@ -84,7 +84,7 @@ def small_blip2(words: int) -> Blip2ForConditionalGeneration:
     """A Blip2 of 280 k parameters: 64 × 64 pixels in patches of 8, 4 queries, 3 decoder layers."""
     plain = {"num_attention_heads": 4, "hidden_size": WIDTH}
     inner = {**plain, "intermediate_size": 2 * WIDTH}
-    config = Blip2Config(
+    config = Blip2Config(  # type: ignore[call-arg]  # kept as an attribute, which generation reads
         vision_config={
             **inner,
             "num_hidden_layers": 2,
