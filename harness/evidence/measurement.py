@@ -207,10 +207,10 @@ def _layout(where: str, value: Any) -> dict[str, list[Any]]:
         )
     placed: dict[str, list[Any]] = {"axes": axes, "shape": shape}
     if value.get("clusters") is not None:
-        placed["clusters"] = [
-            _whole(f"{where}['clusters']", one)
-            for one in _items(f"{where}['clusters']", value["clusters"])
-        ]
+        clusters = _items(f"{where}['clusters']", value["clusters"])
+        if not _plain(clusters, int):
+            clusters = [_whole(f"{where}['clusters']", one) for one in clusters]
+        placed["clusters"] = list(clusters)
         if len(placed["clusters"]) != shape[-1]:
             raise EvidenceError(
                 f"{where}['clusters']",
@@ -254,8 +254,16 @@ def _items(where: str, value: Any) -> Iterable[Any]:
     return value
 
 
+def _plain(items: Iterable[Any], *kinds: type) -> bool:
+    """Are all of just these types, as JSON and `tolist` give them? Then none needs a look of its own."""
+    return set(map(type, items)) <= set(kinds)
+
+
 def _numbers(where: str, value: Any) -> tuple[float, ...]:
-    return tuple(_number(f"{where}[{at}]", item) for at, item in enumerate(_items(where, value)))
+    items = _items(where, value)
+    if _plain(items, float):
+        return tuple(items)
+    return tuple(_number(f"{where}[{at}]", item) for at, item in enumerate(items))
 
 
 def _texts(where: str, value: Any) -> tuple[str, ...]:
@@ -272,7 +280,10 @@ def _findings(where: str, value: Any) -> tuple[str, ...]:
 def _nested(where: str, value: Any) -> Any:
     if isinstance(value, numbers.Real | str):
         return _number(where, value)
-    return [_nested(f"{where}[{at}]", item) for at, item in enumerate(_items(where, value))]
+    items = _items(where, value)
+    if _plain(items, float):
+        return list(items)
+    return [_nested(f"{where}[{at}]", item) for at, item in enumerate(items)]
 
 
 def _count(where: str, value: Any) -> float:

@@ -1,6 +1,6 @@
 """Lies in the records of SAFE's bench that left a GO standing, or ended in a traceback, before `gonogo.fixtures.safe.bench_checks` looked at each run."""
 
-import copy
+import json
 
 import pytest
 from gonogo.fixtures.campaign.records import write
@@ -43,7 +43,7 @@ def lied(honest, prefix, lie):
     made = SafeCampaign(honest.subject)
     made.records = dict(honest.records)
     for name in [name for name in made.records if name.startswith(f"safe.bench.run({prefix}")]:
-        made.records[name] = copy.deepcopy(made.records[name])
+        made.records[name] = json.loads(json.dumps(made.records[name]))
         lie(made.records[name])
     return made
 
