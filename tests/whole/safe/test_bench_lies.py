@@ -3,7 +3,6 @@
 import json
 
 import pytest
-from gonogo.fixtures.campaign.records import write
 from gonogo.fixtures.safe.campaign import SafeCampaign
 from gonogo.fixtures.subject.read import load_subject
 from gonogo.fixtures.subject.shipped import shipped
@@ -34,7 +33,7 @@ def honest(tmp_path_factory):
     (home / "safe-bench.toml").write_text(text.replace("[4, 8]\n", "[4]\n"), "utf-8")
     subject = load_subject(home / "safe-bench.toml")
     made = SafeCampaign(subject)
-    write(made.path, named(records()), {"asked": made.asked()})
+    made.records = named(records())
     return made
 
 
