@@ -160,6 +160,8 @@ def pytest_runtest_call(item: pytest.Item) -> Any:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
+    if "hypothesis" not in sys.modules and config.pluginmanager.has_plugin("hypothesispytest"):
+        config.pluginmanager.unregister(name="hypothesispytest")  # imports it all to say nothing
     state = config.stash.get(STATE, None)
     if state is not None and not on_controller(config):
         config.workeroutput["gonogo_selected"] = sorted(state.selected)  # type: ignore[attr-defined]

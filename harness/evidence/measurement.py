@@ -214,7 +214,10 @@ def _shape(where: str, value: Any, axes: int) -> list[int]:
 
 
 def _clusters(where: str, value: Any, items: int) -> list[int]:
-    clusters = [_whole(where, one) for one in _items(where, value)]
+    clusters = _items(where, value)
+    if not _plain(clusters, int):
+        clusters = [_whole(where, one) for one in clusters]
+    clusters = list(clusters)
     if len(clusters) != items:
         raise EvidenceError(
             where,
@@ -258,8 +261,16 @@ def _items(where: str, value: Any) -> Iterable[Any]:
     return value
 
 
+def _plain(items: Iterable[Any], *kinds: type) -> bool:
+    """Are all of just these types, as JSON and `tolist` give them? Then none needs a look of its own."""
+    return set(map(type, items)) <= set(kinds)
+
+
 def _numbers(where: str, value: Any) -> tuple[float, ...]:
-    return tuple(_number(f"{where}[{at}]", item) for at, item in enumerate(_items(where, value)))
+    items = _items(where, value)
+    if _plain(items, float):
+        return tuple(items)
+    return tuple(_number(f"{where}[{at}]", item) for at, item in enumerate(items))
 
 
 def _texts(where: str, value: Any) -> tuple[str, ...]:
@@ -276,7 +287,10 @@ def _findings(where: str, value: Any) -> tuple[str, ...]:
 def _nested(where: str, value: Any) -> Any:
     if isinstance(value, numbers.Real | str):
         return _number(where, value)
-    return [_nested(f"{where}[{at}]", item) for at, item in enumerate(_items(where, value))]
+    items = _items(where, value)
+    if _plain(items, float):
+        return list(items)
+    return [_nested(f"{where}[{at}]", item) for at, item in enumerate(items)]
 
 
 def _count(where: str, value: Any) -> float:

@@ -8,6 +8,8 @@ import numpy as np
 from gonogo.harness.statistics.interval import Interval, sample, tail
 from gonogo.harness.statistics.limits import mean_limits
 
+HALVINGS = 56  # of an interval of at most 2: down to a rounding of its ends
+
 
 def paired_mean_limits(
     values: Sequence[float], reference: Sequence[float], level: float = 0.95, *, sides: int = 1
@@ -65,12 +67,14 @@ def _tango(gained: int, lost: int, n: int, z: float) -> tuple[float, float]:
 
 
 def _root(f: Callable[[float], float], left: float, right: float) -> float:
-    """The root between; where the estimate itself stands at ± 1 that end is the limit."""
-    from scipy import optimize
-
+    """The one root between, by halving to the last bit; where the estimate itself stands at ± 1 that end is the limit."""
     if left >= right:
         return max(-1.0, min(1.0, left))
-    return float(optimize.brentq(f, left, right, xtol=1e-13))
+    rising = f(right) > 0
+    for _ in range(HALVINGS):
+        middle = (left + right) / 2
+        left, right = (left, middle) if (f(middle) > 0) == rising else (middle, right)
+    return (left + right) / 2
 
 
 def _score_variance(delta: float, gained: int, lost: int, n: int) -> float:

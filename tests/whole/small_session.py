@@ -78,9 +78,7 @@ def build(
     claim: str = "The claim of {name} holds.",
 ) -> Path:
     """A tree with one gate per name; `outcomes` says how each shall come out, `a.name` or `b.name` at which stage."""
-    shutil.copytree(
-        ROOT / "harness", folder / "harness", ignore=shutil.ignore_patterns("__pycache__")
-    )
+    shutil.copytree(ROOT / "harness", folder / "harness")  # with the bytecode that lies there
     as_package(folder)
     criteria, gates = ['schema = 1\n\n[units]\nlogits = "scores"\n'], [HEAD]
     for place, outcome in outcomes.items():

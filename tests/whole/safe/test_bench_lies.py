@@ -1,9 +1,8 @@
 """Lies in the records of SAFE's bench that left a GO standing, or ended in a traceback, before `gonogo.fixtures.safe.bench_checks` looked at each run."""
 
-import copy
+import json
 
 import pytest
-from gonogo.fixtures.campaign.records import write
 from gonogo.fixtures.safe.campaign import SafeCampaign
 from gonogo.fixtures.subject.read import load_subject
 from gonogo.fixtures.subject.shipped import shipped
@@ -34,7 +33,7 @@ def honest(tmp_path_factory):
     (home / "safe-bench.toml").write_text(text.replace("[4, 8]\n", "[4]\n"), "utf-8")
     subject = load_subject(home / "safe-bench.toml")
     made = SafeCampaign(subject)
-    write(made.path, named(records()), {"asked": made.asked()})
+    made.records = named(records())
     return made
 
 
@@ -43,7 +42,7 @@ def lied(honest, prefix, lie):
     made = SafeCampaign(honest.subject)
     made.records = dict(honest.records)
     for name in [name for name in made.records if name.startswith(f"safe.bench.run({prefix}")]:
-        made.records[name] = copy.deepcopy(made.records[name])
+        made.records[name] = json.loads(json.dumps(made.records[name]))
         lie(made.records[name])
     return made
 
