@@ -91,4 +91,5 @@ def test_what_is_uploaded_is_what_make_report_writes():
     version = re.search(r"allure@([\d.]+)", (ROOT / "Makefile").read_text("utf-8"))
     assert version
     assert f"allure@{version[1]}" in config
-    assert f"allure@{version[1]}" in commands(FLOW["jobs"]["cpu"])
+    assert ".ci/run" in commands(FLOW["jobs"]["cpu"])
+    assert "Makefile" in (ROOT / ".ci/services").read_text("utf-8")  # it takes the version from there
