@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -80,7 +81,7 @@ def run(step: Step, folder: Path) -> None:
     status, _, shows = step.where.partition(", shows: ")
     for line in step.text.splitlines():
         assert line.startswith(".venv/bin/pytest "), f"{line!r}: examples run pytest only"
-        command = line.replace(".venv/bin/pytest", f"{sys.executable} -m pytest")
+        command = line.replace(".venv/bin/pytest", f"{shlex.quote(sys.executable)} -m pytest")
         done = subprocess.run(
             command,
             shell=True,
