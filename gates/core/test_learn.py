@@ -18,7 +18,7 @@ def test_every_trainable_tensor_receives_a_gradient_and_moves(pilot, measures, j
     judge(measures.audit.gradient_flow(pilot))
 
 
-@gate("core.learn.tiny_overfit", needs=["overfit", "shuffled"])
+@gate("core.learn.tiny_overfit", needs=["overfit", "shuffled"], late=True)
 def test_a_tiny_split_is_learned_and_shuffled_labels_teach_nothing(
     overfit, shuffled, measures, judge
 ):

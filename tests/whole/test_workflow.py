@@ -92,4 +92,6 @@ def test_what_is_uploaded_is_what_make_report_writes():
     assert version
     assert f"allure@{version[1]}" in config
     assert ".ci/run" in commands(FLOW["jobs"]["cpu"])
-    assert "Makefile" in (ROOT / ".ci/services").read_text("utf-8")  # it takes the version from there
+    assert "Makefile" in (ROOT / ".ci/services").read_text(
+        "utf-8"
+    )  # it takes the version from there
