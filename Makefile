@@ -8,9 +8,9 @@ RESULTS = reports/allure-results
 check:  ## lint, types
 	$(BIN)ruff format --check .
 	$(BIN)ruff check .
-	mkdir -p build/types/gonogo && for room in harness methods fixtures gates; do ln -sfn ../../../$$room build/types/gonogo/$$room; done
+	mkdir -p build/types/gonogo && for room in harness methods fixtures gates; do ln -sfn "../../../$$room" build/types/gonogo/$$room; done
 	cp harness/package/__init__.py build/types/gonogo/
-	cd build/types && $(abspath $(BIN))/mypy --config-file ../../pyproject.toml
+	cd build/types && PATH="$$OLDPWD/$(BIN):$(BIN):$$PATH" mypy --config-file ../../pyproject.toml
 
 test:  ## the machine's own tests
 	$(BIN)pytest -q tests
