@@ -13,7 +13,7 @@ check:  ## lint, types
 	cd build/types && PATH="$$OLDPWD/$(BIN):$(BIN):$$PATH" mypy --config-file ../../pyproject.toml
 
 test:  ## the machine's own tests
-	$(BIN)pytest -q tests
+	$(BIN)pytest -q -n auto -m "not services" tests
 
 gates:  ## judge the embedded default
 	$(BIN)pytest -m gate_stage$(STAGE) --alluredir $(RESULTS) --clean-alluredir
